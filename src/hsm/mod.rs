@@ -1,0 +1,123 @@
+//! The seam to what performs the operations: one trait, jobs in, answers out.
+//!
+//! The engine does not know which back end it talks to, and no back end knows the cache. Must never
+//! be true: a job whose `done` is neither called nor dropped; a plaintext outside the arena.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::secret::{SecretBytes, SecretKey};
+
+/// A back end's own name for one version of a key (KMIP: Unique Identifier).
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct ObjectId(pub Arc<str>);
+
+/// Life cycle of a key version, as KMIP's State.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum KeyState { PreActive, Active, Deactivated, Compromised, Destroyed }
+
+/// One version of a key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KeyVersion {
+    /// From 1.
+    pub number: u32,
+    pub object: ObjectId,
+    /// Seconds since 1970; 0 when the back end does not tell.
+    pub created_unix_s: u64,
+    pub state: KeyState,
+}
+
+/// A named master key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KeyRecord {
+    pub name: Arc<str>,
+    /// Ascending, never empty.
+    pub versions: Vec<KeyVersion>,
+    pub min_decryption_version: u32,
+    pub min_encryption_version: u32,
+    pub deletion_allowed: bool,
+}
+
+/// What is asked. `sealed` is nonce (12) | ciphertext | tag (16), its length already checked.
+#[derive(Debug)]
+pub enum Request {
+    Decrypt { object: ObjectId, sealed: Vec<u8>, associated_data: Vec<u8> },
+    Encrypt { object: ObjectId, plaintext: SecretBytes, associated_data: Vec<u8> },
+    /// Looks a key up by name.
+    Find { name: Arc<str> },
+    /// Creates and activates a key, or answers the existing one.
+    Create { name: Arc<str> },
+}
+
+/// What comes back.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    Plaintext(SecretKey),
+    /// nonce | ciphertext | tag.
+    Sealed(Vec<u8>),
+    /// `None`: no such key.
+    Key(Option<Arc<KeyRecord>>),
+}
+
+/// Why a job failed, by who is to blame. Cheap to clone: every joined waiter gets one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum HsmError {
+    /// The ciphertext, its associated data or its key do not belong together (client, 400).
+    AuthenticationFailed,
+    /// The object is gone (client or operator).
+    ObjectNotFound,
+    /// Several objects bear the name (operator).
+    AmbiguousName { count: usize },
+    /// The key's state forbids the operation (operator).
+    NotActive { state: KeyState },
+    /// The HSM refused for another reason of its own (operator): reason code and its text, cleaned.
+    Refused { reason: u32, text: Arc<str> },
+    /// This back end cannot do it; the text says what (client, 400).
+    Unsupported(&'static str),
+    /// No connection, or the connection died with the job on it (HSM, 503). Text for the log.
+    Unavailable(Arc<str>),
+    /// The deadline passed, queueing included (HSM, 504).
+    TimedOut,
+    /// The queue is full (us, 503 with Retry-After).
+    Overloaded,
+    /// The HSM's answer broke the protocol (HSM, 502).
+    Protocol(&'static str),
+    /// No locked memory left for the plaintext (us, 503).
+    NoLockedMemory,
+    /// The job was dropped without an answer, as at shutdown (us, 503).
+    Abandoned,
+}
+
+/// Called exactly once, on whatever thread has the answer; must not block. If it is dropped instead,
+/// the flight's guard tells the waiters [`HsmError::Abandoned`].
+pub type Done = Box<dyn FnOnce(Result<Answer, HsmError>) + Send>;
+
+/// One operation and whom to tell.
+pub struct Job { pub request: Request, pub deadline: Instant, pub done: Done }
+
+/// What readiness and metrics want to know.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Health {
+    /// The last operation or probe succeeded.
+    pub up: bool,
+    /// It has been up at least once since start.
+    pub was_up: bool,
+    /// Jobs waiting.
+    pub queued: usize,
+    /// For people: what is wrong, or what it is connected to.
+    pub detail: String,
+}
+
+/// A back end.
+pub trait Hsm: Send + Sync {
+    /// For logs and `/readyz`: `kmip1`, `embedded`.
+    fn name(&self) -> &'static str;
+    /// Takes the job and returns at once, or calls `done` with [`HsmError::Overloaded`].
+    fn submit(&self, job: Job);
+    /// State now; cheap.
+    fn health(&self) -> Health;
+    /// Ends its threads: queued jobs are answered with [`HsmError::Abandoned`].
+    fn shutdown(&self);
+}

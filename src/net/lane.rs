@@ -1,0 +1,1 @@
+//! A bounded queue of jobs with deadlines, drained in batches by a few threads.

@@ -1,0 +1,8 @@
+//! Transport: TLS configurations, TLS over any Read+Write, bounded inboxes, bounded lanes.
+//!
+//! Must never be true: a queue without a bound, a wait without a deadline, plaintext that waits for a socket.
+
+pub mod inbox;
+pub mod lane;
+pub mod pipe;
+pub mod tls;

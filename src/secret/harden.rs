@@ -1,0 +1,1 @@
+//! Process hardening at start: no core dumps, not dumpable.

@@ -1,0 +1,14 @@
+//! Where key bytes may rest, and the only room with `unsafe`.
+//!
+//! Must never be true: a secret in a type that prints it, in memory that may be swapped or dumped,
+//! or in freed memory.
+#![allow(unsafe_code)]
+
+mod arena;
+mod bytes;
+pub mod harden;
+mod wipe_alloc;
+
+pub use arena::{Arena, ArenaError, ArenaPlan, LockedBuf, Mode, SecretKey, StoreError};
+pub use bytes::{SecretBytes, SecretString};
+pub use wipe_alloc::WipeOnFree;
