@@ -18,3 +18,19 @@ pub enum Step<T> {
     /// At least this many more bytes are needed; never zero.
     Need(usize),
 }
+
+/// Where encoders write. Implemented for `Vec<u8>` and for the server's locked scratch.
+pub trait Out {
+    /// Appends `bytes`.
+    fn put(&mut self, bytes: &[u8]);
+    /// Bytes written so far.
+    fn len(&self) -> usize;
+    /// Whether nothing is written yet.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Overwrites `bytes.len()` bytes from `at` on; they must have been written already.
+    fn patch(&mut self, at: usize, bytes: &[u8]);
+    /// Takes back what was written after `len`.
+    fn truncate(&mut self, len: usize);
+}
