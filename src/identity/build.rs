@@ -74,6 +74,7 @@ pub struct CertificateFacts {
 /// Why no snapshot was built: the keystore and the roles contradict each other.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are what their names say")]
 pub enum IdentityError {
     /// Two roles name one alias.
     TwoRoles {
@@ -128,6 +129,7 @@ impl std::error::Error for IdentityError {}
 /// What an operator should know about a snapshot that was built all the same.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are what their names say")]
 pub enum BuildWarning {
     /// No role names the alias: its certificate is refused like a stranger's.
     NoRole { alias: String, subject: String },
