@@ -67,7 +67,7 @@ pub struct CertificateFacts {
     pub not_before_unix_s: i64,
     /// End of validity, seconds since 1970.
     pub not_after_unix_s: i64,
-    /// DER of the SubjectPublicKeyInfo.
+    /// DER of the `SubjectPublicKeyInfo`.
     pub spki: Vec<u8>,
 }
 
@@ -213,9 +213,9 @@ impl Snapshot {
     ) -> Result<(Self, Vec<BuildWarning>), IdentityError> {
         let mut trusted: Vec<CertificateFacts> = trusted.into_iter().collect();
         // The keystore's order must not decide which alias the logs will show.
-        trusted
-            .iter_mut()
-            .for_each(|facts| facts.alias = facts.alias.to_lowercase());
+        for facts in &mut trusted {
+            facts.alias = facts.alias.to_lowercase();
+        }
         trusted.sort_by(|one, other| one.alias.cmp(&other.alias));
         let (authorities, clients): (Vec<_>, Vec<_>) = trusted.into_iter().partition(|facts| {
             hsm_authorities
@@ -253,20 +253,18 @@ impl Snapshot {
             warnings.extend(facts.date_warning(now_unix_s));
             warnings.extend(snapshot.insert(facts, role)?);
         }
-        for (spec, role) in shared {
-            if !snapshot
-                .pins
-                .values()
-                .any(|pin| Arc::ptr_eq(&pin.role, &role))
-            {
-                let alias_globs = spec.alias_globs.clone();
-                warnings.push(BuildWarning::EmptyRole {
-                    role: spec.name.clone(),
-                    alias_globs,
-                });
-            }
-        }
+        warnings.extend(snapshot.empty_roles(&shared));
         Ok((snapshot, warnings))
+    }
+
+    fn empty_roles(&self, roles: &[(&RoleSpec, Arc<Role>)]) -> Vec<BuildWarning> {
+        let held = |role: &Arc<Role>| self.pins.values().any(|pin| Arc::ptr_eq(&pin.role, role));
+        let empty = roles.iter().filter(|(_, role)| !held(role));
+        let warning = |(spec, _): &(&RoleSpec, Arc<Role>)| BuildWarning::EmptyRole {
+            role: spec.name.clone(),
+            alias_globs: spec.alias_globs.clone(),
+        };
+        empty.map(warning).collect()
     }
 
     fn insert(

@@ -44,7 +44,7 @@ pub struct Pin {
     pub subject: String,
     /// SHA-256 of the certificate's DER.
     pub fingerprint: [u8; 32],
-    /// DER of the SubjectPublicKeyInfo: handshake signatures are checked against this, not X.509.
+    /// DER of the `SubjectPublicKeyInfo`: handshake signatures are checked against this, not X.509.
     pub spki: Vec<u8>,
     /// Start of validity, seconds since 1970.
     pub not_before_unix_s: i64,

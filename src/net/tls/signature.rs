@@ -8,7 +8,7 @@ use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::{CertificateError, DigitallySignedStruct, Error, PeerMisbehaved};
 
-/// The SubjectPublicKeyInfo of a certificate of any version.
+/// The `SubjectPublicKeyInfo` of a certificate of any version.
 pub(super) fn public_key(
     certificate: &CertificateDer<'_>,
 ) -> Option<SubjectPublicKeyInfoDer<'static>> {

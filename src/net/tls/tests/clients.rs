@@ -66,7 +66,7 @@ fn check(rows: &[Row]) {
 
 fn ca(common_name: &str) -> (Issuer<'static, KeyPair>, Vec<u8>) {
     let params = params(common_name, |p| {
-        p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)
+        p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     });
     let key = KeyPair::generate().unwrap();
     let der = params.self_signed(&key).unwrap().der().to_vec();
@@ -155,7 +155,7 @@ fn unusual_pins_are_accepted() {
         (
             "CA:TRUE",
             Some(p256(|p| {
-                p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)
+                p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             })),
             true,
             Ok(()),

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     date_time_ymd,
 };
 use rustls::pki_types::PrivateKeyDer;
@@ -84,7 +84,7 @@ type Row<'a> = (
     &'static str,
     HsmTrust,
     &'a Identity,
-    Result<(), &'static [&'static str]>,
+    Result<(), &'a [&'a str]>,
 );
 
 fn check(rows: &[Row<'_>]) {
@@ -112,144 +112,106 @@ fn check(rows: &[Row<'_>]) {
 fn an_authority_vouches_for_a_name() {
     let (good, other) = (ca("kmipSigningCA", |_| ()), ca("other", |_| ()));
     let same_name = ca("kmipSigningCA", |_| ());
+    let several = by(&[&other.der, &same_name.der, &good.der]);
     let old = ca("kmipSigningCA", |p| p.not_after = date_time_ymd(2020, 1, 1));
     let hsm = issued(&good.issuer, &san(&["hsm.example"]));
     let by_old = issued(&old.issuer, &san(&["hsm.example"]));
-    let address = issued(
-        &good.issuer,
-        &params("hsm", |p| {
-            p.subject_alt_names = vec![SanType::IpAddress("10.0.0.7".parse().unwrap())];
-        }),
-    );
-    let common_name = issued(&good.issuer, &params("hsm.example", |_| ()));
+    let address = issued(&good.issuer, &san(&["10.0.0.7"]));
+    let at_address = named(by(&[&good.der]), "10.0.0.7");
+    let told = named(by(&[&good.der]), "vip.example");
+    let vip = issued(&good.issuer, &san(&["vip.example"]));
     let v1 = fixture!("v1");
     let PrivateKeyDer::Pkcs8(v1_key) = &v1.key else {
-        panic!("PKCS#8")
+        panic!("the fixture is PKCS#8")
     };
-    // rcgen's default name is replaced by the fixture's.
     let v1_issuer = Issuer::new(params("v1", |_| ()), KeyPair::try_from(v1_key).unwrap());
     let by_v1 = issued(&v1_issuer, &san(&["hsm.example"]));
     check(&[
         ("its authority", by(&[&good.der]), &hsm, Ok(())),
-        (
-            "one of several",
-            by(&[&other.der, &same_name.der, &good.der]),
-            &hsm,
-            Ok(()),
-        ),
+        ("one of several", several, &hsm, Ok(())),
         ("X.509 v1 authority", by(&[&v1.chain[0]]), &by_v1, Ok(())),
         ("anchor past its end", by(&[&old.der]), &by_old, Ok(())),
-        (
-            "by address",
-            named(by(&[&good.der]), "10.0.0.7"),
-            &address,
-            Ok(()),
-        ),
-        (
-            "another name, told",
-            named(by(&[&good.der]), "hsm.example"),
-            &hsm,
-            Ok(()),
-        ),
-        (
-            "another name",
-            named(by(&[&good.der]), "vip.example"),
-            &hsm,
-            Err(&["kms.hsm.server.name", "vip.example", "hsm.example"]),
-        ),
-        (
-            "common name only",
-            by(&[&good.der]),
-            &common_name,
-            Err(&["kms.hsm.server.name", "kms.hsm.fingerprint", "CN"]),
-        ),
-        (
-            "another authority",
-            by(&[&other.der]),
-            &hsm,
-            Err(&["kms.hsm.ca.alias"]),
-        ),
-        (
-            "authority of the same name",
-            by(&[&same_name.der]),
-            &hsm,
-            Err(&["kms.hsm.ca.alias"]),
-        ),
+        ("by address", at_address, &address, Ok(())),
+        ("another name, told", told, &vip, Ok(())),
     ]);
+}
+
+#[test]
+fn no_other_authority_and_no_other_name_will_do() {
+    let (good, other) = (ca("kmipSigningCA", |_| ()), ca("other", |_| ()));
+    let same_name = ca("kmipSigningCA", |_| ());
+    let told = named(by(&[&good.der]), "vip.example");
+    let hsm = issued(&good.issuer, &san(&["hsm.example"]));
+    let common_name = issued(&good.issuer, &params("hsm.example", |_| ()));
+    let names: &[&str] = &["kms.hsm.server.name", "vip.example", "hsm.example"];
+    let only_cn: &[&str] = &["kms.hsm.server.name", "kms.hsm.fingerprint", "CN"];
+    let authority: &[&str] = &["kms.hsm.ca.alias"];
+    check(&[
+        ("another name", told, &hsm, Err(names)),
+        ("CN only", by(&[&good.der]), &common_name, Err(only_cn)),
+        ("another", by(&[&other.der]), &hsm, Err(authority)),
+        ("same name", by(&[&same_name.der]), &hsm, Err(authority)),
+    ]);
+}
+
+/// A leaf of `issuer` valid between these years.
+fn dated(issuer: &Ca, from: i32, to: i32) -> Identity {
+    let mut params = san(&["hsm.example"]);
+    params.not_before = date_time_ymd(from, 1, 1);
+    params.not_after = date_time_ymd(to, 1, 1);
+    issued(&issuer.issuer, &params)
+}
+
+fn self_signed_ca() -> Identity {
+    let mut params = san(&["hsm.example"]);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    own(&rcgen::PKCS_ECDSA_P256_SHA256, &params)
 }
 
 #[test]
 fn faults_of_the_certificate_are_named() {
     let good = ca("kmipSigningCA", |_| ());
-    let dated = |from, to| {
-        let mut params = san(&["hsm.example"]);
-        (params.not_before, params.not_after) =
-            (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
-        issued(&good.issuer, &params)
-    };
-    let (expired, early) = (dated(2019, 2020), dated(4000, 4001));
+    let (expired, early) = (dated(&good, 2019, 2020), dated(&good, 4000, 4001));
     let mut client_only = san(&["hsm.example"]);
     client_only.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     let client_only = issued(&good.issuer, &client_only);
-    let mut authority = san(&["hsm.example"]);
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = own(&rcgen::PKCS_ECDSA_P256_SHA256, &authority);
-    let (v1, stranger) = (fixture!("v1"), plain("hsm.example"));
+    let (v1, own_ca) = (fixture!("v1"), self_signed_ca());
+    let (by_v1, by_own_ca) = (by(&[&v1.chain[0]]), by(&[&own_ca.chain[0]]));
+    let is_expired: &[&str] = &["has expired: renew it", "clock"];
+    let is_early: &[&str] = &["not valid yet", "clocks"];
+    let is_for_clients: &[&str] = &["serverAuth", "kms.hsm.fingerprint"];
+    let is_a_ca: &[&str] = &["CA's certificate as its own", "kms.hsm.fingerprint"];
+    let is_v1: &[&str] = &["X.509 version 1", "kms.hsm.fingerprint"];
+    check(&[
+        ("expired", by(&[&good.der]), &expired, Err(is_expired)),
+        ("early", by(&[&good.der]), &early, Err(is_early)),
+        (
+            "clientAuth",
+            by(&[&good.der]),
+            &client_only,
+            Err(is_for_clients),
+        ),
+        ("CA as end entity", by_own_ca, &own_ca, Err(is_a_ca)),
+        ("X.509 v1", by_v1, &v1, Err(is_v1)),
+    ]);
+}
+
+#[test]
+fn a_fingerprint_accepts_exactly_one_certificate() {
+    let expired = dated(&ca("kmipSigningCA", |_| ()), 2019, 2020);
+    let (v1, own_ca, stranger) = (fixture!("v1"), self_signed_ca(), plain("hsm.example"));
     let thief = Identity {
         chain: v1.chain.clone(),
         key: plain("thief").key,
     };
+    let mismatch: &[&str] = &["shows a certificate with SHA-256", "kms.hsm.fingerprint is"];
+    let unproven: &[&str] = &["does not verify"];
     check(&[
-        (
-            "expired",
-            by(&[&good.der]),
-            &expired,
-            Err(&["has expired: renew it", "clock"]),
-        ),
-        (
-            "not yet valid",
-            by(&[&good.der]),
-            &early,
-            Err(&["not valid yet", "clocks"]),
-        ),
-        (
-            "clientAuth only",
-            by(&[&good.der]),
-            &client_only,
-            Err(&["serverAuth", "kms.hsm.fingerprint"]),
-        ),
-        (
-            "CA as end entity",
-            by(&[&authority.chain[0]]),
-            &authority,
-            Err(&["CA's certificate as its own", "kms.hsm.fingerprint"]),
-        ),
-        (
-            "X.509 v1",
-            by(&[&v1.chain[0]]),
-            &v1,
-            Err(&["X.509 version 1", "kms.hsm.fingerprint"]),
-        ),
-        ("X.509 v1, pinned", pinned(&v1), &v1, Ok(())),
-        ("expired, pinned", pinned(&expired), &expired, Ok(())),
-        (
-            "CA as end entity, pinned",
-            pinned(&authority),
-            &authority,
-            Ok(()),
-        ),
-        (
-            "another than pinned",
-            pinned(&v1),
-            &stranger,
-            Err(&["shows a certificate with SHA-256", "kms.hsm.fingerprint is"]),
-        ),
-        (
-            "pinned, without its key",
-            pinned(&v1),
-            &thief,
-            Err(&["does not verify"]),
-        ),
+        ("X.509 v1", pinned(&v1), &v1, Ok(())),
+        ("expired", pinned(&expired), &expired, Ok(())),
+        ("CA as end entity", pinned(&own_ca), &own_ca, Ok(())),
+        ("another", pinned(&v1), &stranger, Err(mismatch)),
+        ("without its key", pinned(&v1), &thief, Err(unproven)),
     ]);
 }
 
