@@ -97,6 +97,7 @@ impl<'a, O: Out> Reply<'a, O> {
                 keep_alive: self.head.keep_alive,
                 head_only: self.head.head_only,
                 retry_after_s,
+                content_type: ResponseHead::JSON,
             },
         )
     }
