@@ -70,7 +70,11 @@ pub struct NotUtf8 {
 
 impl fmt::Display for NotUtf8 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the secret is not UTF-8 text: byte {} is wrong; save it as UTF-8", self.valid_bytes + 1)
+        write!(
+            f,
+            "the secret is not UTF-8 text: byte {} is wrong; save it as UTF-8",
+            self.valid_bytes + 1
+        )
     }
 }
 
@@ -84,11 +88,13 @@ impl SecretString {
 
     /// Takes `bytes` over without a copy; bytes that are no text are wiped.
     pub fn from_utf8(mut bytes: SecretBytes) -> Result<Self, NotUtf8> {
-        String::from_utf8(std::mem::take(&mut *bytes.0)).map(Self::new).map_err(|error| {
-            let valid_bytes = error.utf8_error().valid_up_to();
-            drop(SecretBytes::new(error.into_bytes()));
-            NotUtf8 { valid_bytes }
-        })
+        String::from_utf8(std::mem::take(&mut *bytes.0))
+            .map(Self::new)
+            .map_err(|error| {
+                let valid_bytes = error.utf8_error().valid_up_to();
+                drop(SecretBytes::new(error.into_bytes()));
+                NotUtf8 { valid_bytes }
+            })
     }
 
     /// Lends the text; grep `expose` to audit every use.
@@ -129,19 +135,35 @@ impl fmt::Debug for SecretString {
 /// Equality in a time that depends on the lengths only.
 fn ct_eq(left: &[u8], right: &[u8]) -> bool {
     // SAFETY: both are readable for `right.len()` bytes, as the lengths are equal.
-    left.len() == right.len() && unsafe { memsec::memeq(left.as_ptr(), right.as_ptr(), right.len()) }
+    left.len() == right.len()
+        && unsafe { memsec::memeq(left.as_ptr(), right.as_ptr(), right.len()) }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
     fn equality_is_that_of_the_bytes() {
-        for (left, right) in [("", ""), ("a", ""), ("same", "same"), ("same", "sane"), ("abc", "abcd"), ("xbc", "abc")] {
-            let (a, b) = (SecretBytes::from_slice(left.as_bytes()), SecretBytes::from_slice(right.as_bytes()));
+        for (left, right) in [
+            ("", ""),
+            ("a", ""),
+            ("same", "same"),
+            ("same", "sane"),
+            ("abc", "abcd"),
+            ("xbc", "abc"),
+        ] {
+            let (a, b) = (
+                SecretBytes::from_slice(left.as_bytes()),
+                SecretBytes::from_slice(right.as_bytes()),
+            );
             assert_eq!(a == b, left == right, "{left:?} {right:?}");
-            let (a, b) = (SecretString::new(left.into()), SecretString::new(right.into()));
+            let (a, b) = (
+                SecretString::new(left.into()),
+                SecretString::new(right.into()),
+            );
             assert_eq!(a == b, left == right, "{left:?} {right:?}");
         }
     }
@@ -150,7 +172,10 @@ mod tests {
     fn nothing_is_printed() {
         let bytes = SecretBytes::from_slice(b"hunter2");
         assert_eq!(format!("{bytes:?}"), "SecretBytes(..)");
-        assert_eq!(format!("{:?}", SecretString::from_utf8(bytes)), "Ok(SecretString(..))");
+        assert_eq!(
+            format!("{:?}", SecretString::from_utf8(bytes)),
+            "Ok(SecretString(..))"
+        );
     }
 
     #[test]
@@ -159,7 +184,10 @@ mod tests {
         assert_eq!((bytes.len(), bytes.is_empty()), (9, false));
         let block = bytes.expose().as_ptr();
         let text = SecretString::from_utf8(bytes).unwrap();
-        assert_eq!((text.expose(), text.len(), text.is_empty()), ("pässword", 9, false));
+        assert_eq!(
+            (text.expose(), text.len(), text.is_empty()),
+            ("pässword", 9, false)
+        );
         let bytes = text.into_bytes();
         assert_eq!(bytes.expose().as_ptr(), block);
         let error = SecretString::from_utf8(SecretBytes::from_slice(b"ab\xff")).unwrap_err();

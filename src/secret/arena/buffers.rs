@@ -26,7 +26,10 @@ impl Buffers {
 
     /// Bytes handed out (with rounding), and of all.
     pub(super) fn usage(&self) -> (usize, usize) {
-        (self.region.bytes() - self.free.lock().bytes(), self.region.bytes())
+        (
+            self.region.bytes() - self.free.lock().bytes(),
+            self.region.bytes(),
+        )
     }
 
     #[cfg(test)]
@@ -40,7 +43,11 @@ struct FreeList(Vec<(usize, usize)>);
 
 impl FreeList {
     fn new(bytes: usize) -> Self {
-        Self(if bytes == 0 { Vec::new() } else { vec![(0, bytes)] })
+        Self(if bytes == 0 {
+            Vec::new()
+        } else {
+            vec![(0, bytes)]
+        })
     }
 
     fn bytes(&self) -> usize {
@@ -104,7 +111,12 @@ impl DerefMut for LockedBuf {
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: the stretch is within the region, mapped for ever, and this buffer's alone until
         // drop; `&mut self` keeps every other slice of it away.
-        unsafe { std::slice::from_raw_parts_mut(self.arena.buffers.region.start(self.at).as_ptr(), self.len) }
+        unsafe {
+            std::slice::from_raw_parts_mut(
+                self.arena.buffers.region.start(self.at).as_ptr(),
+                self.len,
+            )
+        }
     }
 }
 
@@ -113,7 +125,11 @@ impl Drop for LockedBuf {
         if self.len > 0 {
             // SAFETY: still this buffer's alone; it is given back only after.
             unsafe { self.arena.buffers.region.wipe(self.at, self.len) };
-            self.arena.buffers.free.lock().give(self.at, self.len.next_multiple_of(UNIT_BYTES));
+            self.arena
+                .buffers
+                .free
+                .lock()
+                .give(self.at, self.len.next_multiple_of(UNIT_BYTES));
         }
     }
 }
@@ -126,11 +142,20 @@ impl std::fmt::Debug for LockedBuf {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
     fn neighbours_join_in_every_order_of_return() {
-        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        for order in [
+            [0, 1, 2],
+            [0, 2, 1],
+            [1, 0, 2],
+            [1, 2, 0],
+            [2, 0, 1],
+            [2, 1, 0],
+        ] {
             let mut list = FreeList::new(4 * 64);
             let at: Vec<usize> = (0..3).map(|_| list.take(64).unwrap()).collect();
             assert_eq!(at, [0, 64, 128]);

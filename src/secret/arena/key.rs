@@ -47,9 +47,15 @@ impl Address {
         let word = self.0.get();
         let bits = (word >> PLACE_SHIFT & ((1 << (ARENA_SHIFT - PLACE_SHIFT)) - 1)) as usize;
         if word & LARGE == 0 {
-            Place::Slot { granule: bits >> SLOT_LEN_BITS, len: bits & ((1 << SLOT_LEN_BITS) - 1) }
+            Place::Slot {
+                granule: bits >> SLOT_LEN_BITS,
+                len: bits & ((1 << SLOT_LEN_BITS) - 1),
+            }
         } else {
-            Place::Large { index: bits >> LARGE_LEN_BITS, len: bits & ((1 << LARGE_LEN_BITS) - 1) }
+            Place::Large {
+                index: bits >> LARGE_LEN_BITS,
+                len: bits & ((1 << LARGE_LEN_BITS) - 1),
+            }
         }
     }
 
@@ -113,7 +119,10 @@ impl Clone for SecretKey {
     fn clone(&self) -> Self {
         // SAFETY: this key holds its slot, in its own arena.
         unsafe { self.arena.hold(self.address) };
-        Self { arena: self.arena, address: self.address }
+        Self {
+            arena: self.arena,
+            address: self.address,
+        }
     }
 }
 
@@ -162,17 +171,35 @@ mod tests {
     fn addresses_come_apart_as_they_were_put_together() {
         for (arena_id, place) in [
             (0, Place::Slot { granule: 0, len: 0 }),
-            (ARENAS_MAX - 1, Place::Slot { granule: u32::MAX as usize, len: 512 }),
+            (
+                ARENAS_MAX - 1,
+                Place::Slot {
+                    granule: u32::MAX as usize,
+                    len: 512,
+                },
+            ),
             (1, Place::Large { index: 0, len: 513 }),
-            (ARENAS_MAX - 1, Place::Large { index: 65_535, len: (1 << 26) - 1 }),
+            (
+                ARENAS_MAX - 1,
+                Place::Large {
+                    index: 65_535,
+                    len: (1 << 26) - 1,
+                },
+            ),
         ] {
             let address = Address::new(arena_id, place);
-            assert_eq!((address.arena_id(), address.place()), (u64::from(arena_id), place));
+            assert_eq!(
+                (address.arena_id(), address.place()),
+                (u64::from(arena_id), place)
+            );
         }
     }
 
     #[test]
     fn owners_are_small() {
-        assert_eq!((size_of::<SecretKey>(), size_of::<Option<KeyHandle>>()), (16, 8));
+        assert_eq!(
+            (size_of::<SecretKey>(), size_of::<Option<KeyHandle>>()),
+            (16, 8)
+        );
     }
 }

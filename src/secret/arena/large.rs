@@ -38,6 +38,9 @@ impl Large {
 
     /// Regions handed out, and of all.
     pub(super) fn usage(&self) -> (usize, usize) {
-        (self.regions.len() - self.free.lock().len(), self.regions.len())
+        (
+            self.regions.len() - self.free.lock().len(),
+            self.regions.len(),
+        )
     }
 }

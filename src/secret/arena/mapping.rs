@@ -102,7 +102,10 @@ pub(super) fn map(plan: &ArenaPlan) -> Result<(Mode, Vec<Region>), ArenaError> {
     let bytes = guards
         .checked_mul(page)
         .and_then(|guards| total.checked_add(guards))
-        .ok_or(ArenaError::System { call: "mmap", error: io::ErrorKind::OutOfMemory.into() })?;
+        .ok_or(ArenaError::System {
+            call: "mmap",
+            error: io::ErrorKind::OutOfMemory.into(),
+        })?;
     // SAFETY: a new mapping at an address of the kernel's choice.
     let base = unsafe {
         rustix::mm::mmap_anonymous(
@@ -113,15 +116,20 @@ pub(super) fn map(plan: &ArenaPlan) -> Result<(Mode, Vec<Region>), ArenaError> {
         )
     }
     .map_err(failed("mmap"))?;
-    let base = NonNull::new(base.cast::<u8>())
-        .ok_or(ArenaError::System { call: "mmap", error: io::ErrorKind::InvalidData.into() })?;
+    let base = NonNull::new(base.cast::<u8>()).ok_or(ArenaError::System {
+        call: "mmap",
+        error: io::ErrorKind::InvalidData.into(),
+    })?;
     let reservation = Reservation { base, bytes };
 
     let mut regions = Vec::with_capacity(plan.large_count + 2);
     let (mut address_at, mut file_at) = (page, 0_u64);
     for bytes in plan.region_bytes() {
         // SAFETY: the sum of regions and guards is `reservation.bytes`.
-        let region = Region { base: unsafe { base.add(address_at) }, bytes };
+        let region = Region {
+            base: unsafe { base.add(address_at) },
+            bytes,
+        };
         if bytes > 0 {
             let mapped = match &secret_fd {
                 Some(fd) => map_secret(&region, fd, file_at),
@@ -155,7 +163,10 @@ fn choose(wanted: Option<Mode>, total: usize) -> Result<(Mode, Option<OwnedFd>),
             None => Ok((Mode::Mlock, None)),
             Some(_) => Err(ArenaError::NoMemfdSecret(error)),
         },
-        Err(error) => Err(ArenaError::System { call: "memfd_secret", error }),
+        Err(error) => Err(ArenaError::System {
+            call: "memfd_secret",
+            error,
+        }),
     }
 }
 
@@ -179,14 +190,23 @@ enum Failure {
 impl Failure {
     fn into_error(self, needed_bytes: usize) -> ArenaError {
         match self {
-            Self::Lock => ArenaError::Lock { needed_bytes, limit_bytes: memlock_rlimit() },
-            Self::Call(call, errno) => ArenaError::System { call, error: errno.into() },
+            Self::Lock => ArenaError::Lock {
+                needed_bytes,
+                limit_bytes: memlock_rlimit(),
+            },
+            Self::Call(call, errno) => ArenaError::System {
+                call,
+                error: errno.into(),
+            },
         }
     }
 }
 
 fn failed(call: &'static str) -> impl Fn(Errno) -> ArenaError {
-    move |errno| ArenaError::System { call, error: errno.into() }
+    move |errno| ArenaError::System {
+        call,
+        error: errno.into(),
+    }
 }
 
 fn map_secret(region: &Region, fd: &OwnedFd, file_at: u64) -> Result<(), Failure> {
@@ -201,7 +221,13 @@ fn map_secret(region: &Region, fd: &OwnedFd, file_at: u64) -> Result<(), Failure
             file_at,
         )
     }
-    .map_err(|errno| if errno == Errno::AGAIN { Failure::Lock } else { Failure::Call("mmap of memfd_secret", errno) })?;
+    .map_err(|errno| {
+        if errno == Errno::AGAIN {
+            Failure::Lock
+        } else {
+            Failure::Call("mmap of memfd_secret", errno)
+        }
+    })?;
     advise(region, Advice::LinuxDontDump, "madvise(MADV_DONTDUMP)")?;
     // A shared mapping cannot be wiped on fork; a child that touches it faults instead.
     advise(region, Advice::LinuxDontFork, "madvise(MADV_DONTFORK)")
@@ -210,8 +236,14 @@ fn map_secret(region: &Region, fd: &OwnedFd, file_at: u64) -> Result<(), Failure
 fn map_locked(region: &Region) -> Result<(), Failure> {
     let start = region.base.as_ptr();
     // SAFETY: opens pages of our own reservation that nobody has seen yet.
-    unsafe { rustix::mm::mprotect(start.cast(), region.bytes, MprotectFlags::READ | MprotectFlags::WRITE) }
-        .map_err(|errno| Failure::Call("mprotect", errno))?;
+    unsafe {
+        rustix::mm::mprotect(
+            start.cast(),
+            region.bytes,
+            MprotectFlags::READ | MprotectFlags::WRITE,
+        )
+    }
+    .map_err(|errno| Failure::Call("mprotect", errno))?;
     advise(region, Advice::LinuxWipeOnFork, "madvise(MADV_WIPEONFORK)")?;
     // SAFETY: locks our own mapped pages.
     if !unsafe { memsec::mlock(start, region.bytes) } {

@@ -102,7 +102,10 @@ pub enum ArenaError {
 impl fmt::Display for ArenaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Lock { needed_bytes, limit_bytes: Some(limit) } if (*needed_bytes as u64) > *limit => write!(
+            Self::Lock {
+                needed_bytes,
+                limit_bytes: Some(limit),
+            } if (*needed_bytes as u64) > *limit => write!(
                 f,
                 "cannot lock {needed_bytes} bytes of memory for keys: RLIMIT_MEMLOCK is {limit} bytes. Raise it to \
                  at least {needed_bytes} bytes: LimitMEMLOCK={needed_bytes} in the systemd unit, or `ulimit -l {}` \
@@ -110,8 +113,14 @@ impl fmt::Display for ArenaError {
                  (AmbientCapabilities=CAP_IPC_LOCK); or keep fewer keys",
                 needed_bytes.div_ceil(1024),
             ),
-            Self::Lock { needed_bytes, limit_bytes } => {
-                write!(f, "cannot lock {needed_bytes} bytes of memory for keys although RLIMIT_MEMLOCK is ")?;
+            Self::Lock {
+                needed_bytes,
+                limit_bytes,
+            } => {
+                write!(
+                    f,
+                    "cannot lock {needed_bytes} bytes of memory for keys although RLIMIT_MEMLOCK is "
+                )?;
                 match limit_bytes {
                     Some(limit) => write!(f, "{limit} bytes")?,
                     None => f.write_str("unlimited")?,
@@ -124,14 +133,19 @@ impl fmt::Display for ArenaError {
                 )
             }
             Self::Plan { field, value, max } => {
-                write!(f, "{field} of the key memory is {value}; at most {max} can be addressed: keep fewer keys")
+                write!(
+                    f,
+                    "{field} of the key memory is {value}; at most {max} can be addressed: keep fewer keys"
+                )
             }
             Self::NoMemfdSecret(error) => write!(
                 f,
                 "memfd_secret is not available: {error}. It needs Linux 5.14, not started with secretmem.enable=0, \
                  and a seccomp filter that allows it; without the demand, mlock is used instead"
             ),
-            Self::System { call, error } => write!(f, "cannot reserve memory for keys: {call}: {error}"),
+            Self::System { call, error } => {
+                write!(f, "cannot reserve memory for keys: {call}: {error}")
+            }
         }
     }
 }
@@ -150,7 +164,8 @@ impl std::error::Error for ArenaError {
 /// In a container with its own user namespace the capability may be shown and still not count: a
 /// refusal then names the plain limit.
 pub fn memlock_limit() -> Option<u64> {
-    let lifted = rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK));
+    let lifted = rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK));
     if lifted { None } else { memlock_rlimit() }
 }
 

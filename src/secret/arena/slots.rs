@@ -53,7 +53,11 @@ impl Book {
     /// `pages` pages, all unlent, to be lent from the lowest.
     pub(super) fn new(pages: u32) -> Self {
         let last = pages.saturating_sub(1);
-        let chain = |page| Page { free: 0, prev: NONE, next: if page == last { NONE } else { page + 1 } };
+        let chain = |page| Page {
+            free: 0,
+            prev: NONE,
+            next: if page == last { NONE } else { page + 1 },
+        };
         Self {
             pages: (0..pages).map(chain).collect(),
             partial: [NONE; CLASS_BYTES.len()],
@@ -102,7 +106,11 @@ impl Book {
         }
         if after == all_free(class) {
             self.unlink(class, page);
-            self.pages[index] = Page { free: 0, prev: NONE, next: self.unlent };
+            self.pages[index] = Page {
+                free: 0,
+                prev: NONE,
+                next: self.unlent,
+            };
             self.unlent = page;
             self.lent_pages -= 1;
         }
@@ -132,15 +140,31 @@ impl Book {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
     fn classes_at_their_borders() {
         for (len, want) in [
-            (0, Some(32)), (1, Some(32)), (32, Some(32)), (33, Some(64)), (64, Some(64)), (65, Some(128)),
-            (128, Some(128)), (129, Some(256)), (256, Some(256)), (257, Some(512)), (512, Some(512)), (513, None),
+            (0, Some(32)),
+            (1, Some(32)),
+            (32, Some(32)),
+            (33, Some(64)),
+            (64, Some(64)),
+            (65, Some(128)),
+            (128, Some(128)),
+            (129, Some(256)),
+            (256, Some(256)),
+            (257, Some(512)),
+            (512, Some(512)),
+            (513, None),
         ] {
-            assert_eq!(class_of(len).map(|class| CLASS_BYTES[class]), want, "{len} bytes");
+            assert_eq!(
+                class_of(len).map(|class| CLASS_BYTES[class]),
+                want,
+                "{len} bytes"
+            );
         }
     }
 
@@ -150,9 +174,18 @@ mod tests {
             let mut book = Book::new(2);
             let mut taken: Vec<usize> = std::iter::from_fn(|| book.take(class)).collect();
             assert_eq!(taken.len(), 2 * PAGE_BYTES / bytes, "class {bytes}");
-            assert_eq!((book.used_bytes, book.lent_pages), (2 * PAGE_BYTES, 2), "class {bytes}");
+            assert_eq!(
+                (book.used_bytes, book.lent_pages),
+                (2 * PAGE_BYTES, 2),
+                "class {bytes}"
+            );
             taken.sort_unstable();
-            assert!(taken.windows(2).all(|pair| pair[1] - pair[0] == bytes / GRANULE_BYTES), "class {bytes}");
+            assert!(
+                taken
+                    .windows(2)
+                    .all(|pair| pair[1] - pair[0] == bytes / GRANULE_BYTES),
+                "class {bytes}"
+            );
             for granule in taken {
                 book.give(class, granule);
             }
@@ -164,7 +197,11 @@ mod tests {
     fn an_emptied_page_serves_another_class() {
         let mut book = Book::new(1);
         let small = book.take(0).unwrap();
-        assert_eq!(book.take(4), None, "the only page belongs to the class of 32");
+        assert_eq!(
+            book.take(4),
+            None,
+            "the only page belongs to the class of 32"
+        );
         book.give(0, small);
         assert!(book.take(4).is_some());
         assert_eq!(book.take(0), None);

@@ -3,35 +3,61 @@
 use super::*;
 
 fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|at| u8::try_from(at % 251 + 1).unwrap()).collect()
+    (0..len)
+        .map(|at| u8::try_from(at % 251 + 1).unwrap())
+        .collect()
 }
 
 #[test]
 fn every_length_comes_back_and_costs_its_class() {
     for arena in arenas() {
         for (len, class) in [
-            (0, 32), (1, 32), (31, 32), (32, 32), (33, 64), (64, 64), (65, 128), (128, 128), (129, 256),
-            (256, 256), (257, 512), (511, 512), (512, 512),
+            (0, 32),
+            (1, 32),
+            (31, 32),
+            (32, 32),
+            (33, 64),
+            (64, 64),
+            (65, 128),
+            (128, 128),
+            (129, 256),
+            (256, 256),
+            (257, 512),
+            (511, 512),
+            (512, 512),
         ] {
             let key = arena.store(&pattern(len)).unwrap();
             assert!(key.expose(|bytes| bytes == pattern(len)), "{len} bytes");
-            assert_eq!((key.len(), key.is_empty(), key.is_cacheable()), (len, len == 0, true));
+            assert_eq!(
+                (key.len(), key.is_empty(), key.is_cacheable()),
+                (len, len == 0, true)
+            );
             assert_eq!(arena.usage().key_bytes_used, class, "{len} bytes");
         }
         for len in [513, 4_096, 5_000] {
             let key = arena.store(&pattern(len)).unwrap();
             assert!(key.expose(|bytes| bytes == pattern(len)), "{len} bytes");
             assert_eq!((key.len(), key.is_cacheable()), (len, false));
-            assert_eq!((arena.usage().large_used, arena.usage().key_bytes_used), (1, 0));
+            assert_eq!(
+                (arena.usage().large_used, arena.usage().key_bytes_used),
+                (1, 0)
+            );
         }
-        assert_eq!(arena.store(&pattern(5_001)).unwrap_err(), StoreError::TooLong);
+        assert_eq!(
+            arena.store(&pattern(5_001)).unwrap_err(),
+            StoreError::TooLong
+        );
         assert!(arena.is_blank());
     }
 }
 
 #[test]
 fn without_large_regions_long_plaintexts_are_too_long() {
-    let arena = Arena::reserve(&ArenaPlan { large_count: 0, ..plan(Mode::Mlock) }).unwrap();
+    let arena = Arena::reserve(&ArenaPlan {
+        large_count: 0,
+        ..plan(Mode::Mlock)
+    })
+    .unwrap();
     assert!(arena.store(&pattern(512)).is_ok());
     assert_eq!(arena.store(&pattern(513)).unwrap_err(), StoreError::TooLong);
 }
@@ -46,12 +72,19 @@ fn the_last_drop_wipes_and_no_earlier_one() {
             let third = second.clone();
             for key in [first, third] {
                 drop(key);
-                assert_eq!(arena.raw(place), pattern(len), "{len} bytes: the control finds it");
+                assert_eq!(
+                    arena.raw(place),
+                    pattern(len),
+                    "{len} bytes: the control finds it"
+                );
                 assert!(second.expose(|bytes| bytes == pattern(len)));
             }
             drop(second);
             assert_eq!(arena.raw(place), vec![0; len], "{len} bytes");
-            assert_eq!((arena.usage().key_bytes_used, arena.usage().large_used), (0, 0));
+            assert_eq!(
+                (arena.usage().key_bytes_used, arena.usage().large_used),
+                (0, 0)
+            );
         }
     }
 }
@@ -67,7 +100,10 @@ fn handles_hold_lend_share_and_redeem() {
             let redeemed = arena.redeem(handle);
             let place = redeemed.place();
             drop(redeemed);
-            assert!(shared.expose(|bytes| bytes == pattern(len)), "the share keeps it");
+            assert!(
+                shared.expose(|bytes| bytes == pattern(len)),
+                "the share keeps it"
+            );
             drop(shared);
             assert_eq!(arena.raw(place), vec![0; len]);
         }
@@ -87,8 +123,14 @@ fn a_handle_of_another_arena_is_not_followed() {
 fn full_is_said_and_recovered_from() {
     for arena in arenas() {
         for (len, count) in [(32, 512), (64, 256), (512, 32), (600, 2)] {
-            let held: Vec<SecretKey> = (0..count).map(|_| arena.store(&pattern(len)).unwrap()).collect();
-            assert_eq!(arena.store(&pattern(len)).unwrap_err(), StoreError::Full, "{len} bytes");
+            let held: Vec<SecretKey> = (0..count)
+                .map(|_| arena.store(&pattern(len)).unwrap())
+                .collect();
+            assert_eq!(
+                arena.store(&pattern(len)).unwrap_err(),
+                StoreError::Full,
+                "{len} bytes"
+            );
             drop(held);
             assert!(arena.store(&pattern(len)).is_ok(), "{len} bytes");
         }
@@ -99,7 +141,9 @@ fn full_is_said_and_recovered_from() {
 #[test]
 fn a_page_goes_to_another_class_once_it_is_empty() {
     let arena = Arena::reserve(&plan(Mode::Mlock)).unwrap();
-    let mut small: Vec<SecretKey> = (0..512).map(|_| arena.store(&pattern(32)).unwrap()).collect();
+    let mut small: Vec<SecretKey> = (0..512)
+        .map(|_| arena.store(&pattern(32)).unwrap())
+        .collect();
     assert_eq!(arena.usage().key_bytes_lent, arena.usage().key_bytes_total);
     assert_eq!(arena.store(&pattern(512)).unwrap_err(), StoreError::Full);
     // The first 128 stored share the first page; all but one of them do not free it.
@@ -152,13 +196,23 @@ fn threads_never_see_each_others_bytes() {
                 scope.spawn(move || {
                     for round in 0..2_000_usize {
                         let len = [16, 48, 500, 600][(round + usize::from(thread)) % 4];
-                        let Ok(key) = arena.store(&vec![thread; len]) else { continue };
+                        let Ok(key) = arena.store(&vec![thread; len]) else {
+                            continue;
+                        };
                         let copies = [key.clone(), shared.clone(), key];
-                        let mine = |key: &SecretKey| key.expose(|bytes| bytes.iter().all(|byte| *byte == thread));
-                        assert!(mine(&copies[0]) && mine(&copies[2]), "thread {thread} round {round}");
+                        let mine = |key: &SecretKey| {
+                            key.expose(|bytes| bytes.iter().all(|byte| *byte == thread))
+                        };
+                        assert!(
+                            mine(&copies[0]) && mine(&copies[2]),
+                            "thread {thread} round {round}"
+                        );
                         assert!(copies[1].expose(|bytes| bytes == [0xcc; 48]));
                         if let Some(mut buffer) = arena.buffer(len) {
-                            assert!(buffer.iter().all(|byte| *byte == 0), "thread {thread} round {round}");
+                            assert!(
+                                buffer.iter().all(|byte| *byte == 0),
+                                "thread {thread} round {round}"
+                            );
                             buffer.fill(thread);
                         }
                     }
@@ -167,7 +221,21 @@ fn threads_never_see_each_others_bytes() {
         });
         drop(shared);
         assert!(arena.is_blank());
-        let Usage { key_bytes_used, key_bytes_lent, large_used, buffer_bytes_used, .. } = arena.usage();
-        assert_eq!((key_bytes_used, key_bytes_lent, large_used, buffer_bytes_used), (0, 0, 0, 0));
+        let Usage {
+            key_bytes_used,
+            key_bytes_lent,
+            large_used,
+            buffer_bytes_used,
+            ..
+        } = arena.usage();
+        assert_eq!(
+            (
+                key_bytes_used,
+                key_bytes_lent,
+                large_used,
+                buffer_bytes_used
+            ),
+            (0, 0, 0, 0)
+        );
     }
 }

@@ -13,7 +13,12 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let len = prop_oneof![0..=33_usize, 60..=130_usize, 250..=520_usize, 4_990..=5_010_usize];
+    let len = prop_oneof![
+        0..=33_usize,
+        60..=130_usize,
+        250..=520_usize,
+        4_990..=5_010_usize
+    ];
     prop_oneof![
         4 => (len, 1..=255_u8).prop_map(|(len, fill)| Step::Store { len, fill }),
         2 => any::<usize>().prop_map(Step::Clone),
@@ -59,8 +64,15 @@ fn run(arena: &'static Arena, steps: Vec<Step>) -> Result<(), TestCaseError> {
 #[test]
 fn any_sequence_agrees_with_the_model() {
     // One arena for all cases: each leaves it blank, and leaking one a case would eat the lock limit.
-    let small = ArenaPlan { key_bytes: 8 << 10, ..plan(Mode::Mlock) };
+    let small = ArenaPlan {
+        key_bytes: 8 << 10,
+        ..plan(Mode::Mlock)
+    };
     let arena = Arena::reserve(&small).unwrap();
-    let config = ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
     proptest!(config, |(steps in prop::collection::vec(step(), 0..120))| run(arena, steps)?);
 }
