@@ -10,7 +10,18 @@ use std::sync::atomic::AtomicBool;
 /// What a role may be allowed to do: one bit each.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
 #[non_exhaustive]
-pub enum Operation { Encrypt, Decrypt, Datakey, Rewrap, Read, List, Create, Rotate, Configure, Delete }
+pub enum Operation {
+    Encrypt,
+    Decrypt,
+    Datakey,
+    Rewrap,
+    Read,
+    List,
+    Create,
+    Rotate,
+    Configure,
+    Delete,
+}
 
 /// A set of [`Operation`]s.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -18,11 +29,17 @@ pub struct Operations(u16);
 
 /// What the holders of some aliases may do on which keys.
 #[derive(Debug)]
-pub struct Role { pub name: String, pub operations: Operations, pub keys: Vec<String> }
+pub struct Role {
+    pub name: String,
+    pub operations: Operations,
+    pub keys: Vec<String>,
+}
 
 impl Role {
     /// Whether this role may do `operation` on the key `key_name`.
-    pub fn allows(&self, _operation: Operation, _key_name: &str) -> bool { todo!() }
+    pub fn allows(&self, _operation: Operation, _key_name: &str) -> bool {
+        todo!()
+    }
 }
 
 /// A pinned client certificate.
@@ -46,14 +63,24 @@ pub struct Pin {
 
 /// All pins, by SHA-256 of the certificate's DER.
 #[derive(Debug, Default)]
-pub struct Snapshot { pub pins: HashMap<[u8; 32], Arc<Pin>>, pub generation: u64 }
+pub struct Snapshot {
+    pub pins: HashMap<[u8; 32], Arc<Pin>>,
+    pub generation: u64,
+}
 
 /// Why a certificate is no principal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Stranger { Unknown, Expired, NotYetValid, Revoked }
+pub enum Stranger {
+    Unknown,
+    Expired,
+    NotYetValid,
+    Revoked,
+}
 
 impl Snapshot {
     /// The pin of this certificate, if it is pinned, valid at `now_unix_s` and not revoked.
-    pub fn identify(&self, _leaf_der: &[u8], _now_unix_s: i64) -> Result<Arc<Pin>, Stranger> { todo!() }
+    pub fn identify(&self, _leaf_der: &[u8], _now_unix_s: i64) -> Result<Arc<Pin>, Stranger> {
+        todo!()
+    }
 }

@@ -9,7 +9,10 @@ use rustls::{ClientConfig, ServerConfig};
 use crate::identity::Snapshot;
 
 /// A private key and its chain, leaf first.
-pub struct Identity { pub chain: Vec<CertificateDer<'static>>, pub key: PrivateKeyDer<'static> }
+pub struct Identity {
+    pub chain: Vec<CertificateDer<'static>>,
+    pub key: PrivateKeyDer<'static>,
+}
 
 /// How the HSM's certificate is judged.
 pub struct HsmTrust {
@@ -33,7 +36,17 @@ pub enum TlsError {
 
 /// The service side: TLS 1.3 and 1.2, client certificate required and pinned in `pins`.
 /// A new config has a new session store, so tickets of an old one are dead.
-pub fn service_config(_identity: &Identity, _pins: Arc<ArcSwap<Snapshot>>) -> Result<Arc<ServerConfig>, TlsError> { todo!() }
+pub fn service_config(
+    _identity: &Identity,
+    _pins: Arc<ArcSwap<Snapshot>>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    todo!()
+}
 
 /// The HSM side.
-pub fn hsm_config(_trust: &HsmTrust, _identity: Option<&Identity>) -> Result<Arc<ClientConfig>, TlsError> { todo!() }
+pub fn hsm_config(
+    _trust: &HsmTrust,
+    _identity: Option<&Identity>,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    todo!()
+}

@@ -42,7 +42,9 @@ pub enum StoreError {
 impl std::fmt::Display for StoreError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Full => "the locked memory for keys is full; try again, or keep fewer cached keys",
+            Self::Full => {
+                "the locked memory for keys is full; try again, or keep fewer cached keys"
+            }
             Self::TooLong => "the plaintext is longer than the locked memory set aside for one",
         })
     }
@@ -89,20 +91,35 @@ impl Arena {
         static IDS: AtomicU32 = AtomicU32::new(0);
         plan.check()?;
         let id = IDS
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |id| (id < ARENAS_MAX).then_some(id + 1))
-            .map_err(|id| ArenaError::Plan { field: "arenas", value: id as usize, max: ARENAS_MAX as usize })?;
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |id| {
+                (id < ARENAS_MAX).then_some(id + 1)
+            })
+            .map_err(|id| ArenaError::Plan {
+                field: "arenas",
+                value: id as usize,
+                max: ARENAS_MAX as usize,
+            })?;
         let (mode, regions) = mapping::map(plan)?;
         let mut regions = regions.into_iter();
         let (Some(slots), Some(buffers)) = (regions.next(), regions.next()) else {
-            return Err(ArenaError::Plan { field: "regions", value: 0, max: 2 });
+            return Err(ArenaError::Plan {
+                field: "regions",
+                value: 0,
+                max: 2,
+            });
         };
         let pages = slots.bytes() / PAGE_BYTES;
-        let pages_u32 = u32::try_from(pages)
-            .map_err(|_| ArenaError::Plan { field: "key_bytes", value: plan.key_bytes, max: u32::MAX as usize })?;
+        let pages_u32 = u32::try_from(pages).map_err(|_| ArenaError::Plan {
+            field: "key_bytes",
+            value: plan.key_bytes,
+            max: u32::MAX as usize,
+        })?;
         Ok(Box::leak(Box::new(Self {
             id,
             mode,
-            slot_holders: (0..slots.bytes() / GRANULE_BYTES).map(|_| AtomicU32::new(0)).collect(),
+            slot_holders: (0..slots.bytes() / GRANULE_BYTES)
+                .map(|_| AtomicU32::new(0))
+                .collect(),
             slots,
             book: Mutex::new(Book::new(pages_u32)),
             large: Large::new(regions.collect(), plan.large_bytes),
@@ -120,7 +137,11 @@ impl Arena {
         let len = bytes.len();
         let (region, at, place) = if let Some(class) = class_of(len) {
             let granule = self.book.lock().take(class).ok_or(StoreError::Full)?;
-            (&self.slots, granule * GRANULE_BYTES, Place::Slot { granule, len })
+            (
+                &self.slots,
+                granule * GRANULE_BYTES,
+                Place::Slot { granule, len },
+            )
         } else if len <= self.large.bytes_max {
             let index = self.large.take().ok_or(StoreError::Full)?;
             (&self.large.regions[index], 0, Place::Large { index, len })
@@ -190,7 +211,10 @@ impl Arena {
 
     /// Without it a stray handle would read outside the mapping.
     fn assert_own(&self, handle: &KeyHandle) {
-        assert!(handle.0.arena_id() == u64::from(self.id), "a key handle of another arena");
+        assert!(
+            handle.0.arena_id() == u64::from(self.id),
+            "a key handle of another arena"
+        );
     }
 
     fn holders(&self, place: Place) -> &AtomicU32 {
@@ -223,7 +247,9 @@ impl Arena {
     /// The address is this arena's, and the caller has a hold on it now.
     unsafe fn hold(&self, address: Address) {
         // Relaxed as in `Arc`: a new hold is made only from one that is there.
-        let before = self.holders(address.place()).fetch_add(1, Ordering::Relaxed);
+        let before = self
+            .holders(address.place())
+            .fetch_add(1, Ordering::Relaxed);
         if before > u32::MAX / 2 {
             // Only forgotten keys get here; wrapping round would free a slot in use.
             std::process::abort();

@@ -16,6 +16,7 @@ pub(super) unsafe fn wipe(start: *mut u8, len: usize) {
         // SAFETY: `at < len`, and the caller vouches for `len` bytes.
         unsafe { start.add(at).write_volatile(0) };
     }
+    #[allow(clippy::cast_ptr_alignment)] // Aligned by `head`.
     // SAFETY: `head <= len`, so this stays within the caller's bytes.
     let body = unsafe { start.add(head) }.cast::<u64>();
     for word in 0..words {

@@ -259,7 +259,7 @@ fn advise(region: &Region, advice: Advice, call: &'static str) -> Result<(), Fai
         .map_err(|errno| Failure::Call(call, errno))
 }
 
-/// memfd_secret gives pages at first touch, and when there are none left it kills: better now than later.
+/// `memfd_secret` gives pages at first touch, and when there are none left it kills: better now than later.
 fn touch(region: &Region, page: usize) {
     for at in (0..region.bytes).step_by(page) {
         // SAFETY: within the region, which nobody else knows yet.

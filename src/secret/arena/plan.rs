@@ -17,7 +17,7 @@ pub struct ArenaPlan {
     pub large_bytes: usize,
     /// Bytes for [`LockedBuf`](super::LockedBuf)s: connection input, reply scratch, HSM buffers.
     pub buffer_bytes: usize,
-    /// `Some` forces a mode (tests run both); `None` prefers memfd_secret.
+    /// `Some` forces a mode (tests run both); `None` prefers `memfd_secret`.
     pub mode: Option<Mode>,
 }
 
@@ -68,7 +68,7 @@ impl ArenaPlan {
     }
 }
 
-/// Why the arena could not be reserved. `Display` names RLIMIT_MEMLOCK and the value needed.
+/// Why the arena could not be reserved. `Display` names `RLIMIT_MEMLOCK` and the value needed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ArenaError {
