@@ -154,7 +154,7 @@ impl<'kvs> VisitSource<'kvs> for Pairs<'_> {
                 push_clean(self.line, key.as_str());
                 self.line.push('=');
                 if value.contains([' ', '"', '=']) || value.is_empty() {
-                    self.line.push_str(&format!("{value:?}"));
+                    _ = std::fmt::Write::write_fmt(self.line, format_args!("{value:?}"));
                 } else {
                     push_clean(self.line, &value);
                 }
@@ -176,9 +176,9 @@ fn push_json(line: &mut String, name: &str, value: &str) {
 fn push_clean(line: &mut String, text: &str) {
     for c in text.chars() {
         if c.is_control() {
-            line.extend(c.escape_default())
+            line.extend(c.escape_default());
         } else {
-            line.push(c)
+            line.push(c);
         }
     }
 }

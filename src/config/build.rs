@@ -1,18 +1,19 @@
 //! Gathered values -> [`Config`]: defaults, relations between keys, and every problem in one answer.
 
+mod hsm;
+mod roles;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
 
 use super::error::{ConfigError, Problem, Warning};
 use super::model::{
-    CacheKind, CacheSettings, Config, Embedded, Hsm, KeystoreRef, KmipCredential, LogFormat,
-    LogSettings, Origin, Protocol, RoleSettings, Server, Setting, Sizes,
+    CacheKind, CacheSettings, Config, KeystoreRef, LogFormat, LogSettings, Origin, Server, Sizes,
 };
 use super::source::{self, Gathered};
-use super::table::{self, Default as KeyDefault, KEYS, Key, ROLE_KEYS};
-use super::url::{Endpoint, Url};
-use super::value::{self, OPERATION_NAMES, Value};
+use super::table::{self, Default as KeyDefault, KEYS, Key};
+use super::value::{self, Value};
 use crate::secret::SecretString;
 
 /// A configuration and what an operator should know about it.
@@ -75,7 +76,7 @@ pub fn parse(
     match config {
         Some(config) if problems.is_empty() => Ok(Loaded { config, warnings }),
         _ => {
-            problems.sort_by_key(|problem| problem.line());
+            problems.sort_by_key(Problem::line);
             Err(ConfigError::new(file, problems, warnings))
         }
     }
@@ -244,124 +245,6 @@ impl Builder<'_> {
         })
     }
 
-    fn hsm(&mut self) -> Option<Hsm> {
-        let word = self.word(&table::HSM_PROTOCOL);
-        self.warn_ignored(word);
-        let (protocol, endpoints, embedded) = match word {
-            "kmip1" => (Protocol::Kmip1, self.endpoints(), None),
-            "EMBEDDED" => (Protocol::Embedded, Vec::new(), self.embedded()),
-            "VAULT" => {
-                self.not_served(&table::HSM_PROTOCOL, "VAULT", "use kmip1 or EMBEDDED");
-                return None;
-            }
-            _ => return None,
-        };
-        let username = self.text(&table::HSM_KMIP_USERNAME);
-        let password = self.secret(&table::HSM_KMIP_PASSWORD);
-        if username.is_none() && password.is_some() && protocol == Protocol::Kmip1 {
-            self.missing(
-                "kms.hsm.kmip.username",
-                "kms.hsm.kmip.password is set, and goes with a user name",
-            );
-        }
-        let credential = username.map(|username| KmipCredential {
-            username,
-            password: password.unwrap_or_default(),
-        });
-        let ca_aliases = if let Some(Value::List(list)) = self.value(&table::HSM_CA_ALIAS) {
-            list
-        } else {
-            Vec::new()
-        };
-        let fingerprint = if let Some(Value::Fingerprint(pin)) = self.value(&table::HSM_FINGERPRINT)
-        {
-            Some(pin)
-        } else {
-            None
-        };
-        Some(Hsm {
-            protocol,
-            endpoints,
-            ca_aliases,
-            server_name: self.text(&table::HSM_SERVER_NAME),
-            fingerprint,
-            pool_size: self.number(&table::HSM_POOL_SIZE),
-            batch_max: self.number(&table::HSM_BATCH_MAX)?,
-            queue_max: self.number(&table::HSM_QUEUE_MAX),
-            timeout_ms: u64::try_from(self.number(&table::HSM_TIMEOUT_MS)?).ok()?,
-            credential,
-            embedded,
-        })
-    }
-
-    fn endpoints(&mut self) -> Vec<Endpoint> {
-        let Some(Value::Urls(urls)) = self.value(&table::HSM_URL) else {
-            self.missing(
-                "kms.hsm.server.url",
-                "kms.hsm.protocol is kmip1, so name the HSM, such as https://kmshsm.example.com",
-            );
-            return Vec::new();
-        };
-        let common = self
-            .number(&table::HSM_PORT)
-            .and_then(|port| u16::try_from(port).ok())
-            .unwrap_or(5696);
-        let endpoint = |Url { host, port }| Endpoint {
-            host,
-            port: port.unwrap_or(common),
-        };
-        urls.into_iter().map(endpoint).collect()
-    }
-
-    fn embedded(&mut self) -> Option<Embedded> {
-        let file = self.path(&table::HSM_EMBEDDED_FILE);
-        if file.is_none() {
-            self.missing(
-                "kms.hsm.embedded.file",
-                "kms.hsm.protocol is EMBEDDED, so name the file that holds the master keys",
-            );
-        }
-        let passphrase = self.secret(&table::HSM_EMBEDDED_PASSPHRASE);
-        if passphrase.is_none() {
-            self.missing(
-                "kms.hsm.embedded.passphrase",
-                "kms.hsm.protocol is EMBEDDED, so set it, or name a file that holds it with kms.hsm.embedded.passphrase.file",
-            );
-        }
-        Some(Embedded {
-            file: file?,
-            passphrase: passphrase?,
-        })
-    }
-
-    fn not_served(&mut self, key: &Key, value: &str, remedy: &str) {
-        let (origin, key) = (self.origin(key.name), key.name.to_owned());
-        self.all.problems.push(Problem::NotServedYet {
-            origin,
-            key,
-            value: value.to_owned(),
-            remedy: remedy.to_owned(),
-        });
-    }
-
-    fn warn_ignored(&mut self, protocol: &str) {
-        for key in KEYS {
-            let Some(only_with) = key.only_with.filter(|only| *only != protocol) else {
-                continue;
-            };
-            if let (Some(held), false) = (self.all.held.get(key.name), protocol.is_empty()) {
-                let (origin, key) = (held.origin.clone(), key.name.to_owned());
-                let (protocol, only_with) = (protocol.to_owned(), only_with.to_owned());
-                self.all.warnings.push(Warning::Ignored {
-                    origin,
-                    key,
-                    protocol,
-                    only_with,
-                });
-            }
-        }
-    }
-
     fn cache(&mut self) -> Option<CacheSettings> {
         if self.word(&table::CACHE_TYPE) == "distributed" {
             self.not_served(
@@ -389,125 +272,5 @@ impl Builder<'_> {
             file: self.path(&table::LOG_FILE),
             format,
         })
-    }
-
-    fn roles(&mut self) -> Vec<RoleSettings> {
-        let mut names = std::mem::take(&mut self.all.roles);
-        names.extend(["backend".to_owned(), "device".to_owned()]);
-        names.sort();
-        names.dedup();
-        let roles: Vec<RoleSettings> = names
-            .into_iter()
-            .filter_map(|name| self.role(name))
-            .collect();
-        for (index, role) in roles.iter().enumerate() {
-            for (other, alias) in roles
-                .iter()
-                .skip(index + 1)
-                .flat_map(|other| other.aliases.iter().map(move |alias| (other, alias)))
-            {
-                if role.aliases.contains(alias) {
-                    let (one, two) = (&role.name, &other.name);
-                    let reason = format!(
-                        "kms.role.{one}.aliases and kms.role.{two}.aliases both name {alias}; a certificate has one role"
-                    );
-                    let origin = self.origin(&format!("kms.role.{two}.aliases"));
-                    self.all.problems.push(Problem::Conflict { origin, reason });
-                }
-            }
-        }
-        roles
-    }
-
-    fn role(&mut self, name: String) -> Option<RoleSettings> {
-        let held = |part: &str| {
-            self.all
-                .held
-                .get(&format!("kms.role.{name}.{part}"))
-                .map(|held| held.value.clone())
-        };
-        let list = |part| {
-            if let Some(Value::List(list)) = held(part) {
-                Some(list)
-            } else {
-                None
-            }
-        };
-        let operations = if let Some(Value::Operations(list)) = held("operations") {
-            Some(list)
-        } else {
-            None
-        };
-        let (usual_aliases, usual_operations) = match name.as_str() {
-            "device" => (
-                Some("cmxdevice*"),
-                Some(vec!["encrypt", "decrypt", "datakey", "read"]),
-            ),
-            "backend" => (Some("cmxbackend*"), Some(OPERATION_NAMES.to_vec())),
-            _ => (None, None),
-        };
-        let aliases = list("aliases").or_else(|| usual_aliases.map(|alias| vec![alias.to_owned()]));
-        let operations = operations.or(usual_operations);
-        let keys = list("keys").unwrap_or_else(|| vec!["*".to_owned()]);
-        if aliases.is_none() {
-            self.missing(
-                &format!("kms.role.{name}.aliases"),
-                "name the keystore aliases that have this role",
-            );
-        }
-        if operations.is_none() {
-            self.missing(
-                &format!("kms.role.{name}.operations"),
-                "name what this role may do, or all",
-            );
-        }
-        let aliases = aliases?.iter().map(|alias| alias.to_lowercase()).collect();
-        Some(RoleSettings {
-            name,
-            aliases,
-            operations: operations?,
-            keys,
-        })
-    }
-
-    /// Every key for `kms check`.
-    fn settings(&self) -> Vec<Setting> {
-        let one = |name: &str, default: KeyDefault| {
-            let held = self.all.held.get(name);
-            let value = match (held, default) {
-                (Some(held), _) => held.shown.clone(),
-                (None, KeyDefault::Value(text)) => text.to_owned(),
-                (None, KeyDefault::Derived(rule)) => format!("({rule})"),
-                (None, KeyDefault::None) => "(not set)".to_owned(),
-            };
-            Setting {
-                key: name.to_owned(),
-                value,
-                origin: self.origin(name),
-            }
-        };
-        let keys = KEYS.iter().map(|key| one(key.name, key.default));
-        let held = self
-            .all
-            .held
-            .keys()
-            .filter(|name| table::role_part(name).is_some());
-        let usual = ["device", "backend"].into_iter().flat_map(|role| {
-            ROLE_KEYS
-                .iter()
-                .map(move |key| key.name.replace("NAME", role))
-        });
-        let mut roles: Vec<String> = held.cloned().chain(usual).collect();
-        roles.sort();
-        roles.dedup();
-        let default = |name: &str| match (name.rsplit('.').next(), name.contains(".device.")) {
-            (Some("aliases"), true) => KeyDefault::Value("cmxDevice*"),
-            (Some("aliases"), false) => KeyDefault::Value("cmxBackend*"),
-            (Some("operations"), true) => KeyDefault::Value("encrypt,decrypt,datakey,read"),
-            (Some("operations"), false) => KeyDefault::Value("all"),
-            _ => KeyDefault::Value("*"),
-        };
-        keys.chain(roles.iter().map(|name| one(name, default(name))))
-            .collect()
     }
 }

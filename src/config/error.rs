@@ -86,7 +86,9 @@ impl std::fmt::Display for Problem {
             Self::Unreadable { path, reason } => {
                 write!(f, "{}: cannot be read: {reason}", path.display())
             }
-            Self::Syntax { origin, reason } => write!(f, "{origin}: {reason}"),
+            Self::Syntax { origin, reason } | Self::Conflict { origin, reason } => {
+                write!(f, "{origin}: {reason}")
+            }
             Self::UnknownKey {
                 origin,
                 key,
@@ -112,7 +114,6 @@ impl std::fmt::Display for Problem {
                 write!(f, ": {reason}; expected {expected}")
             }
             Self::Missing { key, remedy } => write!(f, "{key} is not set: {remedy}"),
-            Self::Conflict { origin, reason } => write!(f, "{origin}: {reason}"),
             Self::SecretExposed { key, path, mode } => write!(
                 f,
                 "{key}: {} can be read by others (mode {mode:04o}); run: chmod 600 {0}",

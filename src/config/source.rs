@@ -74,7 +74,7 @@ pub(super) fn gather(file: &Path, text: &[u8], environment: &[(OsString, OsStrin
         match resolve(&name, raw, folder, &mut all.warnings) {
             Ok(held) => _ = all.held.insert(name, held),
             Err(problem) => {
-                all.problems.push(problem);
+                all.problems.push(*problem);
                 all.refused.push(name);
             }
         }
@@ -266,7 +266,7 @@ fn resolve(
     raw: Raw,
     folder: &Path,
     warnings: &mut Vec<Warning>,
-) -> Result<Held, Problem> {
+) -> Result<Held, Box<Problem>> {
     let Raw {
         key,
         spelling,
@@ -304,29 +304,31 @@ fn resolve(
         }),
         Err(reason) => {
             let value = (!key.is_secret()).then_some(shown);
-            Err(Problem::BadValue {
+            Err(Box::new(Problem::BadValue {
                 origin,
                 key: name.to_owned(),
                 value,
                 reason,
                 expected: value::expected(key.kind),
-            })
+            }))
         }
     }
 }
 
-fn read_secret(key: &str, path: &Path) -> Result<Zeroizing<String>, Problem> {
-    let unreadable = |reason: &str| Problem::Unreadable {
-        path: path.to_owned(),
-        reason: format!("{reason} ({key})"),
+fn read_secret(key: &str, path: &Path) -> Result<Zeroizing<String>, Box<Problem>> {
+    let unreadable = |reason: &str| {
+        Box::new(Problem::Unreadable {
+            path: path.to_owned(),
+            reason: format!("{reason} ({key})"),
+        })
     };
     let (bytes, mode) = read_file(path).map_err(|error| unreadable(&error.to_string()))?;
     if mode & 0o077 != 0 {
-        return Err(Problem::SecretExposed {
+        return Err(Box::new(Problem::SecretExposed {
             key: key.to_owned(),
             path: path.to_owned(),
             mode,
-        });
+        }));
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| unreadable("not UTF-8"))?;
     let text = text

@@ -1,5 +1,7 @@
 //! `conf/kms.properties`, written from the table.
 
+use std::fmt::Write;
+
 use super::table::{Default, KEYS, Key, ROLE_KEYS};
 use super::value::expected;
 
@@ -20,7 +22,7 @@ pub fn render_template() -> String {
         let this = key.name.split('.').nth(1).unwrap_or_default();
         if this != group {
             group = this;
-            text.push_str(&format!("\n# ---- {group} ----\n"));
+            _ = writeln!(text, "\n# ---- {group} ----");
         }
         render(&mut text, key);
     }
@@ -30,10 +32,10 @@ pub fn render_template() -> String {
 fn render(text: &mut String, key: &Key) {
     text.push('\n');
     for line in wrap(key.help, 98) {
-        text.push_str(&format!("# {line}\n"));
+        _ = writeln!(text, "# {line}");
     }
     for line in wrap(&format!("Value: {}.", expected(key.kind)), 98) {
-        text.push_str(&format!("# {line}\n"));
+        _ = writeln!(text, "# {line}");
     }
     let default = match key.default {
         Default::None => "not set".to_owned(),
@@ -41,10 +43,10 @@ fn render(text: &mut String, key: &Key) {
         Default::Derived(rule) => rule.to_owned(),
     };
     for line in wrap(&format!("Default: {default}"), 98) {
-        text.push_str(&format!("# {line}\n"));
+        _ = writeln!(text, "# {line}");
     }
     if let Some(only) = key.only_with {
-        text.push_str(&format!("# Only with kms.hsm.protocol = {only}.\n"));
+        _ = writeln!(text, "# Only with kms.hsm.protocol = {only}.");
     }
     let value = if let Default::Value(value) = key.default {
         value
