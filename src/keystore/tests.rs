@@ -41,6 +41,11 @@ impl Pki {
     }
 }
 
+/// The chain's certificates as plain bytes.
+pub(super) fn ders(chain: &[rustls::pki_types::CertificateDer<'static>]) -> Vec<Vec<u8>> {
+    chain.iter().map(|der| der.to_vec()).collect()
+}
+
 pub(super) fn secret(text: &str) -> SecretString {
     SecretString::new(text.to_owned())
 }

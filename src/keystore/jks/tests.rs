@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::encoder::{Entry, JCEKS, JKS, protect_jceks, protect_jks, store};
-use crate::keystore::tests::{Pki, secret};
+use crate::keystore::tests::{Pki, ders, secret};
 use crate::keystore::{Format, KeystoreError, open};
 
 const SALT: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
@@ -33,8 +33,8 @@ fn stores_open_with_their_passwords() {
         assert_eq!(opened.format, if magic == JKS { Format::Jks } else { Format::Jceks }, "{name}");
         let entry = opened.key("KMSclient").expect(name);
         assert_eq!(entry.key.secret_der(), pki.key, "{name}");
-        assert_eq!(entry.chain, [&pki.leaf[..], &pki.root], "{name}");
-        assert_eq!(opened.trusted("cmxDevice").expect(name).certificate, pki.root[..], "{name}");
+        assert_eq!(ders(&entry.chain), [&pki.leaf[..], &pki.root], "{name}");
+        assert_eq!(opened.trusted("cmxDevice").expect(name).certificate.as_ref(), pki.root, "{name}");
     }
 }
 

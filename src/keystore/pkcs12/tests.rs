@@ -3,7 +3,7 @@
 use p12_keystore::{Certificate, LocalKeyId, PrivateKey};
 
 use super::*;
-use crate::keystore::tests::{Pki, ca, secret};
+use crate::keystore::tests::{Pki, ca, ders, secret};
 use crate::keystore::{NewEntry, open, write_pkcs12};
 
 fn cert(der: &[u8], name: Option<&str>, id: Option<u8>, trusted: bool) -> CertificateBag {
@@ -39,7 +39,7 @@ fn chains_follow_signatures_not_names() {
             cert(&pki.leaf, None, Some(1), false),
         ];
         let store = link(archive(vec![key(&pki.key, Some("a"), Some(1))], certs)).unwrap();
-        assert_eq!(store.keys[0].chain, [&pki.leaf[..], &pki.root], "{name}");
+        assert_eq!(ders(&store.keys[0].chain), [&pki.leaf[..], &pki.root], "{name}");
     }
 }
 
@@ -48,8 +48,8 @@ fn leaves_are_found_by_public_key() {
     let (one, two) = (Pki::new(), Pki::new());
     let crossed = vec![cert(&one.leaf, None, Some(2), false), cert(&two.leaf, None, Some(1), false)];
     let store = link(archive(vec![key(&one.key, Some("a"), Some(1)), key(&two.key, Some("b"), None)], crossed)).unwrap();
-    assert_eq!(store.key("a").unwrap().chain, [&one.leaf[..]]);
-    assert_eq!(store.key("b").unwrap().chain, [&two.leaf[..]]);
+    assert_eq!(ders(&store.key("a").unwrap().chain), [&one.leaf[..]]);
+    assert_eq!(ders(&store.key("b").unwrap().chain), [&two.leaf[..]]);
 }
 
 #[test]
