@@ -8,7 +8,7 @@ use std::cell::Cell;
 use kms::keystore::open;
 use kms::secret::SecretString;
 
-#[allow(dead_code, clippy::pedantic)]
+#[allow(clippy::pedantic)]
 #[path = "../src/keystore/jks/encoder.rs"]
 mod encoder;
 
@@ -89,18 +89,34 @@ fn mutate(file: &mut Vec<u8>, random: &mut Random) {
 
 fn fixtures() -> Vec<(&'static str, Vec<u8>)> {
     let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()])
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
     let (key, der) = (key.serialize_der(), certificate.der().to_vec());
     let entries = |protected| {
         [
-            Entry::Key { alias: b"kmsclient", protected, chain: vec![&der, &der] },
-            Entry::Trusted { alias: "cmxdevice-鍵".as_bytes(), certificate: &der },
+            Entry::Key {
+                alias: b"kmsclient",
+                protected,
+                chain: vec![&der, &der],
+            },
+            Entry::Trusted {
+                alias: "cmxdevice-鍵".as_bytes(),
+                certificate: &der,
+            },
         ]
     };
     let jceks = || protect_jceks(&key, PASSWORD, [1, 2, 3, 4, 5, 6, 7, 8], 5, 5);
     vec![
-        ("jks", store(JKS, 2, &entries(protect_jks(&key, PASSWORD)), PASSWORD)),
-        ("jks version 1", store(JKS, 1, &entries(protect_jks(&key, PASSWORD)), PASSWORD)),
+        (
+            "jks",
+            store(JKS, 2, &entries(protect_jks(&key, PASSWORD)), PASSWORD),
+        ),
+        (
+            "jks version 1",
+            store(JKS, 1, &entries(protect_jks(&key, PASSWORD)), PASSWORD),
+        ),
         ("jceks", store(JCEKS, 2, &entries(jceks()), PASSWORD)),
     ]
 }
@@ -120,10 +136,21 @@ fn no_mutant_panics_or_allocates_more_than_the_input() {
             let opened = open(&bytes, &password, None);
             let largest = LARGEST.get();
             // The aliases' table and error texts have sizes of their own, small ones.
-            assert!(largest <= bytes.len().max(1024), "{name} {mutant}: {largest} of {} bytes", bytes.len());
-            if opened.is_ok() { accepted += 1 } else { refused += 1 }
+            assert!(
+                largest <= bytes.len().max(1024),
+                "{name} {mutant}: {largest} of {} bytes",
+                bytes.len()
+            );
+            if opened.is_ok() {
+                accepted += 1;
+            } else {
+                refused += 1;
+            }
         }
         // Both must happen, or the mutants never reached the parser.
-        assert!(accepted > 50 && refused > 1000, "{name}: {accepted} accepted, {refused} refused");
+        assert!(
+            accepted > 50 && refused > 1000,
+            "{name}: {accepted} accepted, {refused} refused"
+        );
     }
 }

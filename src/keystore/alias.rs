@@ -19,7 +19,10 @@ impl Aliases {
         let folded = fold(alias);
         match self.0.insert(folded.clone(), alias.to_owned()) {
             None => Ok(folded),
-            Some(first) => Err(KeystoreError::DuplicateAlias { first, second: alias.to_owned() }),
+            Some(first) => Err(KeystoreError::DuplicateAlias {
+                first,
+                second: alias.to_owned(),
+            }),
         }
     }
 
@@ -37,9 +40,16 @@ impl Aliases {
 }
 
 /// The candidate nearest to `missing`, if it is near at all.
-pub(super) fn nearest<'a>(missing: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(
+    missing: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
     let missing = fold(missing);
     let far = (missing.chars().count() / 3).max(2);
     let distance = |alias: &str| strsim::damerau_levenshtein(&missing, alias);
-    candidates.map(|alias| (distance(alias), alias)).filter(|(d, _)| *d <= far).min().map(|(_, alias)| alias)
+    candidates
+        .map(|alias| (distance(alias), alias))
+        .filter(|(d, _)| *d <= far)
+        .min()
+        .map(|(_, alias)| alias)
 }

@@ -77,7 +77,11 @@ impl CertificateFacts {
 
     /// The fingerprint as keytool and openssl print it: `AB:CD:...`.
     pub fn fingerprint(&self) -> String {
-        let pairs: Vec<_> = self.sha256.iter().map(|byte| format!("{byte:02X}")).collect();
+        let pairs: Vec<_> = self
+            .sha256
+            .iter()
+            .map(|byte| format!("{byte:02X}"))
+            .collect();
         pairs.join(":")
     }
 }
@@ -108,7 +112,9 @@ pub(super) fn facts(der: &[u8]) -> Result<CertificateFacts, CertificateError> {
 }
 
 fn sans(parsed: &X509Certificate<'_>) -> Vec<SubjectAltName> {
-    let Ok(Some(names)) = parsed.tbs_certificate.subject_alternative_name() else { return Vec::new() };
+    let Ok(Some(names)) = parsed.tbs_certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
     names.value.general_names.iter().filter_map(san).collect()
 }
 
@@ -119,7 +125,10 @@ fn san(name: &GeneralName<'_>) -> Option<SubjectAltName> {
         GeneralName::URI(name) => SubjectAltName::Uri((*name).to_owned()),
         GeneralName::IPAddress(bytes) => {
             let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
-            SubjectAltName::Ip(v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from)).ok()?)
+            SubjectAltName::Ip(
+                v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from))
+                    .ok()?,
+            )
         }
         _ => return None,
     })

@@ -22,11 +22,20 @@ pub(super) fn public_key(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
 /// Refuses an entry whose key cannot be used, has no certificate, or has that of another key.
 pub(super) fn check_leaf(entry: &KeyEntry) -> Result<(), KeystoreError> {
     let alias = || entry.alias.clone();
-    let own = public_key(&entry.key).ok_or_else(|| KeystoreError::UnusableKey { alias: alias() })?;
-    let leaf = entry.chain.first().ok_or_else(|| KeystoreError::NoCertificate { alias: alias() })?;
-    let facts =
-        certificate::facts(leaf).map_err(|_| KeystoreError::BadCertificate { alias: Some(alias()) })?;
-    if facts.spki == own { Ok(()) } else { Err(KeystoreError::KeyMismatch { alias: alias() }) }
+    let own =
+        public_key(&entry.key).ok_or_else(|| KeystoreError::UnusableKey { alias: alias() })?;
+    let leaf = entry
+        .chain
+        .first()
+        .ok_or_else(|| KeystoreError::NoCertificate { alias: alias() })?;
+    let facts = certificate::facts(leaf).map_err(|_| KeystoreError::BadCertificate {
+        alias: Some(alias()),
+    })?;
+    if facts.spki == own {
+        Ok(())
+    } else {
+        Err(KeystoreError::KeyMismatch { alias: alias() })
+    }
 }
 
 /// One certificate of a heap of them, parsed once.
@@ -47,7 +56,8 @@ impl<'a> Link<'a> {
     }
 
     fn names_issuer(&self, issuer: &Self) -> bool {
-        self.parsed.tbs_certificate.issuer.as_raw() == issuer.parsed.tbs_certificate.subject.as_raw()
+        self.parsed.tbs_certificate.issuer.as_raw()
+            == issuer.parsed.tbs_certificate.subject.as_raw()
     }
 
     /// Whether `issuer`'s key made this certificate's signature; None when that cannot be checked
@@ -66,7 +76,11 @@ impl<'a> Link<'a> {
         known.peek()?;
         let message = self.parsed.tbs_certificate.as_ref();
         let signature = &self.parsed.signature_value.data;
-        Some(known.any(|known| known.verify_signature(&key.subject_public_key.data, message, signature).is_ok()))
+        Some(known.any(|known| {
+            known
+                .verify_signature(&key.subject_public_key.data, message, signature)
+                .is_ok()
+        }))
     }
 }
 
@@ -83,13 +97,25 @@ fn signature_algorithm(certificate: &[u8]) -> Result<&[u8], DerFault> {
 pub(super) fn build(leaf: usize, heap: &[Link<'_>]) -> Vec<CertificateDer<'static>> {
     let mut chain = vec![leaf];
     while let Some(below) = chain.last().and_then(|last| heap.get(*last)) {
-        if chain.len() == CHAIN_MAX || (below.names_issuer(below) && below.signed_by(below) != Some(false)) {
+        if chain.len() == CHAIN_MAX
+            || (below.names_issuer(below) && below.signed_by(below) != Some(false))
+        {
             break;
         }
-        let unused = |link: &Link<'_>| chain.iter().filter_map(|used| heap.get(*used)).all(|used| used.der != link.der);
-        let by_name: Vec<_> =
-            heap.iter().enumerate().filter(|(_, link)| below.names_issuer(link) && unused(link)).collect();
-        let proved = by_name.iter().find(|(_, link)| below.signed_by(link) == Some(true));
+        let unused = |link: &Link<'_>| {
+            chain
+                .iter()
+                .filter_map(|used| heap.get(*used))
+                .all(|used| used.der != link.der)
+        };
+        let by_name: Vec<_> = heap
+            .iter()
+            .enumerate()
+            .filter(|(_, link)| below.names_issuer(link) && unused(link))
+            .collect();
+        let proved = by_name
+            .iter()
+            .find(|(_, link)| below.signed_by(link) == Some(true));
         let unchecked = || match by_name.as_slice() {
             [only] if below.signed_by(only.1).is_none() => Some(only),
             _ => None,
@@ -99,5 +125,9 @@ pub(super) fn build(leaf: usize, heap: &[Link<'_>]) -> Vec<CertificateDer<'stati
             None => break,
         }
     }
-    chain.iter().filter_map(|used| heap.get(*used)).map(|link| CertificateDer::from(link.der.to_vec())).collect()
+    chain
+        .iter()
+        .filter_map(|used| heap.get(*used))
+        .map(|link| CertificateDer::from(link.der.to_vec()))
+        .collect()
 }

@@ -4,6 +4,8 @@
 //! Must never be true: an allocation from a length field, a read past the input.
 //! Called by `jks`, `protector` and `pkcs12_peek`.
 
+use std::fmt::Write;
+
 /// What is wrong with the bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum DerFault {
@@ -45,9 +47,13 @@ impl<'a> Der<'a> {
             0..=0x7f => usize::from(first),
             0x80 => return Err(DerFault::Ber),
             0x81..=0x84 => {
-                let (bytes, after) = rest.split_at_checked(usize::from(first & 0x7f)).ok_or(DerFault::Truncated)?;
+                let (bytes, after) = rest
+                    .split_at_checked(usize::from(first & 0x7f))
+                    .ok_or(DerFault::Truncated)?;
                 rest = after;
-                bytes.iter().fold(0usize, |length, &byte| length << 8 | usize::from(byte))
+                bytes
+                    .iter()
+                    .fold(0usize, |length, &byte| length << 8 | usize::from(byte))
             }
             _ => return Err(DerFault::Malformed),
         };
@@ -77,7 +83,9 @@ impl<'a> Der<'a> {
         if first & 0x80 != 0 || bytes.len() > 5 || (bytes.len() == 5 && first != 0) {
             return Err(DerFault::Malformed);
         }
-        Ok(bytes.iter().fold(0, |value, &byte| value << 8 | u32::from(byte)))
+        Ok(bytes
+            .iter()
+            .fold(0, |value, &byte| value << 8 | u32::from(byte)))
     }
 }
 
@@ -87,16 +95,18 @@ pub(super) fn dotted(oid: &[u8]) -> String {
     let mut arc: u64 = 0;
     let mut first = true;
     for &byte in oid.iter().take(64) {
-        arc = arc.saturating_mul(128).saturating_add(u64::from(byte & 0x7f));
+        arc = arc
+            .saturating_mul(128)
+            .saturating_add(u64::from(byte & 0x7f));
         if byte & 0x80 != 0 {
             continue;
         }
         if first {
             let top = (arc / 40).min(2);
-            text.push_str(&format!("{top}.{}", arc - top * 40));
+            let _ = write!(text, "{top}.{}", arc - top * 40);
             first = false;
         } else {
-            text.push_str(&format!(".{arc}"));
+            let _ = write!(text, ".{arc}");
         }
         arc = 0;
     }
@@ -114,9 +124,21 @@ mod tests {
             ("long form", &[0x04, 0x81, 1, 9], Ok((4, &[9][..]))),
             ("nothing", &[], Err(DerFault::Truncated)),
             ("no length", &[0x04], Err(DerFault::Truncated)),
-            ("length past the end", &[0x04, 2, 9], Err(DerFault::Truncated)),
-            ("4 GiB", &[0x04, 0x84, 0xff, 0xff, 0xff, 0xff, 9], Err(DerFault::Truncated)),
-            ("five length bytes", &[0x04, 0x85, 0, 0, 0, 0, 1, 9], Err(DerFault::Malformed)),
+            (
+                "length past the end",
+                &[0x04, 2, 9],
+                Err(DerFault::Truncated),
+            ),
+            (
+                "4 GiB",
+                &[0x04, 0x84, 0xff, 0xff, 0xff, 0xff, 9],
+                Err(DerFault::Truncated),
+            ),
+            (
+                "five length bytes",
+                &[0x04, 0x85, 0, 0, 0, 0, 1, 9],
+                Err(DerFault::Malformed),
+            ),
             ("indefinite", &[0x30, 0x80, 0, 0], Err(DerFault::Ber)),
         ] {
             assert_eq!(Der(bytes).item(), want, "{name}");
@@ -131,7 +153,11 @@ mod tests {
             ("highest", &[2, 5, 0, 0xff, 0xff, 0xff, 0xff], Ok(u32::MAX)),
             ("negative", &[2, 1, 0xff], Err(DerFault::Malformed)),
             ("empty", &[2, 0], Err(DerFault::Malformed)),
-            ("too large", &[2, 5, 1, 0, 0, 0, 0], Err(DerFault::Malformed)),
+            (
+                "too large",
+                &[2, 5, 1, 0, 0, 0, 0],
+                Err(DerFault::Malformed),
+            ),
         ] {
             assert_eq!(Der(bytes).unsigned(), want, "{name}");
         }
@@ -140,7 +166,10 @@ mod tests {
     #[test]
     fn object_identifiers_are_dotted() {
         for (bytes, want) in [
-            (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x03, 0x07][..], "1.2.840.113549.3.7"),
+            (
+                &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x03, 0x07][..],
+                "1.2.840.113549.3.7",
+            ),
             (&[0x60, 0x86, 0x48, 0x01], "2.16.840.1"),
             (&[], ""),
         ] {

@@ -8,8 +8,7 @@ use super::Format;
 use crate::limits::KEYSTORE_BYTES_MAX;
 
 /// Rewrites a keystore in the form that every supported reader opens; needs Java.
-const REMEDY_KEYTOOL: &str =
-    "convert it with: keytool -importkeystore -srckeystore OLD -destkeystore NEW.p12 -deststoretype PKCS12";
+const REMEDY_KEYTOOL: &str = "convert it with: keytool -importkeystore -srckeystore OLD -destkeystore NEW.p12 -deststoretype PKCS12";
 /// The same for what Java cannot read.
 const REMEDY_OPENSSL: &str = "convert it with: openssl pkcs12 -legacy -in OLD -nodes -out all.pem && \
      openssl pkcs12 -export -in all.pem -name ALIAS -out NEW.p12 && shred -u all.pem \

@@ -32,24 +32,43 @@ pub(super) fn read(
     key_password: Option<&SecretString>,
 ) -> Result<Keystore, KeystoreError> {
     let truncated = KeystoreError::Truncated { format };
-    let Some((body, digest)) = bytes.split_last_chunk::<DIGEST_BYTES>().filter(|(body, _)| body.len() >= 12) else {
+    let Some((body, digest)) = bytes
+        .split_last_chunk::<DIGEST_BYTES>()
+        .filter(|(body, _)| body.len() >= 12)
+    else {
         return Err(truncated);
     };
-    let sum = Sha1::new().chain_update(&*utf16be(password)).chain_update(WHITENER).chain_update(body).finalize();
+    let sum = Sha1::new()
+        .chain_update(&*utf16be(password))
+        .chain_update(WHITENER)
+        .chain_update(body)
+        .finalize();
     if !same(&sum, digest) {
         return Err(KeystoreError::WrongPasswordOrDamaged);
     }
-    let mut reader = Reader { rest: body, format, version: 2 };
+    let mut reader = Reader {
+        rest: body,
+        format,
+        version: 2,
+    };
     reader.take(4, "magic")?;
     reader.version = reader.u32("version")?;
     if !(1..=2).contains(&reader.version) {
         return Err(KeystoreError::Version(reader.version));
     }
     let count = reader.u32("entry count")?;
-    let mut store = Keystore { keys: Vec::new(), trusted: Vec::new(), format };
+    let mut store = Keystore {
+        keys: Vec::new(),
+        trusted: Vec::new(),
+        format,
+    };
     let mut aliases = Aliases::default();
     let passwords = [key_password.unwrap_or(password), password];
-    let passwords = if key_password.is_some() { &passwords[..] } else { &passwords[..1] };
+    let passwords = if key_password.is_some() {
+        &passwords[..]
+    } else {
+        &passwords[..1]
+    };
     for entry in 1..=count {
         read_entry(&mut reader, entry, &mut aliases, passwords, &mut store)?;
     }
@@ -102,20 +121,35 @@ fn recover(
     alias: &str,
     format: Format,
 ) -> Result<PrivateKeyDer<'static>, KeystoreError> {
-    let mut fault = KeystoreError::WrongKeyPassword { alias: alias.to_owned() };
+    let mut fault = KeystoreError::WrongKeyPassword {
+        alias: alias.to_owned(),
+    };
     for password in passwords {
         match protector::recover(protected, password) {
-            Ok(mut key) => return Ok(PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(std::mem::take(&mut *key)))),
+            Ok(mut key) => {
+                return Ok(PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(
+                    std::mem::take(&mut *key),
+                )));
+            }
             Err(ProtectorFault::WrongPassword) => {}
             Err(ProtectorFault::NotAscii) => fault = KeystoreError::PasswordCharacters { format },
             Err(ProtectorFault::Algorithm(algorithm)) => {
-                return Err(KeystoreError::UnsupportedAlgorithm { algorithm, java_reads: true });
+                return Err(KeystoreError::UnsupportedAlgorithm {
+                    algorithm,
+                    java_reads: true,
+                });
             }
             Err(ProtectorFault::Iterations(found)) => {
-                return Err(KeystoreError::Iterations { found, max: protector::ITERATIONS_MAX });
+                return Err(KeystoreError::Iterations {
+                    found,
+                    max: protector::ITERATIONS_MAX,
+                });
             }
             Err(ProtectorFault::Malformed) => {
-                return Err(KeystoreError::Malformed { format, what: format!("the private key '{alias}'") });
+                return Err(KeystoreError::Malformed {
+                    format,
+                    what: format!("the private key '{alias}'"),
+                });
             }
         }
     }
@@ -131,17 +165,26 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn malformed(&self, what: &str) -> KeystoreError {
-        KeystoreError::Malformed { format: self.format, what: what.to_owned() }
+        KeystoreError::Malformed {
+            format: self.format,
+            what: what.to_owned(),
+        }
     }
 
     fn take(&mut self, length: usize, what: &str) -> Result<&'a [u8], KeystoreError> {
-        let (taken, rest) = self.rest.split_at_checked(length).ok_or_else(|| self.malformed(what))?;
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(length)
+            .ok_or_else(|| self.malformed(what))?;
         self.rest = rest;
         Ok(taken)
     }
 
     fn u32(&mut self, what: &str) -> Result<u32, KeystoreError> {
-        let (bytes, rest) = self.rest.split_first_chunk().ok_or_else(|| self.malformed(what))?;
+        let (bytes, rest) = self
+            .rest
+            .split_first_chunk()
+            .ok_or_else(|| self.malformed(what))?;
         self.rest = rest;
         Ok(u32::from_be_bytes(*bytes))
     }
@@ -155,7 +198,10 @@ impl<'a> Reader<'a> {
 
     /// Two bytes of length and as many bytes.
     fn utf(&mut self, what: &str) -> Result<&'a [u8], KeystoreError> {
-        let (bytes, rest) = self.rest.split_first_chunk().ok_or_else(|| self.malformed(what))?;
+        let (bytes, rest) = self
+            .rest
+            .split_first_chunk()
+            .ok_or_else(|| self.malformed(what))?;
         self.rest = rest;
         self.take(usize::from(u16::from_be_bytes(*bytes)), what)
     }
@@ -166,12 +212,17 @@ impl<'a> Reader<'a> {
             let kind = self.utf("certificate type")?;
             if kind != b"X.509" && kind != b"X509" {
                 let algorithm = format!("a certificate type other than X.509 for '{alias}'");
-                return Err(KeystoreError::UnsupportedAlgorithm { algorithm, java_reads: false });
+                return Err(KeystoreError::UnsupportedAlgorithm {
+                    algorithm,
+                    java_reads: false,
+                });
             }
         }
         let der = self.block("certificate")?;
         if der.len() > CERTIFICATE_BYTES_MAX || certificate::facts(der).is_err() {
-            return Err(KeystoreError::BadCertificate { alias: Some(alias.to_owned()) });
+            return Err(KeystoreError::BadCertificate {
+                alias: Some(alias.to_owned()),
+            });
         }
         Ok(CertificateDer::from(der.to_vec()))
     }
@@ -188,9 +239,15 @@ fn modified_utf8(bytes: &[u8]) -> Option<String> {
             [a @ 0xc0..=0xdf, b @ 0x80..=0xbf, ref after @ ..] => {
                 (u16::from(a & 0x1f) << 6 | u16::from(b & 0x3f), after)
             }
-            [a @ 0xe0..=0xef, b @ 0x80..=0xbf, c @ 0x80..=0xbf, ref after @ ..] => {
-                (u16::from(a & 0x0f) << 12 | u16::from(b & 0x3f) << 6 | u16::from(c & 0x3f), after)
-            }
+            [
+                a @ 0xe0..=0xef,
+                b @ 0x80..=0xbf,
+                c @ 0x80..=0xbf,
+                ref after @ ..,
+            ] => (
+                u16::from(a & 0x0f) << 12 | u16::from(b & 0x3f) << 6 | u16::from(c & 0x3f),
+                after,
+            ),
             _ => {
                 broken = true;
                 return None;

@@ -47,7 +47,12 @@ impl Drop for KeyEntry {
 
 impl fmt::Debug for KeyEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyEntry({}, key .., {} certificates)", self.alias, self.chain.len())
+        write!(
+            f,
+            "KeyEntry({}, key .., {} certificates)",
+            self.alias,
+            self.chain.len()
+        )
     }
 }
 
@@ -108,7 +113,13 @@ fn detect(bytes: &[u8]) -> Result<Format, KeystoreError> {
         [] => Some("an empty file"),
         [b'P', b'K', 3, 4, ..] => Some("a ZIP or JAR file"),
         // Text may stand before the armour, as `openssl x509 -text` writes it.
-        _ if bytes.windows(11).take(64 * 1024).any(|window| window == b"-----BEGIN ") => Some("a PEM file"),
+        _ if bytes
+            .windows(11)
+            .take(64 * 1024)
+            .any(|window| window == b"-----BEGIN ") =>
+        {
+            Some("a PEM file")
+        }
         _ => None,
     };
     Err(KeystoreError::NotAKeystore { looks_like })

@@ -18,6 +18,9 @@ pub(super) fn utf16be(password: &SecretString) -> Zeroizing<Vec<u8>> {
 
 /// Compares without stopping at the first difference.
 pub(super) fn same(left: &[u8], right: &[u8]) -> bool {
-    let differing = left.iter().zip(right).fold(0, |seen, (l, r)| std::hint::black_box(seen | (l ^ r)));
+    let differing = left
+        .iter()
+        .zip(right)
+        .fold(0, |seen, (l, r)| std::hint::black_box(seen | (l ^ r)));
     left.len() == right.len() && differing == 0
 }

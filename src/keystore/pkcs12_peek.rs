@@ -24,7 +24,12 @@ struct Known {
 }
 
 const fn known(oid: &'static str, name: &'static str, supported: bool, java_reads: bool) -> Known {
-    Known { oid, name, supported, java_reads }
+    Known {
+        oid,
+        name,
+        supported,
+        java_reads,
+    }
 }
 
 const KNOWN: [Known; 28] = [
@@ -63,10 +68,14 @@ fn check_algorithm(oid: &[u8]) -> Result<(), KeystoreError> {
     let oid = dotted(oid);
     match KNOWN.iter().find(|known| known.oid == oid) {
         Some(known) if known.supported => Ok(()),
-        Some(known) => {
-            Err(KeystoreError::UnsupportedAlgorithm { algorithm: known.name.to_owned(), java_reads: known.java_reads })
-        }
-        None => Err(KeystoreError::UnsupportedAlgorithm { algorithm: format!("the algorithm {oid}"), java_reads: true }),
+        Some(known) => Err(KeystoreError::UnsupportedAlgorithm {
+            algorithm: known.name.to_owned(),
+            java_reads: known.java_reads,
+        }),
+        None => Err(KeystoreError::UnsupportedAlgorithm {
+            algorithm: format!("the algorithm {oid}"),
+            java_reads: true,
+        }),
     }
 }
 
@@ -74,15 +83,19 @@ fn check_iterations(found: u32) -> Result<(), KeystoreError> {
     if (1..=ITERATIONS_MAX).contains(&found) {
         return Ok(());
     }
-    Err(KeystoreError::Iterations { found, max: ITERATIONS_MAX })
+    Err(KeystoreError::Iterations {
+        found,
+        max: ITERATIONS_MAX,
+    })
 }
 
 fn fault(what: &str) -> impl Fn(DerFault) -> KeystoreError + '_ {
     move |fault| match fault {
         DerFault::Ber => KeystoreError::Ber,
-        DerFault::Truncated | DerFault::Malformed => {
-            KeystoreError::Malformed { format: Format::Pkcs12, what: what.to_owned() }
-        }
+        DerFault::Truncated | DerFault::Malformed => KeystoreError::Malformed {
+            format: Format::Pkcs12,
+            what: what.to_owned(),
+        },
     }
 }
 
@@ -91,31 +104,47 @@ fn fault(what: &str) -> impl Fn(DerFault) -> KeystoreError + '_ {
 pub(super) fn frame(bytes: &[u8]) -> Result<&[u8], KeystoreError> {
     let mut file = Der(bytes);
     let mut pfx = file.sequence().map_err(|found| match found {
-        DerFault::Truncated => KeystoreError::Truncated { format: Format::Pkcs12 },
+        DerFault::Truncated => KeystoreError::Truncated {
+            format: Format::Pkcs12,
+        },
         DerFault::Ber => KeystoreError::Ber,
         DerFault::Malformed => KeystoreError::NotAKeystore { looks_like: None },
     })?;
     if !file.is_empty() {
-        return Err(KeystoreError::TrailingBytes { format: Format::Pkcs12, bytes: file.0.len() });
+        return Err(KeystoreError::TrailingBytes {
+            format: Format::Pkcs12,
+            bytes: file.0.len(),
+        });
     }
     if pfx.peek_tag() == Some(SEQUENCE) {
-        return Err(KeystoreError::NotAKeystore { looks_like: Some("a certificate or key in DER") });
+        return Err(KeystoreError::NotAKeystore {
+            looks_like: Some("a certificate or key in DER"),
+        });
     }
-    let version = pfx.unsigned().map_err(|_| KeystoreError::NotAKeystore { looks_like: None })?;
+    let version = pfx
+        .unsigned()
+        .map_err(|_| KeystoreError::NotAKeystore { looks_like: None })?;
     if version != 3 || pfx.peek_tag() != Some(SEQUENCE) {
-        return Err(KeystoreError::NotAKeystore { looks_like: Some("a private key in DER") });
+        return Err(KeystoreError::NotAKeystore {
+            looks_like: Some("a private key in DER"),
+        });
     }
     let mut content = pfx.sequence().map_err(fault("its content"))?;
     match dotted(content.expect(OID).map_err(fault("its content type"))?).as_str() {
         DATA => {}
         SIGNED_DATA => {
             let algorithm = "a signature in place of a MAC".to_owned();
-            return Err(KeystoreError::UnsupportedAlgorithm { algorithm, java_reads: false });
+            return Err(KeystoreError::UnsupportedAlgorithm {
+                algorithm,
+                java_reads: false,
+            });
         }
         _ => return Err(fault("its content type")(DerFault::Malformed)),
     }
     let inside = content.expect(CONTEXT_0).map_err(fault("its content"))?;
-    let safes = Der(inside).expect(OCTET_STRING).map_err(fault("its content"))?;
+    let safes = Der(inside)
+        .expect(OCTET_STRING)
+        .map_err(fault("its content"))?;
     if pfx.is_empty() {
         return Err(KeystoreError::NoMac);
     }
@@ -124,7 +153,11 @@ pub(super) fn frame(bytes: &[u8]) -> Result<&[u8], KeystoreError> {
     let mut algorithm = digest.sequence().map_err(fault("its MAC"))?;
     check_algorithm(algorithm.expect(OID).map_err(fault("its MAC"))?)?;
     mac.expect(OCTET_STRING).map_err(fault("its MAC"))?;
-    let iterations = if mac.is_empty() { 1 } else { mac.unsigned().map_err(fault("its MAC"))? };
+    let iterations = if mac.is_empty() {
+        1
+    } else {
+        mac.unsigned().map_err(fault("its MAC"))?
+    };
     check_iterations(iterations)?;
     Ok(safes)
 }
@@ -142,7 +175,10 @@ pub(super) fn survey(safes: &[u8]) -> Result<(), KeystoreError> {
             ENCRYPTED_DATA => encrypted(inside)?,
             _ => {
                 let algorithm = "encryption to a certificate in place of a password".to_owned();
-                return Err(KeystoreError::UnsupportedAlgorithm { algorithm, java_reads: false });
+                return Err(KeystoreError::UnsupportedAlgorithm {
+                    algorithm,
+                    java_reads: false,
+                });
             }
         }
     }

@@ -66,7 +66,10 @@ impl fmt::Display for WriteError {
 impl std::error::Error for WriteError {}
 
 /// A PKCS#12 file of `entries` under `password`, which opens its keys as well.
-pub fn write_pkcs12(entries: &[NewEntry<'_>], password: &SecretString) -> Result<Vec<u8>, WriteError> {
+pub fn write_pkcs12(
+    entries: &[NewEntry<'_>],
+    password: &SecretString,
+) -> Result<Vec<u8>, WriteError> {
     if !password.expose().is_ascii() {
         return Err(WriteError::PasswordNotAscii);
     }
@@ -77,28 +80,50 @@ pub fn write_pkcs12(entries: &[NewEntry<'_>], password: &SecretString) -> Result
         aliases.claim(alias).map_err(WriteError::Entry)?;
         store.add_entry(alias, encode(entry)?);
     }
-    store.writer(password.expose()).write().map_err(|_| WriteError::Encoding { alias: None })
+    store
+        .writer(password.expose())
+        .write()
+        .map_err(|_| WriteError::Encoding { alias: None })
 }
 
 fn encode(entry: &NewEntry<'_>) -> Result<KeyStoreEntry, WriteError> {
     let certificate = |alias: &str, der: &CertificateDer<'_>| {
-        Certificate::from_der(der)
-            .map_err(|_| WriteError::Entry(KeystoreError::BadCertificate { alias: Some(alias.to_owned()) }))
+        Certificate::from_der(der).map_err(|_| {
+            WriteError::Entry(KeystoreError::BadCertificate {
+                alias: Some(alias.to_owned()),
+            })
+        })
     };
     match *entry {
-        NewEntry::Trusted { alias, certificate: der } => Ok(KeyStoreEntry::Certificate(certificate(alias, der)?)),
+        NewEntry::Trusted {
+            alias,
+            certificate: der,
+        } => Ok(KeyStoreEntry::Certificate(certificate(alias, der)?)),
         NewEntry::Key { alias, key, chain } => {
-            let entry = KeyEntry { alias: alias.to_owned(), key: key.clone_key(), chain: chain.to_vec() };
+            let entry = KeyEntry {
+                alias: alias.to_owned(),
+                key: key.clone_key(),
+                chain: chain.to_vec(),
+            };
             chain::check_leaf(&entry).map_err(WriteError::Entry)?;
-            let encoding = |_| WriteError::Encoding { alias: Some(alias.to_owned()) };
+            let encoding = |_| WriteError::Encoding {
+                alias: Some(alias.to_owned()),
+            };
             let key = PrivateKey::from_der(key.secret_der()).map_err(encoding)?;
-            let certificates = chain.iter().map(|der| certificate(alias, der)).collect::<Result<Vec<_>, _>>()?;
+            let certificates = chain
+                .iter()
+                .map(|der| certificate(alias, der))
+                .collect::<Result<Vec<_>, _>>()?;
             // Links key and leaf inside the file, so it must be unique: the alias and the leaf are.
             let mut id = digest::Context::new(&digest::SHA256);
             id.update(alias.as_bytes());
             id.update(chain.first().map(AsRef::as_ref).unwrap_or_default());
             let id = id.finish().as_ref().to_vec();
-            Ok(KeyStoreEntry::PrivateKeyChain(PrivateKeyChain::new(id, key, certificates)))
+            Ok(KeyStoreEntry::PrivateKeyChain(PrivateKeyChain::new(
+                id,
+                key,
+                certificates,
+            )))
         }
     }
 }

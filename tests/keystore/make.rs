@@ -15,11 +15,28 @@ impl Lab {
     pub fn new(folder: &Path, kind: &str) -> Self {
         let lab = Self(folder.join(kind));
         std::fs::create_dir(&lab.0).unwrap();
-        for name in ["root", "int", "root2", "kmsServer", "kmsClient", "other", "cmxBackend", "cmxDevice"] {
+        for name in [
+            "root",
+            "int",
+            "root2",
+            "kmsServer",
+            "kmsClient",
+            "other",
+            "cmxBackend",
+            "cmxDevice",
+        ] {
             let key = format!("{name}.key");
             match kind {
                 "rsa" => lab.openssl(&["genrsa", "-out", &key, "2048"]),
-                _ => lab.openssl(&["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &key]),
+                _ => lab.openssl(&[
+                    "ecparam",
+                    "-name",
+                    "prime256v1",
+                    "-genkey",
+                    "-noout",
+                    "-out",
+                    &key,
+                ]),
             }
         }
         for (name, subject, ca) in [
@@ -30,12 +47,23 @@ impl Lab {
         ] {
             let (key, crt) = (format!("{name}.key"), format!("{name}.crt"));
             let constraints = format!("basicConstraints=critical,CA:{ca}");
-            let args = ["req", "-x509", "-sha256", "-days", "3650", "-key", &key, "-subj", subject, "-out", &crt];
+            let args = [
+                "req", "-x509", "-sha256", "-days", "3650", "-key", &key, "-subj", subject, "-out",
+                &crt,
+            ];
             lab.openssl(&[&args[..], &["-addext", &constraints]].concat());
         }
-        lab.sign("int", "root", "basicConstraints=critical,CA:TRUE,pathlen:0\n");
+        lab.sign(
+            "int",
+            "root",
+            "basicConstraints=critical,CA:TRUE,pathlen:0\n",
+        );
         for name in ["kmsServer", "kmsClient"] {
-            lab.sign(name, "int", "basicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost,IP:127.0.0.1\n");
+            lab.sign(
+                name,
+                "int",
+                "basicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost,IP:127.0.0.1\n",
+            );
             lab.concat(&[name, "int", "root"], &format!("{name}.chain.crt"));
             lab.export(name, &format!("{name}.p12"), P12, &["-name", name]);
         }
@@ -62,14 +90,21 @@ impl Lab {
     }
 
     fn run(&self, program: &str, args: &[&str]) {
-        let done = Command::new(program).args(args).current_dir(&self.0).env("LC_ALL", "C.UTF-8").output();
+        let done = Command::new(program)
+            .args(args)
+            .current_dir(&self.0)
+            .env("LC_ALL", "C.UTF-8")
+            .output();
         let done = done.unwrap_or_else(|error| panic!("{program} is needed: {error}"));
         let said = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
         assert!(done.status.success(), "{program} {args:?}: {said}");
     }
 
     fn concat(&self, names: &[&str], to: &str) {
-        let all: Vec<_> = names.iter().flat_map(|name| self.read(&format!("{name}.crt"))).collect();
+        let all: Vec<_> = names
+            .iter()
+            .flat_map(|name| self.read(&format!("{name}.crt")))
+            .collect();
         self.write(to, &all);
     }
 
@@ -77,10 +112,33 @@ impl Lab {
         let [key, csr, ext, crt] = ["key", "csr", "ext", "crt"].map(|end| format!("{name}.{end}"));
         let [ca_crt, ca_key] = ["crt", "key"].map(|end| format!("{ca}.{end}"));
         self.write(&ext, extensions.as_bytes());
-        self.openssl(&["req", "-new", "-key", &key, "-subj", &format!("/O=CMX Test/CN={name}"), "-out", &csr]);
         self.openssl(&[
-            "x509", "-req", "-sha256", "-days", "825", "-in", &csr, "-CA", &ca_crt, "-CAkey", &ca_key,
-            "-CAcreateserial", "-extfile", &ext, "-out", &crt,
+            "req",
+            "-new",
+            "-key",
+            &key,
+            "-subj",
+            &format!("/O=CMX Test/CN={name}"),
+            "-out",
+            &csr,
+        ]);
+        self.openssl(&[
+            "x509",
+            "-req",
+            "-sha256",
+            "-days",
+            "825",
+            "-in",
+            &csr,
+            "-CA",
+            &ca_crt,
+            "-CAkey",
+            &ca_key,
+            "-CAcreateserial",
+            "-extfile",
+            &ext,
+            "-out",
+            &crt,
         ]);
     }
 
@@ -89,34 +147,76 @@ impl Lab {
         let [key, chain] = ["key", "chain.crt"].map(|end| format!("{name}.{end}"));
         let pass = format!("pass:{password}");
         // Later options win over these, which `-nomac` must follow too.
-        let args = ["pkcs12", "-export", "-inkey", &key, "-in", &chain, "-out", to, "-passout", &pass];
+        let args = [
+            "pkcs12", "-export", "-inkey", &key, "-in", &chain, "-out", to, "-passout", &pass,
+        ];
         self.openssl(&[&args[..], more].concat());
     }
 
     pub fn keytool(&self, args: &[&str]) {
-        self.run("keytool", &[&["-J-XX:TieredStopAtLevel=1", "-J-XX:+UseSerialGC"], args].concat());
+        self.run(
+            "keytool",
+            &[&["-J-XX:TieredStopAtLevel=1", "-J-XX:+UseSerialGC"], args].concat(),
+        );
     }
 
     /// One key out of openssl's file.
     pub fn import_key(&self, source: &str, alias: &str, to: &str, more: &[&str]) {
         let args = [
-            "-importkeystore", "-noprompt", "-srckeystore", source, "-srcstoretype", "PKCS12", "-srckeypass", P12,
-            "-srcstorepass", P12, "-srcalias", alias, "-destkeystore", to,
+            "-importkeystore",
+            "-noprompt",
+            "-srckeystore",
+            source,
+            "-srcstoretype",
+            "PKCS12",
+            "-srckeypass",
+            P12,
+            "-srcstorepass",
+            P12,
+            "-srcalias",
+            alias,
+            "-destkeystore",
+            to,
         ];
         self.keytool(&[&args[..], more].concat());
     }
 
-    pub fn import_trusted(&self, alias: &str, certificate: &str, to: &str, password: &str, more: &[&str]) {
-        let args =
-            ["-import", "-noprompt", "-alias", alias, "-file", certificate, "-keystore", to, "-storepass", password];
+    pub fn import_trusted(
+        &self,
+        alias: &str,
+        certificate: &str,
+        to: &str,
+        password: &str,
+        more: &[&str],
+    ) {
+        let args = [
+            "-import",
+            "-noprompt",
+            "-alias",
+            alias,
+            "-file",
+            certificate,
+            "-keystore",
+            to,
+            "-storepass",
+            password,
+        ];
         self.keytool(&[&args[..], more].concat());
     }
 
     /// A whole store in another form.
     pub fn convert(&self, from: &str, to: &str, more: &[&str]) {
         let args = [
-            "-importkeystore", "-noprompt", "-srckeystore", from, "-srcstorepass", STORE, "-destkeystore", to,
-            "-deststorepass", STORE,
+            "-importkeystore",
+            "-noprompt",
+            "-srckeystore",
+            from,
+            "-srcstorepass",
+            STORE,
+            "-destkeystore",
+            to,
+            "-deststorepass",
+            STORE,
         ];
         self.keytool(&[&args[..], more].concat());
     }
@@ -126,13 +226,19 @@ impl Lab {
         let own = ["-deststorepass", STORE, "-destkeypass", STORE];
         self.import_key("kmsClient.p12", "kmsclient", "default.jks", &own);
         self.import_key("kmsServer.p12", "kmsserver", "default.jks", &own);
-        for (alias, certificate) in
-            [("kmipSigningCA", "root.crt"), ("cmxBackend", "cmxBackend.crt"), ("cmxDevice", "cmxDevice.crt")]
-        {
+        for (alias, certificate) in [
+            ("kmipSigningCA", "root.crt"),
+            ("cmxBackend", "cmxBackend.crt"),
+            ("cmxDevice", "cmxDevice.crt"),
+        ] {
             self.import_trusted(alias, certificate, "default.jks", STORE, &[]);
         }
         self.convert("default.jks", "old.jks", &["-deststoretype", "JKS"]);
         self.convert("default.jks", "old.jceks", &["-deststoretype", "JCEKS"]);
-        self.convert("default.jks", "legacy.p12", &["-deststoretype", "PKCS12", "-J-Dkeystore.pkcs12.legacy"]);
+        self.convert(
+            "default.jks",
+            "legacy.p12",
+            &["-deststoretype", "PKCS12", "-J-Dkeystore.pkcs12.legacy"],
+        );
     }
 }

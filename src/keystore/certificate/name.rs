@@ -36,7 +36,10 @@ pub(super) fn rfc4514(name: &X509Name<'_>) -> String {
 
 fn push_attribute(text: &mut String, attribute: &AttributeTypeAndValue<'_>) {
     let kind = attribute.attr_type().to_id_string();
-    let short = SHORT.iter().find(|(oid, _)| *oid == kind).map(|(_, short)| *short);
+    let short = SHORT
+        .iter()
+        .find(|(oid, _)| *oid == kind)
+        .map(|(_, short)| *short);
     match (short, value(attribute)) {
         (Some(short), Some(value)) => {
             text.push_str(short);
@@ -56,19 +59,25 @@ fn value(attribute: &AttributeTypeAndValue<'_>) -> Option<String> {
     let value = attribute.attr_value();
     let bytes = value.data;
     match value.tag() {
-        Tag::Utf8String | Tag::PrintableString | Tag::Ia5String | Tag::NumericString | Tag::VisibleString => {
-            std::str::from_utf8(bytes).ok().map(str::to_owned)
-        }
+        Tag::Utf8String
+        | Tag::PrintableString
+        | Tag::Ia5String
+        | Tag::NumericString
+        | Tag::VisibleString => std::str::from_utf8(bytes).ok().map(str::to_owned),
         // In practice Latin-1.
         Tag::T61String => Some(bytes.iter().map(|&byte| char::from(byte)).collect()),
         Tag::BmpString => {
             let (pairs, rest) = bytes.as_chunks::<2>();
             let units = pairs.iter().map(|pair| u16::from_be_bytes(*pair));
-            rest.is_empty().then(|| char::decode_utf16(units).collect::<Result<_, _>>().ok()).flatten()
+            rest.is_empty()
+                .then(|| char::decode_utf16(units).collect::<Result<_, _>>().ok())
+                .flatten()
         }
         Tag::UniversalString => {
             let (words, rest) = bytes.as_chunks::<4>();
-            let mut chars = words.iter().map(|word| char::from_u32(u32::from_be_bytes(*word)));
+            let mut chars = words
+                .iter()
+                .map(|word| char::from_u32(u32::from_be_bytes(*word)));
             rest.is_empty().then(|| chars.by_ref().collect()).flatten()
         }
         _ => None,
@@ -99,14 +108,13 @@ fn push_hex(text: &mut String, attribute: &AttributeTypeAndValue<'_>) {
     let tag = u8::try_from(value.tag().0).unwrap_or(0);
     let length = value.data.len();
     let mut bytes = vec![tag];
-    match u8::try_from(length) {
-        Ok(short @ 0..=0x7f) => bytes.push(short),
-        _ => {
-            let be = length.to_be_bytes();
-            let from = be.iter().position(|&byte| byte != 0).unwrap_or(be.len());
-            bytes.push(0x80 | u8::try_from(be.len() - from).unwrap_or(0));
-            bytes.extend_from_slice(be.get(from..).unwrap_or_default());
-        }
+    if let Ok(short @ 0..=0x7f) = u8::try_from(length) {
+        bytes.push(short);
+    } else {
+        let be = length.to_be_bytes();
+        let from = be.iter().position(|&byte| byte != 0).unwrap_or(be.len());
+        bytes.push(0x80 | u8::try_from(be.len() - from).unwrap_or(0));
+        bytes.extend_from_slice(be.get(from..).unwrap_or_default());
     }
     bytes.extend_from_slice(value.data);
     for byte in bytes {

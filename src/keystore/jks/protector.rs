@@ -38,7 +38,10 @@ impl From<DerFault> for ProtectorFault {
 }
 
 /// Recovers the PKCS#8 key from an `EncryptedPrivateKeyInfo`.
-pub(super) fn recover(protected: &[u8], password: &SecretString) -> Result<Zeroizing<Vec<u8>>, ProtectorFault> {
+pub(super) fn recover(
+    protected: &[u8],
+    password: &SecretString,
+) -> Result<Zeroizing<Vec<u8>>, ProtectorFault> {
     let mut outer = Der(protected);
     let mut info = outer.sequence()?;
     let mut algorithm = info.sequence()?;
@@ -50,32 +53,59 @@ pub(super) fn recover(protected: &[u8], password: &SecretString) -> Result<Zeroi
     let key = match oid {
         JKS_PROTECTOR => jks(data, password)?,
         JCEKS_PROTECTOR => jceks(algorithm, data, password)?,
-        other => return Err(ProtectorFault::Algorithm(format!("the key encryption {}", dotted(other)))),
+        other => {
+            return Err(ProtectorFault::Algorithm(format!(
+                "the key encryption {}",
+                dotted(other)
+            )));
+        }
     };
     Ok(key)
 }
 
 /// `salt (20) | ciphertext | check (20)`, a key stream of chained SHA-1.
 fn jks(data: &[u8], password: &SecretString) -> Result<Zeroizing<Vec<u8>>, ProtectorFault> {
-    let (salt, rest) = data.split_first_chunk::<20>().ok_or(ProtectorFault::Malformed)?;
-    let (cipher, check) = rest.split_last_chunk::<20>().ok_or(ProtectorFault::Malformed)?;
+    let (salt, rest) = data
+        .split_first_chunk::<20>()
+        .ok_or(ProtectorFault::Malformed)?;
+    let (cipher, check) = rest
+        .split_last_chunk::<20>()
+        .ok_or(ProtectorFault::Malformed)?;
     let password = utf16be(password);
     let mut plain = Zeroizing::new(cipher.to_vec());
     let mut block = Zeroizing::new(*salt);
     for piece in plain.chunks_mut(20) {
-        *block = Sha1::new().chain_update(&*password).chain_update(&*block).finalize().into();
+        *block = Sha1::new()
+            .chain_update(&*password)
+            .chain_update(*block)
+            .finalize()
+            .into();
         for (byte, mask) in piece.iter_mut().zip(block.iter()) {
             *byte ^= mask;
         }
     }
-    let sum = Sha1::new().chain_update(&*password).chain_update(&*plain).finalize();
-    if same(&sum, check) { Ok(plain) } else { Err(ProtectorFault::WrongPassword) }
+    let sum = Sha1::new()
+        .chain_update(&*password)
+        .chain_update(&*plain)
+        .finalize();
+    if same(&sum, check) {
+        Ok(plain)
+    } else {
+        Err(ProtectorFault::WrongPassword)
+    }
 }
 
 /// Triple DES in CBC mode under a key and IV of iterated MD5, with Sun's salt rule.
-fn jceks(mut algorithm: Der<'_>, data: &[u8], password: &SecretString) -> Result<Zeroizing<Vec<u8>>, ProtectorFault> {
+fn jceks(
+    mut algorithm: Der<'_>,
+    data: &[u8],
+    password: &SecretString,
+) -> Result<Zeroizing<Vec<u8>>, ProtectorFault> {
     let mut parameters = algorithm.sequence()?;
-    let salt: [u8; 8] = parameters.expect(OCTET_STRING)?.try_into().map_err(|_| ProtectorFault::Malformed)?;
+    let salt: [u8; 8] = parameters
+        .expect(OCTET_STRING)?
+        .try_into()
+        .map_err(|_| ProtectorFault::Malformed)?;
     let iterations = parameters.unsigned()?;
     if !parameters.is_empty() {
         return Err(ProtectorFault::Malformed);
@@ -90,15 +120,27 @@ fn jceks(mut algorithm: Der<'_>, data: &[u8], password: &SecretString) -> Result
     let derived = jceks_key(salt, iterations, password.expose().as_bytes());
     let (key, iv) = derived.split_at(24);
     let mut plain = Zeroizing::new(data.to_vec());
-    let cipher = cbc::Decryptor::<des::TdesEde3>::new_from_slices(key, iv).map_err(|_| ProtectorFault::Malformed)?;
-    let length = cipher.decrypt_padded_mut::<Pkcs7>(&mut plain).map_err(|_| ProtectorFault::WrongPassword)?.len();
+    let cipher = cbc::Decryptor::<des::TdesEde3>::new_from_slices(key, iv)
+        .map_err(|_| ProtectorFault::Malformed)?;
+    let length = cipher
+        .decrypt_padded_mut::<Pkcs7>(&mut plain)
+        .map_err(|_| ProtectorFault::WrongPassword)?
+        .len();
     plain.truncate(length);
     // A wrong password gives good padding once in 256: PKCS#8's shape tells.
-    if is_pkcs8(&plain) { Ok(plain) } else { Err(ProtectorFault::WrongPassword) }
+    if is_pkcs8(&plain) {
+        Ok(plain)
+    } else {
+        Err(ProtectorFault::WrongPassword)
+    }
 }
 
 /// 24 bytes of key and 8 of IV.
-pub(super) fn jceks_key(mut salt: [u8; 8], iterations: u32, password: &[u8]) -> Zeroizing<[u8; 32]> {
+pub(super) fn jceks_key(
+    mut salt: [u8; 8],
+    iterations: u32,
+    password: &[u8],
+) -> Zeroizing<[u8; 32]> {
     let (left, right) = salt.split_at_mut(4);
     if left == right {
         // Meant by Sun to make the halves differ.
@@ -106,9 +148,15 @@ pub(super) fn jceks_key(mut salt: [u8; 8], iterations: u32, password: &[u8]) -> 
     }
     let mut derived = Zeroizing::new([0; 32]);
     for (half, out) in salt.chunks(4).zip(derived.chunks_mut(16)) {
-        let mut digest = Md5::new().chain_update(half).chain_update(password).finalize();
+        let mut digest = Md5::new()
+            .chain_update(half)
+            .chain_update(password)
+            .finalize();
         for _ in 1..iterations {
-            digest = Md5::new().chain_update(digest).chain_update(password).finalize();
+            digest = Md5::new()
+                .chain_update(digest)
+                .chain_update(password)
+                .finalize();
         }
         out.copy_from_slice(&digest);
     }
@@ -118,10 +166,14 @@ pub(super) fn jceks_key(mut salt: [u8; 8], iterations: u32, password: &[u8]) -> 
 /// SEQUENCE { INTEGER, SEQUENCE, OCTET STRING, ... } and nothing after it.
 fn is_pkcs8(bytes: &[u8]) -> bool {
     let mut outer = Der(bytes);
-    let Ok(mut inside) = outer.sequence() else { return false };
+    let Ok(mut inside) = outer.sequence() else {
+        return false;
+    };
     outer.is_empty()
         && inside.unsigned().is_ok()
         && inside.expect(SEQUENCE).is_ok()
         && inside.expect(OCTET_STRING).is_ok()
-        && inside.peek_tag().is_none_or(|tag| tag >= CONTEXT_0 || tag == 0x81)
+        && inside
+            .peek_tag()
+            .is_none_or(|tag| tag >= CONTEXT_0 || tag == 0x81)
 }
