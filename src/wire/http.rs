@@ -5,7 +5,18 @@ use super::Step;
 /// Request methods, Vault's LIST among them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Method { Get, Head, Post, Put, Delete, List, Patch, Options, Scan, Other }
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Delete,
+    List,
+    Patch,
+    Options,
+    Scan,
+    Other,
+}
 
 /// Why a peer's bytes are no acceptable HTTP message. Each maps to one status, after which the connection closes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,7 +79,15 @@ pub struct RequestDecoder {}
 impl RequestDecoder {
     /// Looks at `input`, the bytes of the current request so far (and of those pipelined behind it).
     /// A chunked body is de-chunked in place, hence `&mut`.
-    pub fn step<'a>(&mut self, _input: &'a mut [u8], _body_bytes_max: usize) -> Result<Progress<'a>, HttpError> { todo!() }
+    pub fn step<'a>(
+        &mut self,
+        _input: &'a mut [u8],
+        _body_bytes_max: usize,
+    ) -> Result<Progress<'a>, HttpError> {
+        todo!()
+    }
     /// Forgets the current request: the next `step` starts a new one.
-    pub fn reset(&mut self) { todo!() }
+    pub fn reset(&mut self) {
+        todo!()
+    }
 }

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 /// A field that holds a secret or a ciphertext, as it stood in the JSON: base64 text, unescaped.
 /// Borrowed when it held no escape; the owned form is wiped.
-pub enum Text<'a> { Borrowed(&'a str), Unescaped(zeroize::Zeroizing<String>) }
+pub enum Text<'a> {
+    Borrowed(&'a str),
+    Unescaped(zeroize::Zeroizing<String>),
+}
 
 /// One item to encrypt or decrypt.
 pub struct Item<'a> {
@@ -34,11 +37,19 @@ pub struct CryptBody<'a> {
 
 /// A refusal of a body: status and the text of `errors[0]`, to the letter of OpenBao.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Refusal { pub status: u16, pub text: Cow<'static, str> }
+pub struct Refusal {
+    pub status: u16,
+    pub text: Cow<'static, str>,
+}
 
 /// Which field an item must have.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Verb { Encrypt, Decrypt }
+pub enum Verb {
+    Encrypt,
+    Decrypt,
+}
 
 /// Decodes the body of an encrypt or decrypt.
-pub fn crypt_body(_verb: Verb, _body: &[u8]) -> Result<CryptBody<'_>, Refusal> { todo!() }
+pub fn crypt_body(_verb: Verb, _body: &[u8]) -> Result<CryptBody<'_>, Refusal> {
+    todo!()
+}
