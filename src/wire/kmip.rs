@@ -242,3 +242,6 @@ fn check_count(declared: i32, found: usize) -> Result<(), KmipError> {
         Err(KmipError::BatchCount { declared, found })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -202,3 +202,6 @@ pub fn frame(input: &[u8]) -> Result<Step<&[u8]>, TtlvError> {
         None => Step::Need(used - input.len()),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,10 @@ impl<'a> Reader<'a> {
         if frame.len() > KMIP_MESSAGE_BYTES_MAX {
             return Err(TtlvError::FrameTooLong { declared });
         }
-        let whole = Self { rest: frame, depth: 0 };
+        let whole = Self {
+            rest: frame,
+            depth: 0,
+        };
         let mut probe = whole.clone();
         match probe.advance()? {
             Some(_) if probe.rest.is_empty() => Ok(whole),
@@ -53,7 +56,11 @@ impl<'a> Reader<'a> {
         else {
             let empty = self.rest.is_empty();
             self.rest = &[];
-            return if empty { Ok(None) } else { Err(TtlvError::Truncated) };
+            return if empty {
+                Ok(None)
+            } else {
+                Err(TtlvError::Truncated)
+            };
         };
         let tag = Tag(u32::from_be_bytes([0, t0, t1, t2]));
         // From here on any refusal leaves the reader at its end.
@@ -62,16 +69,26 @@ impl<'a> Reader<'a> {
         let declared = u32::from_be_bytes([a, b, c, d]);
         let bytes = declared as usize;
         if !kind.accepts(bytes) {
-            return Err(TtlvError::WrongLength { tag, kind, declared });
+            return Err(TtlvError::WrongLength {
+                tag,
+                kind,
+                declared,
+            });
         }
-        let (padded, rest) =
-            body.split_at_checked(bytes.next_multiple_of(8)).ok_or(TtlvError::Truncated)?;
+        let (padded, rest) = body
+            .split_at_checked(bytes.next_multiple_of(8))
+            .ok_or(TtlvError::Truncated)?;
         let (value, padding) = padded.split_at_checked(bytes).ok_or(TtlvError::Truncated)?;
         if padding.iter().fold(0, |all, byte| all | byte) != 0 {
             return Err(TtlvError::Padding(tag));
         }
         self.rest = rest;
-        Ok(Some(Item { tag, kind, value, depth: self.depth }))
+        Ok(Some(Item {
+            tag,
+            kind,
+            value,
+            depth: self.depth,
+        }))
     }
 }
 
@@ -90,13 +107,20 @@ impl<'a> Item<'a> {
         if self.kind == want {
             Ok(self.value)
         } else {
-            Err(TtlvError::WrongType { tag: self.tag, want, got: self.kind })
+            Err(TtlvError::WrongType {
+                tag: self.tag,
+                want,
+                got: self.kind,
+            })
         }
     }
 
     #[inline]
     fn array<const N: usize>(&self, want: Kind) -> Result<[u8; N], TtlvError> {
-        self.want(want)?.first_chunk().copied().ok_or(TtlvError::Truncated)
+        self.want(want)?
+            .first_chunk()
+            .copied()
+            .ok_or(TtlvError::Truncated)
     }
 
     /// The items inside a structure.
@@ -106,7 +130,10 @@ impl<'a> Item<'a> {
         if usize::from(self.depth) >= TTLV_DEPTH_MAX {
             return Err(TtlvError::TooDeep);
         }
-        Ok(Reader { rest, depth: self.depth + 1 })
+        Ok(Reader {
+            rest,
+            depth: self.depth + 1,
+        })
     }
 
     /// An Integer.
@@ -179,7 +206,13 @@ impl<'a> Item<'a> {
 
 impl fmt::Debug for Item<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?} of {} bytes", self.tag, self.kind, self.value.len())
+        write!(
+            f,
+            "{} {:?} of {} bytes",
+            self.tag,
+            self.kind,
+            self.value.len()
+        )
     }
 }
 
@@ -191,11 +224,18 @@ impl fmt::Debug for Reader<'_> {
 
 /// Checks a whole frame to its leaves: what decoders skip as unknown is else not looked into.
 pub fn check(frame: &[u8]) -> Result<(), TtlvError> {
-    let mut open = [const { Reader { rest: &[], depth: 0 } }; TTLV_DEPTH_MAX + 1];
+    let mut open = [const {
+        Reader {
+            rest: &[],
+            depth: 0,
+        }
+    }; TTLV_DEPTH_MAX + 1];
     let mut level = 0;
     open[0] = Reader::open(frame)?;
     loop {
-        let Some(reader) = open.get_mut(level) else { return Err(TtlvError::TooDeep) };
+        let Some(reader) = open.get_mut(level) else {
+            return Err(TtlvError::TooDeep);
+        };
         match reader.advance()? {
             Some(item) if item.kind == Kind::Structure => {
                 let inner = item.structure()?;

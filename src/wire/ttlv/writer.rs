@@ -52,7 +52,10 @@ impl Sink for Fixed<'_> {
     }
     #[inline]
     fn put(&mut self, bytes: &[u8]) -> bool {
-        let Some(place) = self.buffer.get_mut(self.used..).and_then(|b| b.get_mut(..bytes.len()))
+        let Some(place) = self
+            .buffer
+            .get_mut(self.used..)
+            .and_then(|b| b.get_mut(..bytes.len()))
         else {
             return false;
         };
@@ -79,7 +82,11 @@ impl<'s, S: Sink> Writer<'s, S> {
     /// Appends behind what the sink holds.
     pub fn new(sink: &'s mut S) -> Self {
         let start = sink.position();
-        Self { sink, start, failed: false }
+        Self {
+            sink,
+            start,
+            failed: false,
+        }
     }
 
     /// Bytes written, or [`TtlvError::NoRoom`]; the sink's content is then of no use.
@@ -120,7 +127,11 @@ impl<'s, S: Sink> Writer<'s, S> {
     /// A Big Integer from two's complement bytes, most significant first (none is zero); sign-extended
     /// in front to whole eights.
     pub fn big_integer(&mut self, tag: Tag, value: &[u8]) {
-        let sign = if value.first().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
+        let sign = if value.first().is_some_and(|byte| byte & 0x80 != 0) {
+            0xff
+        } else {
+            0
+        };
         let whole = value.len().next_multiple_of(8).max(8);
         self.announce(tag, Kind::BigInteger, whole);
         self.put([sign; 8].get(..whole - value.len()).unwrap_or_default());
