@@ -61,7 +61,10 @@ impl<'a> KeyAttributes<'a> {
         }
         let integers = [
             (tags::CRYPTOGRAPHIC_LENGTH, self.cryptographic_length),
-            (tags::CRYPTOGRAPHIC_USAGE_MASK, self.cryptographic_usage_mask),
+            (
+                tags::CRYPTOGRAPHIC_USAGE_MASK,
+                self.cryptographic_usage_mask,
+            ),
         ];
         for (tag, value) in integers {
             if let Some(value) = value {
@@ -94,8 +97,11 @@ impl<'a> KeyAttributes<'a> {
         version: ProtocolVersion,
         wrapper_1x: Option<Tag>,
     ) {
-        let wrapper =
-            if version.has_typed_attributes() { Some(tags::ATTRIBUTES) } else { wrapper_1x };
+        let wrapper = if version.has_typed_attributes() {
+            Some(tags::ATTRIBUTES)
+        } else {
+            wrapper_1x
+        };
         match wrapper {
             Some(tag) => w.structure(tag, |w| self.encode(w, version)),
             None => self.encode(w, version),

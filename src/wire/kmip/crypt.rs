@@ -170,7 +170,10 @@ impl<'a> Fields<'a> {
             w.bytes(tags::IV_COUNTER_NONCE, iv);
         }
         if let Some(associated_data) = self.associated_data.filter(|bytes| !bytes.is_empty()) {
-            w.bytes(tags::AUTHENTICATED_ENCRYPTION_ADDITIONAL_DATA, associated_data);
+            w.bytes(
+                tags::AUTHENTICATED_ENCRYPTION_ADDITIONAL_DATA,
+                associated_data,
+            );
         }
         if let Some(tag) = self.tag {
             w.bytes(tags::AUTHENTICATED_ENCRYPTION_TAG, tag);
@@ -251,7 +254,11 @@ impl<'a> Encrypted<'a> {
     pub fn gcm_tag(&self) -> Result<&'a [u8; TAG_BYTES], KmipError> {
         let field = tags::AUTHENTICATED_ENCRYPTION_TAG;
         let tag = need(self.tag, field)?;
-        tag.try_into().map_err(|_| KmipError::Length { tag: field, want: TAG_BYTES, got: tag.len() })
+        tag.try_into().map_err(|_| KmipError::Length {
+            tag: field,
+            want: TAG_BYTES,
+            got: tag.len(),
+        })
     }
 
     pub(super) fn encode<S: Sink>(&self, w: &mut Writer<'_, S>) {
@@ -316,6 +323,9 @@ impl<'a> Decrypted<'a> {
                 _ => {}
             }
         }
-        Ok(Self { unique_identifier, data: need(data, tags::DATA)? })
+        Ok(Self {
+            unique_identifier,
+            data: need(data, tags::DATA)?,
+        })
     }
 }

@@ -35,13 +35,14 @@ impl Query {
     }
 }
 
-fn enumerations(
-    payload: Reader<'_>,
-    tag: Tag,
-) -> impl Iterator<Item = Result<u32, KmipError>> {
+fn enumerations(payload: Reader<'_>, tag: Tag) -> impl Iterator<Item = Result<u32, KmipError>> {
     payload.filter_map(move |field| match field {
         Ok(field) if field.tag != tag => None,
-        field => Some(field.and_then(|field| field.enumeration()).map_err(KmipError::from)),
+        field => Some(
+            field
+                .and_then(|field| field.enumeration())
+                .map_err(KmipError::from),
+        ),
     })
 }
 
@@ -91,9 +92,7 @@ impl DiscoverVersions {
     }
 
     /// The versions of either payload, best first.
-    pub fn decode(
-        payload: Reader<'_>,
-    ) -> impl Iterator<Item = Result<ProtocolVersion, KmipError>> {
+    pub fn decode(payload: Reader<'_>) -> impl Iterator<Item = Result<ProtocolVersion, KmipError>> {
         payload.filter_map(|field| match field {
             Ok(field) if field.tag != tags::PROTOCOL_VERSION => None,
             Ok(field) => Some(ProtocolVersion::decode(&field)),
@@ -149,8 +148,14 @@ impl<'a> Locate<'a> {
     /// By name; two answers are enough to know that a name is ambiguous, but not by how much, so no
     /// maximum is set.
     pub fn by_name(name: &'a str) -> Self {
-        let attributes = KeyAttributes { name: Some(name), ..KeyAttributes::default() };
-        Self { maximum_items: None, attributes }
+        let attributes = KeyAttributes {
+            name: Some(name),
+            ..KeyAttributes::default()
+        };
+        Self {
+            maximum_items: None,
+            attributes,
+        }
     }
 
     pub(super) fn encode<S: Sink>(&self, w: &mut Writer<'_, S>, version: ProtocolVersion) {
@@ -205,7 +210,9 @@ impl<'a> Located<'a> {
     /// In the server's order, which means nothing.
     pub fn unique_identifiers(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let fields = self.payload.clone().flatten();
-        fields.filter(|field| field.tag == tags::UNIQUE_IDENTIFIER).filter_map(|f| f.text().ok())
+        fields
+            .filter(|field| field.tag == tags::UNIQUE_IDENTIFIER)
+            .filter_map(|f| f.text().ok())
     }
 }
 
@@ -234,7 +241,9 @@ impl<'a> GetAttributes<'a> {
         for field in payload.clone() {
             attributes::wanted(&field?)?;
         }
-        let wanted = payload.flatten().filter_map(|f| attributes::wanted(&f).ok().flatten());
+        let wanted = payload
+            .flatten()
+            .filter_map(|f| attributes::wanted(&f).ok().flatten());
         Ok((object, wanted))
     }
 }
@@ -258,12 +267,16 @@ impl<'a> Create<'a> {
             name: Some(name),
             ..KeyAttributes::default()
         };
-        Self { object_type: object_type::SYMMETRIC_KEY, attributes }
+        Self {
+            object_type: object_type::SYMMETRIC_KEY,
+            attributes,
+        }
     }
 
     pub(super) fn encode<S: Sink>(&self, w: &mut Writer<'_, S>, version: ProtocolVersion) {
         w.enumeration(tags::OBJECT_TYPE, self.object_type);
-        self.attributes.encode_in(w, version, Some(tags::TEMPLATE_ATTRIBUTE));
+        self.attributes
+            .encode_in(w, version, Some(tags::TEMPLATE_ATTRIBUTE));
     }
 
     /// From a request's payload.
@@ -276,7 +289,10 @@ impl<'a> Create<'a> {
                 _ => attributes.take_in(&field)?,
             }
         }
-        Ok(Self { object_type: need(object_type, tags::OBJECT_TYPE)?, attributes })
+        Ok(Self {
+            object_type: need(object_type, tags::OBJECT_TYPE)?,
+            attributes,
+        })
     }
 }
 
@@ -318,6 +334,9 @@ impl<'a> Revoke<'a> {
             }
         }
         let reason_code = code.unwrap_or(revocation_reason_code::UNSPECIFIED);
-        Ok(Self { unique_identifier, reason_code })
+        Ok(Self {
+            unique_identifier,
+            reason_code,
+        })
     }
 }

@@ -4,9 +4,7 @@ use std::fmt;
 
 use super::enums::{batch_error_continuation_option, credential_type, operation};
 use super::objects::{Create, DiscoverVersions, GetAttributes, Locate, ObjectRef, Query, Revoke};
-use super::{
-    Decrypt, Encrypt, KmipError, ProtocolVersion, check_count, need, once, open, tags,
-};
+use super::{Decrypt, Encrypt, KmipError, ProtocolVersion, check_count, need, once, open, tags};
 use crate::limits::KMIP_BATCH_ITEMS_MAX;
 use crate::wire::ttlv::{Item, Reader, Sink, Writer};
 
@@ -39,7 +37,11 @@ pub struct RequestHeader<'a> {
 impl RequestHeader<'_> {
     /// Nothing but the version.
     pub fn new(version: ProtocolVersion) -> Self {
-        Self { version, maximum_response_size: None, credential: None }
+        Self {
+            version,
+            maximum_response_size: None,
+            credential: None,
+        }
     }
 
     /// Batch Order Option is left out: nothing here depends on an order, support for True is optional in
@@ -68,7 +70,10 @@ impl<'a> Credential<'a> {
     fn encode<S: Sink>(&self, w: &mut Writer<'_, S>) {
         w.structure(tags::AUTHENTICATION, |w| {
             w.structure(tags::CREDENTIAL, |w| {
-                w.enumeration(tags::CREDENTIAL_TYPE, credential_type::USERNAME_AND_PASSWORD);
+                w.enumeration(
+                    tags::CREDENTIAL_TYPE,
+                    credential_type::USERNAME_AND_PASSWORD,
+                );
                 w.structure(tags::CREDENTIAL_VALUE, |w| {
                     w.text(tags::USERNAME, self.username);
                     if let Some(password) = self.password {
@@ -103,7 +108,10 @@ impl<'a> Credential<'a> {
                     _ => {}
                 }
             }
-            return Ok(Some(Self { username: need(username, tags::USERNAME)?, password }));
+            return Ok(Some(Self {
+                username: need(username, tags::USERNAME)?,
+                password,
+            }));
         }
         Ok(None)
     }
@@ -208,7 +216,9 @@ where
                 if let Some(id) = call.id {
                     w.bytes(tags::UNIQUE_BATCH_ITEM_ID, &id.to_be_bytes());
                 }
-                w.structure(tags::REQUEST_PAYLOAD, |w| call.payload.encode(w, header.version));
+                w.structure(tags::REQUEST_PAYLOAD, |w| {
+                    call.payload.encode(w, header.version)
+                });
             });
         }
     });
@@ -272,7 +282,10 @@ impl<'a> Iterator for RequestItems<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let item = self.rest.next()?;
         self.left = self.left.saturating_sub(1);
-        Some(item.map_err(KmipError::from).and_then(|item| RequestItem::decode(&item)))
+        Some(
+            item.map_err(KmipError::from)
+                .and_then(|item| RequestItem::decode(&item)),
+        )
     }
 }
 

@@ -23,7 +23,11 @@ impl fmt::Display for ResultMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut left = SHOWN_CHARS_MAX;
         for chunk in self.0.utf8_chunks() {
-            let broken = if chunk.invalid().is_empty() { "" } else { "\u{fffd}" };
+            let broken = if chunk.invalid().is_empty() {
+                ""
+            } else {
+                "\u{fffd}"
+            };
             for shown in chunk.valid().chars().chain(broken.chars()) {
                 if left == 0 {
                     return f.write_str("...");
@@ -84,7 +88,10 @@ impl<'a> ResponseItem<'a> {
     /// The Unique Batch Item ID as [`super::Call::id`] sent it; `None` for any other.
     #[inline]
     pub fn id(&self) -> Option<u64> {
-        self.unique_batch_item_id?.try_into().ok().map(u64::from_be_bytes)
+        self.unique_batch_item_id?
+            .try_into()
+            .ok()
+            .map(u64::from_be_bytes)
     }
 
     /// The payload, or [`KmipError::Missing`].
@@ -114,7 +121,14 @@ impl<'a> ResponseItem<'a> {
             }
         }
         let status = need(status, tags::RESULT_STATUS)?;
-        Ok(Self { operation, unique_batch_item_id, status, reason, message, payload })
+        Ok(Self {
+            operation,
+            unique_batch_item_id,
+            status,
+            reason,
+            message,
+            payload,
+        })
     }
 }
 
@@ -143,7 +157,10 @@ impl<'a> Iterator for ResponseItems<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let item = self.rest.next()?;
         self.left = self.left.saturating_sub(1);
-        Some(item.map_err(KmipError::from).and_then(|item| ResponseItem::decode(&item)))
+        Some(
+            item.map_err(KmipError::from)
+                .and_then(|item| ResponseItem::decode(&item)),
+        )
     }
 }
 
@@ -162,7 +179,11 @@ pub fn decode_response(frame: &[u8]) -> Result<ResponseMessage<'_>, KmipError> {
     }
     check_count(need(count, tags::BATCH_COUNT)?, found)?;
     let version = ProtocolVersion::decode(&need(version, tags::PROTOCOL_VERSION)?)?;
-    Ok(ResponseMessage { version, time_stamp_unix_s, items: ResponseItems { rest, left: found } })
+    Ok(ResponseMessage {
+        version,
+        time_stamp_unix_s,
+        items: ResponseItems { rest, left: found },
+    })
 }
 
 /// What one successful answer carries.

@@ -5,7 +5,7 @@ mod round_trips;
 
 // One set of serde types for the second opinion and for the benchmark.
 #[allow(dead_code)]
-#[path = "../../../../bench/src/ttlv/peer.rs"]
+#[path = "../../../bench/src/ttlv/peer.rs"]
 mod peer;
 
 use super::enums::{operation, query_function, result_reason, result_status};
@@ -16,7 +16,10 @@ use peer::Job;
 
 pub(super) fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
-    digits.chunks(2).map(|two| u8::try_from(two[0] * 16 + two[1]).unwrap()).collect()
+    digits
+        .chunks(2)
+        .map(|two| u8::try_from(two[0] * 16 + two[1]).unwrap())
+        .collect()
 }
 
 fn decrypt(job: &Job) -> Call<'_> {
@@ -28,7 +31,10 @@ fn decrypt(job: &Job) -> Call<'_> {
         associated_data: &job.associated_data,
         tag: Some(&job.tag),
     };
-    Call { id: Some(job.id), payload: RequestPayload::Decrypt(decrypt) }
+    Call {
+        id: Some(job.id),
+        payload: RequestPayload::Decrypt(decrypt),
+    }
 }
 
 pub(super) fn batch_request(count: u8) -> Vec<u8> {
@@ -50,10 +56,16 @@ fn batch_response(count: u8, failures: bool) -> Vec<u8> {
             Err((0x1234_5678, "no such\nthing"))
         } else {
             let uid = Some(&*job.uid);
-            Ok(Some(ReplyPayload::Decrypt(Decrypted { unique_identifier: uid, data: &job.data })))
+            Ok(Some(ReplyPayload::Decrypt(Decrypted {
+                unique_identifier: uid,
+                data: &job.data,
+            })))
         },
     });
-    let header = ResponseHeader { version: ProtocolVersion::V1_4, time_stamp_unix_s: 1 };
+    let header = ResponseHeader {
+        version: ProtocolVersion::V1_4,
+        time_stamp_unix_s: 1,
+    };
     let mut out = Vec::new();
     encode_response(&mut out, header, replies).unwrap();
     out
@@ -71,22 +83,34 @@ fn a_query_as_sent_to_a_real_server() {
     let payload = RequestPayload::Query(&[query_function::OPERATIONS]);
     let mut out = Vec::new();
     let header = RequestHeader::new(ProtocolVersion::V1_4);
-    assert_eq!(encode_request(&mut out, &header, [Call { id: None, payload }]), Ok(120));
+    assert_eq!(
+        encode_request(&mut out, &header, [Call { id: None, payload }]),
+        Ok(120)
+    );
     assert_eq!(out, want);
     let mut fixed = [0; 120];
     let call = [Call { id: None, payload }];
-    assert_eq!(encode_request(&mut Fixed::new(&mut fixed), &header, call), Ok(120));
+    assert_eq!(
+        encode_request(&mut Fixed::new(&mut fixed), &header, call),
+        Ok(120)
+    );
     assert_eq!(fixed[..], want);
 }
 
 #[test]
 fn kmip_ttlv_writes_and_reads_the_same() {
     let jobs = Job::batch(32);
-    assert_eq!(batch_request(32), kmip_ttlv::to_vec(&peer::Request::new(&jobs)).unwrap());
+    assert_eq!(
+        batch_request(32),
+        kmip_ttlv::to_vec(&peer::Request::new(&jobs)).unwrap()
+    );
     let opened: peer::Response = kmip_ttlv::from_slice(&batch_response(32, false)).unwrap();
     assert_eq!(opened.items.len(), 32);
     for (item, job) in opened.items.iter().zip(&jobs) {
-        assert_eq!((&item.payload.uid, &item.payload.data), (&job.uid, &job.data));
+        assert_eq!(
+            (&item.payload.uid, &item.payload.data),
+            (&job.uid, &job.data)
+        );
         assert_eq!(item.id, job.id.to_be_bytes());
     }
 }
@@ -116,8 +140,10 @@ fn the_answer_to_create_of_the_use_cases() {
         unique_batch_item_id: None,
         result: Ok(Some(ReplyPayload::Create(uid))),
     };
-    let header =
-        ResponseHeader { version: ProtocolVersion::V1_0, time_stamp_unix_s: 0x4AFB_E7C2 };
+    let header = ResponseHeader {
+        version: ProtocolVersion::V1_0,
+        time_stamp_unix_s: 0x4AFB_E7C2,
+    };
     let mut out = Vec::new();
     encode_response(&mut out, header, [reply]).unwrap();
     assert_eq!(out, bytes);
@@ -136,7 +162,10 @@ fn failing_items_and_unknown_reasons_stay_in_their_item() {
             assert_eq!(item.status, result_status::OPERATION_FAILED);
             assert_eq!(item.reason, Some(0x1234_5678));
             assert_eq!(item.message.unwrap().to_string(), "no such thing");
-            assert_eq!(item.need_payload().err(), Some(KmipError::Missing(tags::RESPONSE_PAYLOAD)));
+            assert_eq!(
+                item.need_payload().err(),
+                Some(KmipError::Missing(tags::RESPONSE_PAYLOAD))
+            );
         } else {
             let plain = Decrypted::decode(item.need_payload().unwrap()).unwrap();
             assert_eq!(plain.data, job.data);
@@ -150,12 +179,23 @@ fn a_refused_message_has_no_operation() {
     let reply = Reply {
         operation: None,
         unique_batch_item_id: None,
-        result: Err((result_reason::INVALID_MESSAGE, "Error parsing request message.")),
+        result: Err((
+            result_reason::INVALID_MESSAGE,
+            "Error parsing request message.",
+        )),
     };
-    let header = ResponseHeader { version: ProtocolVersion::V1_0, time_stamp_unix_s: 0 };
+    let header = ResponseHeader {
+        version: ProtocolVersion::V1_0,
+        time_stamp_unix_s: 0,
+    };
     let mut out = Vec::new();
     encode_response(&mut out, header, [reply]).unwrap();
-    let item = decode_response(&out).unwrap().items.next().unwrap().unwrap();
+    let item = decode_response(&out)
+        .unwrap()
+        .items
+        .next()
+        .unwrap()
+        .unwrap();
     assert!(item.is_message_level() && !item.is_success());
     assert_eq!(item.reason, Some(result_reason::INVALID_MESSAGE));
 }
@@ -163,14 +203,29 @@ fn a_refused_message_has_no_operation() {
 #[test]
 fn what_cannot_be_sent_is_refused() {
     let header = RequestHeader::new(ProtocolVersion::V1_4);
-    let call = Call { id: None, payload: RequestPayload::Query(&[]) };
+    let call = Call {
+        id: None,
+        payload: RequestPayload::Query(&[]),
+    };
     let too_many = KMIP_BATCH_ITEMS_MAX + 1;
     for (name, calls, want) in [
         ("none", vec![], KmipError::BatchSize(0)),
-        ("two without ids", vec![call; 2], KmipError::Missing(tags::UNIQUE_BATCH_ITEM_ID)),
-        ("too many", vec![call; too_many], KmipError::BatchSize(too_many)),
+        (
+            "two without ids",
+            vec![call; 2],
+            KmipError::Missing(tags::UNIQUE_BATCH_ITEM_ID),
+        ),
+        (
+            "too many",
+            vec![call; too_many],
+            KmipError::BatchSize(too_many),
+        ),
     ] {
-        assert_eq!(encode_request(&mut Vec::new(), &header, calls), Err(want), "{name}");
+        assert_eq!(
+            encode_request(&mut Vec::new(), &header, calls),
+            Err(want),
+            "{name}"
+        );
     }
     let mut small = [0; 119];
     let result = encode_request(&mut Fixed::new(&mut small), &header, [call]);
@@ -210,25 +265,87 @@ fn what_a_server_may_and_may_not_answer() {
     for (name, head, items, want) in [
         ("plain", &[VERSION, ONE][..], &[good][..], Ok(())),
         ("header out of order", &[ONE, VERSION], &[good], Ok(())),
-        ("item out of order", &[VERSION, ONE], &[&[PAYLOAD, SUCCESS, DECRYPT]], Ok(())),
-        ("unknown fields", &[TAG_UNKNOWN, VERSION, ONE], &[&[UNKNOWN, DECRYPT, SUCCESS, PAYLOAD]], Ok(())),
-        ("no version", &[ONE], &[good], Err(KmipError::Missing(tags::PROTOCOL_VERSION))),
-        ("no count", &[VERSION], &[good], Err(KmipError::Missing(tags::BATCH_COUNT))),
-        ("two counts", &[VERSION, ONE, ONE], &[good], Err(KmipError::Duplicate(tags::BATCH_COUNT))),
-        ("no items", &[VERSION, ONE], &[], Err(KmipError::BatchSize(0))),
-        ("fewer items", &[VERSION, TWO], &[good], Err(KmipError::BatchCount { declared: 2, found: 1 })),
-        ("more items", &[VERSION, ONE], &[good, good], Err(KmipError::BatchCount { declared: 1, found: 2 })),
-        ("no status", &[VERSION, ONE], &[&[DECRYPT, PAYLOAD]], Err(KmipError::Missing(tags::RESULT_STATUS))),
-        ("two payloads", &[VERSION, ONE], &[&[SUCCESS, PAYLOAD, PAYLOAD]], Err(KmipError::Duplicate(tags::RESPONSE_PAYLOAD))),
+        (
+            "item out of order",
+            &[VERSION, ONE],
+            &[&[PAYLOAD, SUCCESS, DECRYPT]],
+            Ok(()),
+        ),
+        (
+            "unknown fields",
+            &[TAG_UNKNOWN, VERSION, ONE],
+            &[&[UNKNOWN, DECRYPT, SUCCESS, PAYLOAD]],
+            Ok(()),
+        ),
+        (
+            "no version",
+            &[ONE],
+            &[good],
+            Err(KmipError::Missing(tags::PROTOCOL_VERSION)),
+        ),
+        (
+            "no count",
+            &[VERSION],
+            &[good],
+            Err(KmipError::Missing(tags::BATCH_COUNT)),
+        ),
+        (
+            "two counts",
+            &[VERSION, ONE, ONE],
+            &[good],
+            Err(KmipError::Duplicate(tags::BATCH_COUNT)),
+        ),
+        (
+            "no items",
+            &[VERSION, ONE],
+            &[],
+            Err(KmipError::BatchSize(0)),
+        ),
+        (
+            "fewer items",
+            &[VERSION, TWO],
+            &[good],
+            Err(KmipError::BatchCount {
+                declared: 2,
+                found: 1,
+            }),
+        ),
+        (
+            "more items",
+            &[VERSION, ONE],
+            &[good, good],
+            Err(KmipError::BatchCount {
+                declared: 1,
+                found: 2,
+            }),
+        ),
+        (
+            "no status",
+            &[VERSION, ONE],
+            &[&[DECRYPT, PAYLOAD]],
+            Err(KmipError::Missing(tags::RESULT_STATUS)),
+        ),
+        (
+            "two payloads",
+            &[VERSION, ONE],
+            &[&[SUCCESS, PAYLOAD, PAYLOAD]],
+            Err(KmipError::Duplicate(tags::RESPONSE_PAYLOAD)),
+        ),
     ] {
         let bytes = response_of(head, items);
         let got = decode_response(&bytes).and_then(|message| {
-            message.items.map(|item| item.map(drop)).collect::<Result<(), _>>()
+            message
+                .items
+                .map(|item| item.map(drop))
+                .collect::<Result<(), _>>()
         });
         assert_eq!(got, want, "{name}");
     }
     let request = batch_request(1);
-    let want = KmipError::Unexpected { want: tags::RESPONSE_MESSAGE, got: tags::REQUEST_MESSAGE };
+    let want = KmipError::Unexpected {
+        want: tags::RESPONSE_MESSAGE,
+        got: tags::REQUEST_MESSAGE,
+    };
     assert_eq!(decode_response(&request).err(), Some(want));
 }
 
@@ -238,10 +355,22 @@ fn a_missing_or_short_tag_is_an_error() {
     let tag = [7; 16];
     for (tag, want) in [
         (None, Err(KmipError::Missing(field))),
-        (Some(&tag[..4]), Err(KmipError::Length { tag: field, want: 16, got: 4 })),
+        (
+            Some(&tag[..4]),
+            Err(KmipError::Length {
+                tag: field,
+                want: 16,
+                got: 4,
+            }),
+        ),
         (Some(&tag[..]), Ok(&tag)),
     ] {
-        let encrypted = Encrypted { unique_identifier: None, data: b"x", iv: None, tag };
+        let encrypted = Encrypted {
+            unique_identifier: None,
+            data: b"x",
+            iv: None,
+            tag,
+        };
         assert_eq!(encrypted.gcm_tag(), want);
     }
 }
@@ -250,7 +379,10 @@ fn a_missing_or_short_tag_is_an_error() {
 fn every_prefix_of_a_message_needs_more() {
     let bytes = batch_response(3, true);
     for seen in 0..bytes.len() {
-        assert!(matches!(frame(&bytes[..seen]), Ok(Step::Need(1..))), "{seen} bytes");
+        assert!(
+            matches!(frame(&bytes[..seen]), Ok(Step::Need(1..))),
+            "{seen} bytes"
+        );
         assert!(decode_response(&bytes[..seen]).is_err(), "{seen} bytes");
     }
     assert_eq!(frame(&bytes), Ok(Step::Item(&bytes[..], bytes.len())));
@@ -261,7 +393,9 @@ fn walk(bytes: &[u8]) -> usize {
     let mut seen = 0;
     if let Ok(message) = decode_response(bytes) {
         for item in message.items.flatten() {
-            let Some(payload) = item.payload else { continue };
+            let Some(payload) = item.payload else {
+                continue;
+            };
             seen += Decrypted::decode(payload.clone()).map_or(0, |plain| plain.data.len());
             seen += usize::from(Encrypted::decode(payload.clone()).is_ok());
             seen += usize::from(KeyAttributes::decode(payload.clone()).is_ok());
