@@ -1,6 +1,8 @@
 //! KMIP's enumerations as plain numbers: an unknown value from a peer is a number like any other and
 //! never fails a message.
 
+#![allow(clippy::doc_markdown)] // the standard's own names
+
 macro_rules! numbers {
     ($($(#[$doc:meta])* $module:ident: $kind:ty { $($konst:ident = $value:literal,)* })*) => {
         $($(#[$doc])* pub mod $module {

@@ -1,6 +1,8 @@
 //! KMIP's field numbers, as far as we name them; the text is the standard's own name, which is also the
 //! 1.x Attribute Name.
 
+#![allow(clippy::unreadable_literal)] // written as in the standard's tables
+
 use crate::wire::ttlv::Tag;
 
 macro_rules! tags {

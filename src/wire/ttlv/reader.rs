@@ -172,7 +172,7 @@ impl<'a> Item<'a> {
     pub fn text(&self) -> Result<&'a str, TtlvError> {
         let bytes = self.want(Kind::TextString)?;
         match std::str::from_utf8(bytes) {
-            Ok(text) if !bytes.contains(&0) => Ok(text),
+            Ok(text) if !bytes.iter().fold(false, |nul, byte| nul | (*byte == 0)) => Ok(text),
             _ => Err(TtlvError::Text(self.tag)),
         }
     }

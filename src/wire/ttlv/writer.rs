@@ -9,6 +9,10 @@ pub trait Sink {
     fn position(&self) -> usize;
     /// Appends; false when there is no room, in which case nothing was written.
     fn put(&mut self, bytes: &[u8]) -> bool;
+    /// Appends up to seven zeros, as [`Sink::put`].
+    fn pad(&mut self, zeros: usize) -> bool {
+        self.put([0; 8].get(..zeros).unwrap_or_default())
+    }
     /// Overwrites four bytes that were put before.
     fn patch(&mut self, at: usize, bytes: [u8; 4]);
 }
@@ -21,6 +25,14 @@ impl Sink for Vec<u8> {
     #[inline]
     fn put(&mut self, bytes: &[u8]) -> bool {
         self.extend_from_slice(bytes);
+        true
+    }
+    #[inline]
+    fn pad(&mut self, zeros: usize) -> bool {
+        // A copy of fixed size and a cut are quicker than a copy of unknown size.
+        let end = self.len() + zeros;
+        self.extend_from_slice(&[0; 8]);
+        self.truncate(end);
         true
     }
     #[inline]
@@ -183,24 +195,27 @@ impl<'s, S: Sink> Writer<'s, S> {
 
     #[inline]
     fn four(&mut self, tag: Tag, kind: Kind, value: [u8; 4]) {
-        let [t0, t1, t2, k, l0, l1, l2, l3] = header(tag, kind, 4);
-        let [a, b, c, d] = value;
-        self.put(&[t0, t1, t2, k, l0, l1, l2, l3, a, b, c, d, 0, 0, 0, 0]);
+        let padded = u64::from(u32::from_be_bytes(value)) << 32;
+        self.whole(header(tag, kind, 4), padded.to_be_bytes());
     }
 
     #[inline]
     fn eight(&mut self, tag: Tag, kind: Kind, value: [u8; 8]) {
-        let [t0, t1, t2, k, l0, l1, l2, l3] = header(tag, kind, 8);
-        let [a, b, c, d, e, f, g, h] = value;
-        self.put(&[t0, t1, t2, k, l0, l1, l2, l3, a, b, c, d, e, f, g, h]);
+        self.whole(header(tag, kind, 8), value);
+    }
+
+    #[inline]
+    fn whole(&mut self, header: [u8; 8], value: [u8; 8]) {
+        let item =
+            u128::from(u64::from_be_bytes(header)) << 64 | u128::from(u64::from_be_bytes(value));
+        self.put(&item.to_be_bytes());
     }
 
     #[inline]
     fn padded(&mut self, tag: Tag, kind: Kind, value: &[u8]) {
         self.announce(tag, kind, value.len());
         self.put(value);
-        let padding = value.len().wrapping_neg() % 8;
-        self.put([0; 8].get(..padding).unwrap_or_default());
+        self.failed |= !self.sink.pad(value.len().wrapping_neg() % 8);
     }
 
     #[inline]
@@ -214,7 +229,6 @@ impl<'s, S: Sink> Writer<'s, S> {
 
 #[inline]
 fn header(tag: Tag, kind: Kind, bytes: u32) -> [u8; HEADER_BYTES] {
-    let [_, t0, t1, t2] = tag.0.to_be_bytes();
-    let [a, b, c, d] = bytes.to_be_bytes();
-    [t0, t1, t2, kind as u8, a, b, c, d]
+    let front = tag.0 << 8 | u32::from(kind as u8);
+    (u64::from(front) << 32 | u64::from(bytes)).to_be_bytes()
 }
