@@ -177,15 +177,16 @@ impl Conn {
 
     fn answer_all(&mut self, shared: &Shared) {
         loop {
+            let received = self.input.len();
             let (answer, used) = match self.decoder.step(&mut self.input, REQUEST_BYTES_MAX) {
                 Ok(Progress::Request(request, used)) => {
                     self.ending = !request.head.keep_alive;
                     (answer(request.head.method, request.head.path, shared), used)
                 }
-                Ok(_) if self.input.len() <= REQUEST_BYTES_MAX => return,
+                Ok(_) if received <= REQUEST_BYTES_MAX => return,
                 Ok(_) | Err(_) => {
                     self.ending = true;
-                    (Answer::text(400, "bad request\n"), self.input.len())
+                    (Answer::text(400, "bad request\n"), received)
                 }
             };
             answer.write(&mut self.output, !self.ending);

@@ -1,7 +1,7 @@
 //! `POST|PUT|GET /v1/transit/keys/:key`.
 
 use crate::wire::http::{Method, Request};
-use crate::wire::transit::key_body;
+use crate::wire::transit::{key_body, key_form};
 
 use super::{Command, Fault};
 
@@ -9,6 +9,7 @@ pub(super) fn key<'a>(key: &'a str, request: &Request<'a>) -> Result<Command<'a>
     if request.head.method == Method::Get {
         return Ok(Command::ReadKey { key });
     }
-    let body = key_body(request.body)?;
+    let decode = if request.head.form { key_form } else { key_body };
+    let body = decode(request.body)?;
     Ok(Command::CreateKey { key, body })
 }

@@ -37,7 +37,7 @@ pub enum Command<'a> {
         /// Key name.
         key: &'a str,
         /// Type and options.
-        body: KeyBody,
+        body: KeyBody<'a>,
     },
     /// `GET /v1/transit/keys/:key`.
     ReadKey {

@@ -3,8 +3,6 @@
 //! Shapes: openbao-transit.md 2.1 to 2.3. A reply is complete when the call returns, or taken back
 //! whole; nothing here keeps a secret.
 
-use std::borrow::Cow;
-
 use crate::wire::Out;
 use crate::wire::http::{self, OpenResponse, ResponseHead};
 use crate::wire::transit;
@@ -58,7 +56,7 @@ impl<'a, O: Out> Reply<'a, O> {
     }
 
     /// Ends an envelope. Transit leaves the line feed out where a batch has failed items.
-    pub fn close(&mut self, open: OpenEnvelope, warnings: &[Cow<'_, str>], newline: bool) {
+    pub fn close(&mut self, open: OpenEnvelope, warnings: &[impl AsRef<str>], newline: bool) {
         transit::envelope_close(self.out, warnings, newline);
         http::end_response(self.out, open.response);
     }
@@ -78,7 +76,11 @@ impl<'a, O: Out> Reply<'a, O> {
     /// `{"errors":[...]}`.
     pub fn fault(&mut self, fault: &Fault) {
         let response = self.begin(fault.status, fault.retry_after_s);
-        transit::errors(self.out, &fault.text);
+        if fault.text.is_empty() {
+            transit::no_errors_body(self.out);
+        } else {
+            transit::error_body(self.out, &fault.text);
+        }
         http::end_response(self.out, response);
     }
 

@@ -5,7 +5,8 @@ use crate::api::reply::Reply;
 use crate::keys::Known;
 use crate::limits::{NONCE_BYTES, TAG_BYTES};
 use crate::wire::transit::{self, CryptBody, Item as Asked};
-use crate::wire::{Out, base64};
+use crate::wire::Out;
+use crate::wire::base64;
 
 use super::crypt::{self, Key};
 use super::fetch::Wanted;
@@ -63,7 +64,7 @@ impl Engine {
         let wanted = self.wanted(call.decoded, known, asked).map_err(Fault::of_single_request)?;
         let open = reply.open(200, None);
         let hit = self.cache.lookup(&wanted.digest, call.now, |plaintext| {
-            transit::decrypt_data(reply.out(), plaintext);
+            transit::put_decrypted(reply.out(), plaintext);
         });
         if hit.is_none() {
             reply.take_back(open);
@@ -109,10 +110,10 @@ impl Engine {
         let refuse = |text: &'static str| Fault::new(400, text);
         let (number, text) = transit::parse_ciphertext(asked.text.as_str()).map_err(refuse)?;
         if number > known.latest() {
-            return Err(refuse("invalid ciphertext: version is too new"));
+            return Err(refuse(transit::VERSION_TOO_NEW_ERROR));
         }
         if number < known.record.min_decryption_version {
-            return Err(refuse(transit::TOO_OLD));
+            return Err(refuse(transit::VERSION_TOO_OLD_ERROR));
         }
         let version = known
             .version(Some(number))
@@ -122,7 +123,7 @@ impl Engine {
         let sealed_len = crypt::decode_onto(decoded, text)
             .map_err(|_| refuse("invalid ciphertext: could not decode base64"))?;
         if sealed_len < NONCE_BYTES + TAG_BYTES {
-            return Err(refuse("invalid ciphertext length"));
+            return Err(refuse(transit::CIPHERTEXT_LENGTH_ERROR));
         }
         if let Some(context) = &asked.context {
             check_base64(decoded, context.as_str())?;
@@ -149,7 +150,7 @@ fn encode_single<O: Out>(body: &CryptBody<'_>, item: &Item, reply: &mut Reply<'_
     match item {
         Item::Plaintext(key) => {
             let open = reply.open(200, None);
-            key.expose(|plaintext| transit::decrypt_data(reply.out(), plaintext));
+            key.expose(|plaintext| transit::put_decrypted(reply.out(), plaintext));
             reply.close(open, &body.warnings, true);
         }
         Item::Failed(fault) => crypt::refuse_single(reply, fault.clone()),
@@ -160,23 +161,22 @@ fn encode_single<O: Out>(body: &CryptBody<'_>, item: &Item, reply: &mut Reply<'_
 fn encode_batch<O: Out>(body: &CryptBody<'_>, items: &[Item], reply: &mut Reply<'_, O>) {
     let status = crypt::batch_status(body, items);
     let open = reply.open(status, crypt::batch_retry_after_s(items));
-    let mut batch = transit::batch_open(reply.out());
+    transit::put_batch_open(reply.out());
     for (asked, item) in body.items().zip(items) {
         match item {
             Item::Plaintext(key) => key.expose(|plaintext| {
-                transit::decrypt_result(reply.out(), &mut batch, plaintext, &asked.reference);
+                transit::put_decrypted_item(reply.out(), plaintext, &asked.reference);
             }),
             Item::Failed(fault) => {
-                transit::decrypt_failure(reply.out(), &mut batch, &fault.text, &asked.reference);
+                transit::put_failed_decrypt_item(reply.out(), &fault.text, &asked.reference);
             }
-            _ => transit::decrypt_failure(
+            _ => transit::put_failed_decrypt_item(
                 reply.out(),
-                &mut batch,
                 "an unwrap ended without an answer",
                 &asked.reference,
             ),
         }
     }
-    transit::batch_close(reply.out(), batch);
+    transit::put_batch_close(reply.out());
     reply.close(open, &body.warnings, status == 200);
 }

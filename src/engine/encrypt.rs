@@ -130,7 +130,7 @@ fn encode_single<O: Out>(body: &CryptBody<'_>, item: &Item, reply: &mut Reply<'_
     match item {
         Item::Sealed { version, bytes } => {
             let open = reply.open(200, None);
-            transit::encrypt_data(reply.out(), *version, bytes);
+            transit::put_encrypted(reply.out(), *version, bytes);
             reply.close(open, &body.warnings, true);
         }
         Item::Failed(fault) => crypt::refuse_single(reply, fault.clone()),
@@ -141,24 +141,23 @@ fn encode_single<O: Out>(body: &CryptBody<'_>, item: &Item, reply: &mut Reply<'_
 fn encode_batch<O: Out>(body: &CryptBody<'_>, items: &[Item], reply: &mut Reply<'_, O>) {
     let status = crypt::batch_status(body, items);
     let open = reply.open(status, crypt::batch_retry_after_s(items));
-    let mut batch = transit::batch_open(reply.out());
+    transit::put_batch_open(reply.out());
     for (asked, item) in body.items().zip(items) {
         let reference = &asked.reference;
         match item {
             Item::Sealed { version, bytes } => {
-                transit::encrypt_result(reply.out(), &mut batch, *version, bytes, reference);
+                transit::put_encrypted_item(reply.out(), *version, bytes, reference);
             }
             Item::Failed(fault) => {
-                transit::encrypt_failure(reply.out(), &mut batch, &fault.text, reference);
+                transit::put_failed_encrypt_item(reply.out(), &fault.text, reference);
             }
-            _ => transit::encrypt_failure(
+            _ => transit::put_failed_encrypt_item(
                 reply.out(),
-                &mut batch,
                 "a wrap ended without an answer",
                 reference,
             ),
         }
     }
-    transit::batch_close(reply.out(), batch);
+    transit::put_batch_close(reply.out());
     reply.close(open, &body.warnings, status == 200);
 }

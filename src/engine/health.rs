@@ -2,9 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ring::rand::{SecureRandom, SystemRandom};
+
 use crate::api::reply::Reply;
 use crate::wire::Out;
-use crate::wire::transit::{self, HealthBody};
+use crate::wire::transit::{self, Health};
 
 use super::Engine;
 
@@ -13,13 +15,22 @@ impl Engine {
     pub(super) fn health<O: Out>(&self, reply: &mut Reply<'_, O>) {
         let sealed = !self.hsm.health().was_up;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let body = HealthBody {
-            sealed,
-            server_time_unix_s: now.as_secs(),
+        let body = Health {
+            server_time_s: now.as_secs(),
             version: env!("CARGO_PKG_VERSION"),
-            cluster_name: "connected-kms",
-            cluster_id: &self.cluster_id,
+            cluster: ("connected-kms", &self.cluster_id),
         };
-        reply.plain(if sealed { 503 } else { 200 }, |out| transit::health(out, &body));
+        reply.plain(if sealed { 503 } else { 200 }, |out| transit::put_health(out, &body));
     }
+}
+
+/// A random UUID (RFC 9562, version 4), as text.
+pub(super) fn random_uuid() -> Result<String, ring::error::Unspecified> {
+    let mut bytes = [0u8; 16];
+    SystemRandom::new().fill(&mut bytes)?;
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut text = Vec::with_capacity(36);
+    transit::put_uuid(&mut text, &bytes);
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }

@@ -4,11 +4,14 @@ use crate::api::Fault;
 use crate::api::reply::Reply;
 use crate::hsm::KeyRecord;
 use crate::wire::Out;
-use crate::wire::transit::{self, KeyBody, KeyData};
+use crate::wire::transit::{self, KeyBody, KeyData, Text};
 
 use super::crypt::Key;
 use super::gather::KeyAnswer;
 use super::{Call, Engine, Flow, Gather};
+
+/// The one type of key that every back end holds.
+const KIND: &str = "aes256-gcm96";
 
 impl Engine {
     pub(super) fn read_key<O: Out>(
@@ -33,7 +36,7 @@ impl Engine {
         &self,
         call: &Call<'_>,
         name: &str,
-        body: &KeyBody,
+        body: &KeyBody<'_>,
         gather: &mut Gather,
         reply: &mut Reply<'_, O>,
     ) -> Result<Flow, Fault> {
@@ -62,21 +65,21 @@ impl Engine {
 }
 
 /// Options that only a Vault can hold are refused, never ignored in silence.
-fn refuse_what_an_hsm_cannot(body: &KeyBody) -> Result<(), Fault> {
+fn refuse_what_an_hsm_cannot(body: &KeyBody<'_>) -> Result<(), Fault> {
     let refuse = |text: String| Err(Fault::new(400, text));
-    if let Some(kind) = &body.kind
-        && kind != "aes256-gcm96"
+    if let Some(kind) = body.kind.as_ref().map(Text::as_str)
+        && kind != KIND
     {
-        return refuse(format!("key type {kind} is not supported by this back end; use aes256-gcm96"));
+        return refuse(format!("key type {kind} is not supported by this back end; use {KIND}"));
     }
     for (field, asked) in [
         ("derived", body.derived),
         ("convergent_encryption", body.convergent_encryption),
         ("exportable", body.exportable),
         ("allow_plaintext_backup", body.allow_plaintext_backup),
-        ("auto_rotate_period", body.auto_rotate),
+        ("auto_rotate_period", body.auto_rotate_period_s.map(|seconds| seconds > 0)),
     ] {
-        if asked {
+        if asked == Some(true) {
             return refuse(format!("{field} is not supported by this back end"));
         }
     }
@@ -91,10 +94,19 @@ fn encode<O: Out>(record: &KeyRecord, reply: &mut Reply<'_, O>) {
         .filter(|version| version.number >= record.min_decryption_version)
         .map(|version| (version.number, version.created_unix_s))
         .collect();
-    transit::key_data(
+    transit::put_key_data(
         reply.out(),
         &KeyData {
             name: &record.name,
+            kind: KIND,
+            allow_plaintext_backup: false,
+            auto_rotate_period_s: 0,
+            convergent_encryption: false,
+            derived: false,
+            exportable: false,
+            min_available_version: 0,
+            soft_deleted: false,
+            supports_derivation: false,
             versions: &versions,
             latest_version: record.versions.last().map_or(0, |version| version.number),
             min_decryption_version: record.min_decryption_version,
@@ -102,5 +114,5 @@ fn encode<O: Out>(record: &KeyRecord, reply: &mut Reply<'_, O>) {
             deletion_allowed: record.deletion_allowed,
         },
     );
-    reply.close(open, &[], true);
+    reply.close(open, &[""; 0], true);
 }

@@ -93,7 +93,8 @@ pub struct Engine {
     digest_key: DigestKey,
     alone: std::sync::atomic::AtomicU64,
     metrics: Arc<Metrics>,
-    cluster_id: [u8; 16],
+    /// As a UUID's text.
+    cluster_id: String,
 }
 
 impl Engine {
@@ -106,8 +107,6 @@ impl Engine {
         start: Instant,
         deliver: impl Fn(Waiter, Outcome) + Send + Sync + 'static,
     ) -> Result<Self, ring::error::Unspecified> {
-        let mut cluster_id = [0; 16];
-        ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut cluster_id)?;
         Ok(Self {
             cache,
             flights: Flights::new(
@@ -122,7 +121,7 @@ impl Engine {
             digest_key: DigestKey::random()?,
             alone: std::sync::atomic::AtomicU64::new(0),
             metrics,
-            cluster_id,
+            cluster_id: health::random_uuid()?,
         })
     }
 

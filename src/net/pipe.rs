@@ -326,6 +326,19 @@ impl<S: Read + Write> Pipe<S> {
         }
     }
 
+    /// TLS version, cipher suite and key exchange, for people. Empty before the handshake is complete.
+    pub fn describe(&self) -> String {
+        let common: &rustls::CommonState = match &self.tls {
+            Tls::Client(tls) => tls,
+            Tls::Server(tls) => tls,
+        };
+        let version = common.protocol_version().map(|version| format!("{version:?}"));
+        let suite = common.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()));
+        let group = common.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
+        let parts: Vec<String> = [version, suite, group].into_iter().flatten().collect();
+        parts.join(", ")
+    }
+
     /// The socket.
     pub fn stream(&self) -> &S {
         &self.stream

@@ -247,7 +247,7 @@ fn advance(shaking: &mut Shaking, shared: &Shared, records: &mut [u8], unix_s: i
         let flushed = shaking.pipe.flush();
         let received = match received {
             Ok(received) => received,
-            Err(PipeError::Tls(error)) => return Stage::Refused(tls::explain(&error)),
+            Err(PipeError::Tls(error)) => return Stage::Refused(tls::explain(tls::Peer::Client, &error)),
             Err(_) => return Stage::Dead,
         };
         if flushed.is_err() || shaking.early.len() > EARLY_BYTES_MAX {

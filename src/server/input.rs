@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::secret::{Arena, LockedBuf, wipe};
+use crate::secret::{Arena, LockedBuf, wipe_slice};
 
 /// Bytes of the locked form.
 const LOCKED_BYTES: usize = 4096;
@@ -101,7 +101,7 @@ impl Input {
         let left = self.len - used;
         let bytes = self.bytes();
         bytes.copy_within(used.., 0);
-        wipe(&mut bytes[left..]);
+        wipe_slice(&mut bytes[left..]);
         self.len = left;
         if !self.heap.is_empty() {
             self.heap.truncate(left);

@@ -30,7 +30,7 @@ use crate::identity::Snapshot;
 use crate::metrics::Metrics;
 use crate::secret::Arena;
 
-pub use worker::{Mail, Port};
+pub use worker::{Mail, Port, Seat};
 
 /// Sizes and deadlines of the service side.
 #[derive(Clone, Debug)]
@@ -141,7 +141,7 @@ pub struct Service {
 }
 
 /// Makes the ports of `workers` workers: the engine's deliveries go there. `mail_max` bounds each.
-pub fn ports(workers: usize, mail_max: usize) -> io::Result<(Vec<worker::Seat>, Arc<[Arc<Port>]>)> {
+pub fn ports(workers: usize, mail_max: usize) -> io::Result<(Vec<Seat>, Arc<[Arc<Port>]>)> {
     let seats = (0..workers)
         .map(|index| worker::Seat::new(index, mail_max))
         .collect::<io::Result<Vec<_>>>()?;
@@ -160,7 +160,7 @@ impl Service {
     /// Starts all threads and serves.
     pub fn start(
         shared: Arc<Shared>,
-        seats: Vec<worker::Seat>,
+        seats: Vec<Seat>,
         ports: Arc<[Arc<Port>]>,
         listener: TcpListener,
     ) -> io::Result<Self> {

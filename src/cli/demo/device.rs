@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::net::pipe::{Pipe, SCRATCH_BYTES_MIN};
 use crate::net::tls::{self, HsmTrust, Identity};
 use crate::wire::http::{self, RequestHead, ResponseDecoder, ResponseProgress};
-use crate::wire::transit;
+use crate::wire::transit::{self, Verb};
 
 use super::folder::Folder;
 
@@ -83,14 +83,14 @@ impl Device {
     pub(super) fn encrypt(&mut self, name: &str, plaintext: &str) -> Result<String, String> {
         let body = Zeroizing::new(format!("{{\"plaintext\":\"{plaintext}\"}}"));
         let answer = self.post(&format!("/v1/transit/encrypt/{name}"), body.as_bytes())?;
-        member(&answer, "ciphertext").map(|text| text.to_string())
+        text_of(Verb::Encrypt, &answer).map(|text| text.to_string())
     }
 
     /// `POST /v1/transit/decrypt/:name`; returns the plaintext, still base64.
     pub(super) fn decrypt(&mut self, name: &str, ciphertext: &str) -> Result<Zeroizing<String>, String> {
         let body = format!("{{\"ciphertext\":\"{ciphertext}\"}}");
         let answer = self.post(&format!("/v1/transit/decrypt/{name}"), body.as_bytes())?;
-        member(&answer, "plaintext")
+        text_of(Verb::Decrypt, &answer)
     }
 
     fn post(&mut self, target: &str, body: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
@@ -112,7 +112,7 @@ impl Device {
                 .pipe
                 .receive(&mut self.scratch, |plaintext| input.extend_from_slice(plaintext))
                 .map_err(|error| error.to_string())?;
-            if let Ok(ResponseProgress::Response(response, _)) = decoder.step(&mut input, ANSWER_BYTES_MAX) {
+            if let Ok(ResponseProgress::Response(response, _)) = decoder.step(&mut input, ANSWER_BYTES_MAX, received.closed) {
                 if response.status != 200 {
                     let text = String::from_utf8_lossy(response.body).into_owned();
                     return Err(format!("{target} was answered {}: {text}", response.status));
@@ -126,6 +126,11 @@ impl Device {
     }
 }
 
-fn member(answer: &[u8], name: &str) -> Result<Zeroizing<String>, String> {
-    transit::answer_text(answer, name).ok_or_else(|| format!("the answer has no {name}"))
+fn text_of(verb: Verb, answer: &[u8]) -> Result<Zeroizing<String>, String> {
+    let text = transit::parse_answer(verb, answer)
+        .ok()
+        .and_then(|answer| answer.items.into_iter().next())
+        .and_then(|item| item.text);
+    let text = text.ok_or_else(|| format!("the answer has no {}", verb.result_field()))?;
+    Ok(Zeroizing::new(text.as_str().to_owned()))
 }
