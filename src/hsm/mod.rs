@@ -15,7 +15,13 @@ pub struct ObjectId(pub Arc<str>);
 /// Life cycle of a key version, as KMIP's State.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum KeyState { PreActive, Active, Deactivated, Compromised, Destroyed }
+pub enum KeyState {
+    PreActive,
+    Active,
+    Deactivated,
+    Compromised,
+    Destroyed,
+}
 
 /// One version of a key.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -42,8 +48,16 @@ pub struct KeyRecord {
 /// What is asked. `sealed` is nonce (12) | ciphertext | tag (16), its length already checked.
 #[derive(Debug)]
 pub enum Request {
-    Decrypt { object: ObjectId, sealed: Vec<u8>, associated_data: Vec<u8> },
-    Encrypt { object: ObjectId, plaintext: SecretBytes, associated_data: Vec<u8> },
+    Decrypt {
+        object: ObjectId,
+        sealed: Vec<u8>,
+        associated_data: Vec<u8>,
+    },
+    Encrypt {
+        object: ObjectId,
+        plaintext: SecretBytes,
+        associated_data: Vec<u8>,
+    },
     /// Looks a key up by name.
     Find { name: Arc<str> },
     /// Creates and activates a key, or answers the existing one.
@@ -95,7 +109,11 @@ pub enum HsmError {
 pub type Done = Box<dyn FnOnce(Result<Answer, HsmError>) + Send>;
 
 /// One operation and whom to tell.
-pub struct Job { pub request: Request, pub deadline: Instant, pub done: Done }
+pub struct Job {
+    pub request: Request,
+    pub deadline: Instant,
+    pub done: Done,
+}
 
 /// What readiness and metrics want to know.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,58 +1,465 @@
 //! TLS over any `Read + Write`, either side, on rustls' unbuffered API.
 //!
-//! Received plaintext exists only in the caller's locked input buffer; only ciphertext waits here.
+//! Received bytes live in the caller's locked scratch and nowhere else that outlives the call: rustls
+//! decrypts in place there, hands the record over in a heap chunk that the wipe-on-free allocator
+//! clears, and [`Pipe::receive`] wipes what stood in the scratch before it returns. Only ciphertext
+//! waits in a pipe, with a cap. Used by the server (non-blocking), the HSM pool (blocking with
+//! timeouts) and the load generator.
+//!
+//! Must never be true: plaintext that waits for a socket; a backlog without a bound.
 
-use std::io::{Read, Write};
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
 
+use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{ClientConfig, ServerConfig};
+use zeroize::Zeroize;
+
+/// Ciphertext that may wait for the socket. A whole reply of the largest body fits, with its records' overhead.
+const BACKLOG_BYTES_MAX: usize = 2 * crate::limits::HTTP_BODY_BYTES_MAX;
+/// Bytes of a partial record (or a handshake flight) kept between reads; a TLS handshake message
+/// is at most 64 KiB.
+const REST_BYTES_MAX: usize = 80 * 1024;
+/// Capacity that an emptied output buffer may keep: what an idle connection costs.
+const OUT_BYTES_KEPT: usize = 2 * 1024;
+/// Smallest useful scratch: two halves, each with room for one full record.
+pub const SCRATCH_BYTES_MIN: usize = 2 * 18 * 1024;
+/// Record header, content type and tag of TLS 1.2 and 1.3, rounded up.
+const RECORD_OVERHEAD_BYTES: usize = 40;
+/// Plaintext bytes of a full TLS record.
+const RECORD_PLAINTEXT_BYTES_MAX: usize = 16 * 1024;
 
 /// Why a pipe is finished.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PipeError {
-    /// The socket failed, or ended without close_notify.
-    Io(std::io::Error),
+    /// The socket failed.
+    Io(io::Error),
     /// The peer broke TLS or was refused; the alert is queued, flush it before closing.
     Tls(rustls::Error),
     /// More ciphertext waits for the socket than allowed.
     Backlog,
 }
 
+impl fmt::Display for PipeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "connection failed: {error}"),
+            Self::Tls(error) => write!(f, "TLS: {error}"),
+            Self::Backlog => f.write_str("the peer does not read its answers"),
+        }
+    }
+}
+
+impl std::error::Error for PipeError {}
+
 /// What one [`Pipe::receive`] found.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Received {
-    /// The socket may hold more (the read filled the scratch).
+    /// Bytes read from the socket; 0 when it would have blocked.
+    pub bytes: usize,
+    /// The read filled its space: the socket may hold more.
     pub more: bool,
-    /// The peer said close_notify or the socket ended after it.
+    /// The peer said `close_notify`, or the socket ended.
     pub closed: bool,
     /// The handshake is complete.
     pub established: bool,
 }
 
+enum Tls {
+    Client(UnbufferedClientConnection),
+    Server(UnbufferedServerConnection),
+}
+
 /// One TLS connection.
-pub struct Pipe<S> { _stream: S }
+pub struct Pipe<S> {
+    tls: Tls,
+    stream: S,
+    /// Ciphertext read but not yet a whole record.
+    rest: Vec<u8>,
+    /// Ciphertext to write; `out_at` bytes of it are written.
+    out: Vec<u8>,
+    out_at: usize,
+    established: bool,
+    closed: bool,
+}
+
+/// What a turn of the TLS machine asks for.
+enum Turn {
+    /// Call again.
+    Again,
+    /// Nothing more to do with these bytes.
+    Rest,
+    /// The peer has closed.
+    Closed,
+}
 
 impl<S: Read + Write> Pipe<S> {
-    /// The client side (HSM, load generator).
-    pub fn client(_config: Arc<ClientConfig>, _name: ServerName<'static>, _stream: S) -> Result<Self, PipeError> { todo!() }
+    /// The client side (HSM, load generator). The first flight is queued: flush it.
+    pub fn client(
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        stream: S,
+    ) -> Result<Self, PipeError> {
+        let tls = UnbufferedClientConnection::new(config, name).map_err(PipeError::Tls)?;
+        let mut pipe = Self::new(Tls::Client(tls), stream);
+        pipe.turn_over(&mut [], &mut [])?;
+        Ok(pipe)
+    }
+
     /// The server side.
-    pub fn server(_config: Arc<ServerConfig>, _stream: S) -> Result<Self, PipeError> { todo!() }
-    /// Reads the socket once into `scratch` (locked, at least 32 KiB; wiped before return where
-    /// plaintext stood), drives the handshake and gives each decrypted record to `sink`.
-    /// On a non-blocking socket `WouldBlock` is no error: nothing was received.
-    pub fn receive(&mut self, _scratch: &mut [u8], _sink: impl FnMut(&mut [u8])) -> Result<Received, PipeError> { todo!() }
-    /// Encrypts `plaintext` behind what waits; call [`Pipe::flush`] to write it.
-    pub fn send(&mut self, _plaintext: &[u8]) -> Result<(), PipeError> { todo!() }
+    pub fn server(config: Arc<ServerConfig>, stream: S) -> Result<Self, PipeError> {
+        let tls = UnbufferedServerConnection::new(config).map_err(PipeError::Tls)?;
+        Ok(Self::new(Tls::Server(tls), stream))
+    }
+
+    fn new(tls: Tls, stream: S) -> Self {
+        Self {
+            tls,
+            stream,
+            rest: Vec::new(),
+            out: Vec::new(),
+            out_at: 0,
+            established: false,
+            closed: false,
+        }
+    }
+
+    /// Reads the socket once, drives the handshake, and gives the plaintext that arrived to `sink`,
+    /// in one piece; `sink` is not called when there is none. `scratch` must be locked memory of at
+    /// least [`SCRATCH_BYTES_MIN`]; what stood in it is wiped before this returns. A socket that
+    /// would block is no error. Handshake bytes to answer with are queued: flush afterwards, also
+    /// after an error (it is the alert).
+    pub fn receive(
+        &mut self,
+        scratch: &mut [u8],
+        sink: impl FnOnce(&mut [u8]),
+    ) -> Result<Received, PipeError> {
+        let half = scratch.len() / 2;
+        let (cipher, plain) = scratch.split_at_mut(half);
+        let kept = self.rest.len();
+        let Some((front, space)) = cipher.split_at_mut_checked(kept) else {
+            return Err(PipeError::Backlog);
+        };
+        front.copy_from_slice(&self.rest);
+        self.rest.clear();
+        let read = self.read_once(space)?;
+        let filled = kept + read;
+        let cipher = &mut cipher[..filled];
+        let (used, plain_len) = self.turn_over(cipher, plain)?;
+        self.keep_rest(&cipher[used..])?;
+        if plain_len > 0 {
+            sink(&mut plain[..plain_len]);
+        }
+        plain[..plain_len].zeroize();
+        cipher.zeroize();
+        Ok(Received {
+            bytes: read,
+            more: filled == half,
+            closed: self.closed,
+            established: self.established,
+        })
+    }
+
+    fn read_once(&mut self, space: &mut [u8]) -> Result<usize, PipeError> {
+        loop {
+            return match self.stream.read(space) {
+                Ok(0) => {
+                    self.closed = true;
+                    Ok(0)
+                }
+                Ok(read) => Ok(read),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if is_blocked(&error) => Ok(0),
+                Err(error) => Err(PipeError::Io(error)),
+            };
+        }
+    }
+
+    fn keep_rest(&mut self, rest: &[u8]) -> Result<(), PipeError> {
+        if rest.len() > REST_BYTES_MAX {
+            return Err(PipeError::Tls(rustls::Error::General(
+                "a TLS message is too long".into(),
+            )));
+        }
+        if rest.is_empty() {
+            self.rest = Vec::new();
+        } else {
+            self.rest.extend_from_slice(rest);
+        }
+        Ok(())
+    }
+
+    /// Runs the TLS machine over `cipher` until it needs more bytes. Returns the bytes of `cipher`
+    /// used and the bytes of plaintext written to the front of `plain`.
+    fn turn_over(
+        &mut self,
+        cipher: &mut [u8],
+        plain: &mut [u8],
+    ) -> Result<(usize, usize), PipeError> {
+        let (mut used, mut plain_len) = (0, 0);
+        loop {
+            let input = &mut cipher[used..];
+            let (discard, turn) = match &mut self.tls {
+                Tls::Client(tls) => turn(
+                    tls.process_tls_records(input),
+                    &mut self.out,
+                    plain,
+                    &mut plain_len,
+                ),
+                Tls::Server(tls) => turn(
+                    tls.process_tls_records(input),
+                    &mut self.out,
+                    plain,
+                    &mut plain_len,
+                ),
+            };
+            used += discard;
+            match turn {
+                Ok(Turn::Again) => {}
+                Ok(Turn::Rest) => break,
+                Ok(Turn::Closed) => self.closed = true,
+                Err(error) => {
+                    plain[..plain_len].zeroize();
+                    self.queue_alert();
+                    return Err(error);
+                }
+            }
+        }
+        if !self.established {
+            self.established = match &self.tls {
+                Tls::Client(tls) => !tls.is_handshaking(),
+                Tls::Server(tls) => !tls.is_handshaking(),
+            };
+        }
+        Ok((used, plain_len))
+    }
+
+    /// After a fatal error rustls still holds the alert to send.
+    fn queue_alert(&mut self) {
+        for _ in 0..8 {
+            let (_, turn) = match &mut self.tls {
+                Tls::Client(tls) => turn(
+                    tls.process_tls_records(&mut []),
+                    &mut self.out,
+                    &mut [],
+                    &mut 0,
+                ),
+                Tls::Server(tls) => turn(
+                    tls.process_tls_records(&mut []),
+                    &mut self.out,
+                    &mut [],
+                    &mut 0,
+                ),
+            };
+            if !matches!(turn, Ok(Turn::Again)) {
+                break;
+            }
+        }
+    }
+
+    /// Encrypts `plaintext` behind what waits; call [`Pipe::flush`] to write it. The handshake must
+    /// be complete.
+    pub fn send(&mut self, plaintext: &[u8]) -> Result<(), PipeError> {
+        let records = plaintext.len() / RECORD_PLAINTEXT_BYTES_MAX + 1;
+        let room = plaintext.len() + records * RECORD_OVERHEAD_BYTES;
+        if self.backlog() + room > BACKLOG_BYTES_MAX {
+            return Err(PipeError::Backlog);
+        }
+        loop {
+            let done = match &mut self.tls {
+                Tls::Client(tls) => encrypt(
+                    tls.process_tls_records(&mut []),
+                    plaintext,
+                    room,
+                    &mut self.out,
+                )?,
+                Tls::Server(tls) => encrypt(
+                    tls.process_tls_records(&mut []),
+                    plaintext,
+                    room,
+                    &mut self.out,
+                )?,
+            };
+            if done {
+                return Ok(());
+            }
+        }
+    }
+
     /// Writes waiting ciphertext. True: all of it is written.
-    pub fn flush(&mut self) -> Result<bool, PipeError> { todo!() }
+    pub fn flush(&mut self) -> Result<bool, PipeError> {
+        while self.out_at < self.out.len() {
+            match self.stream.write(&self.out[self.out_at..]) {
+                Ok(0) => return Err(PipeError::Io(ErrorKind::WriteZero.into())),
+                Ok(written) => self.out_at += written,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_blocked(&error) => return Ok(false),
+                Err(error) => return Err(PipeError::Io(error)),
+            }
+        }
+        self.out.clear();
+        self.out_at = 0;
+        if self.out.capacity() > OUT_BYTES_KEPT {
+            self.out = Vec::new();
+        }
+        Ok(true)
+    }
+
     /// Bytes of ciphertext that wait for the socket.
-    pub fn backlog(&self) -> usize { todo!() }
-    /// Queues close_notify.
-    pub fn close(&mut self) { todo!() }
+    pub fn backlog(&self) -> usize {
+        self.out.len() - self.out_at
+    }
+
+    /// Queues `close_notify`; flush it before dropping the socket.
+    pub fn close(&mut self) {
+        let queued = match &mut self.tls {
+            Tls::Client(tls) => close_notify(tls.process_tls_records(&mut []), &mut self.out),
+            Tls::Server(tls) => close_notify(tls.process_tls_records(&mut []), &mut self.out),
+        };
+        if !queued {
+            log::trace!("close_notify not sent: the connection is not established");
+        }
+    }
+
     /// The socket.
-    pub fn stream(&self) -> &S { todo!() }
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// The socket, for registering it with an event loop.
+    pub fn stream_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
+    /// Whether the handshake is complete.
+    pub fn is_established(&self) -> bool {
+        self.established
+    }
+
     /// The peer's leaf certificate, after the handshake; filled on resumed sessions too.
-    pub fn peer_leaf(&self) -> Option<&[u8]> { todo!() }
+    pub fn peer_leaf(&self) -> Option<&[u8]> {
+        let chain = match &self.tls {
+            Tls::Client(tls) => tls.peer_certificates(),
+            Tls::Server(tls) => tls.peer_certificates(),
+        };
+        chain.and_then(<[_]>::first).map(AsRef::as_ref)
+    }
+}
+
+fn is_blocked(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// Handles one state of the TLS machine. Returns the bytes to discard and what to do next.
+fn turn<D>(
+    status: UnbufferedStatus<'_, '_, D>,
+    out: &mut Vec<u8>,
+    plain: &mut [u8],
+    plain_len: &mut usize,
+) -> (usize, Result<Turn, PipeError>) {
+    let UnbufferedStatus { mut discard, state } = status;
+    let next = match state {
+        Err(error) => Err(PipeError::Tls(error)),
+        Ok(ConnectionState::ReadTraffic(mut traffic)) => loop {
+            match traffic.next_record() {
+                None => break Ok(Turn::Again),
+                Some(Err(error)) => break Err(PipeError::Tls(error)),
+                Some(Ok(record)) => {
+                    discard += record.discard;
+                    // Plaintext is shorter than its record, and both halves are of one size.
+                    let Some(space) = plain[*plain_len..].get_mut(..record.payload.len()) else {
+                        break Err(PipeError::Backlog);
+                    };
+                    space.copy_from_slice(record.payload);
+                    *plain_len += record.payload.len();
+                }
+            }
+        },
+        Ok(ConnectionState::EncodeTlsData(mut data)) => {
+            encode(&mut data, out).map(|()| Turn::Again)
+        }
+        Ok(ConnectionState::TransmitTlsData(data)) => {
+            // The bytes are in `out`, which keeps their order; nothing waits for the socket here.
+            data.done();
+            Ok(Turn::Again)
+        }
+        Ok(ConnectionState::PeerClosed) => Ok(Turn::Closed),
+        Ok(
+            ConnectionState::BlockedHandshake
+            | ConnectionState::WriteTraffic(_)
+            | ConnectionState::Closed,
+        ) => Ok(Turn::Rest),
+        // Early data is never offered by our configurations.
+        Ok(_) => Err(PipeError::Tls(rustls::Error::General(
+            "unexpected TLS state".into(),
+        ))),
+    };
+    (discard, next)
+}
+
+fn encode<D>(
+    data: &mut rustls::unbuffered::EncodeTlsData<'_, D>,
+    out: &mut Vec<u8>,
+) -> Result<(), PipeError> {
+    let at = out.len();
+    let need = match data.encode(&mut []) {
+        Ok(_) => return Ok(()),
+        Err(EncodeError::InsufficientSize(size)) => size.required_size,
+        Err(EncodeError::AlreadyEncoded) => return Ok(()),
+    };
+    if at + need > BACKLOG_BYTES_MAX {
+        return Err(PipeError::Backlog);
+    }
+    out.resize(at + need, 0);
+    let written = data.encode(&mut out[at..]).unwrap_or(0);
+    out.truncate(at + written);
+    Ok(())
+}
+
+/// Encrypts `plaintext` to the end of `out`. False: TLS had something of its own to send first.
+fn encrypt<D>(
+    status: UnbufferedStatus<'_, '_, D>,
+    plaintext: &[u8],
+    room: usize,
+    out: &mut Vec<u8>,
+) -> Result<bool, PipeError> {
+    let mut traffic = match status.state.map_err(PipeError::Tls)? {
+        ConnectionState::WriteTraffic(traffic) => traffic,
+        ConnectionState::EncodeTlsData(mut data) => return encode(&mut data, out).map(|()| false),
+        ConnectionState::TransmitTlsData(data) => {
+            data.done();
+            return Ok(false);
+        }
+        ConnectionState::PeerClosed => return Ok(false),
+        _ => return Err(PipeError::Tls(rustls::Error::HandshakeNotComplete)),
+    };
+    let at = out.len();
+    out.resize(at + room, 0);
+    let written = match traffic.encrypt(plaintext, &mut out[at..]) {
+        Err(EncryptError::InsufficientSize(size)) => {
+            out.resize(at + size.required_size, 0);
+            traffic.encrypt(plaintext, &mut out[at..])
+        }
+        other => other,
+    };
+    out.truncate(at + *written.as_ref().unwrap_or(&0));
+    written
+        .map(|_| true)
+        .map_err(|_| PipeError::Tls(rustls::Error::EncryptError))
+}
+
+fn close_notify<D>(status: UnbufferedStatus<'_, '_, D>, out: &mut Vec<u8>) -> bool {
+    let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state else {
+        return false;
+    };
+    let at = out.len();
+    out.resize(at + 2 * RECORD_OVERHEAD_BYTES, 0);
+    let written = traffic.queue_close_notify(&mut out[at..]).unwrap_or(0);
+    out.truncate(at + written);
+    written > 0
 }

@@ -29,7 +29,10 @@ pub enum Mode {
 #[non_exhaustive]
 pub enum ArenaError {
     /// Locking `needed_bytes` failed under the limit `limit_bytes`.
-    Lock { needed_bytes: usize, limit_bytes: Option<u64> },
+    Lock {
+        needed_bytes: usize,
+        limit_bytes: Option<u64>,
+    },
 }
 
 /// Why bytes were not stored.
@@ -46,13 +49,21 @@ pub struct Arena {}
 
 impl Arena {
     /// Maps, locks, guards and touches everything.
-    pub fn reserve(_plan: &ArenaPlan) -> Result<&'static Arena, ArenaError> { todo!() }
+    pub fn reserve(_plan: &ArenaPlan) -> Result<&'static Arena, ArenaError> {
+        todo!()
+    }
     /// Which mode is in force.
-    pub fn mode(&self) -> Mode { todo!() }
+    pub fn mode(&self) -> Mode {
+        todo!()
+    }
     /// Copies `bytes` into a slot of the smallest class that holds them.
-    pub fn store(&'static self, _bytes: &[u8]) -> Result<SecretKey, StoreError> { todo!() }
+    pub fn store(&'static self, _bytes: &[u8]) -> Result<SecretKey, StoreError> {
+        todo!()
+    }
     /// A zeroed locked buffer of exactly `len` bytes; `None` when the buffer region is used up.
-    pub fn buffer(&'static self, _len: usize) -> Option<LockedBuf> { todo!() }
+    pub fn buffer(&'static self, _len: usize) -> Option<LockedBuf> {
+        todo!()
+    }
 }
 
 /// A key in the arena. Clones share the slot; the last drop wipes it.
@@ -60,21 +71,33 @@ pub struct SecretKey {}
 
 impl SecretKey {
     /// Lends the bytes to `reader` and no longer.
-    pub fn expose<R>(&self, _reader: impl FnOnce(&[u8]) -> R) -> R { todo!() }
+    pub fn expose<R>(&self, _reader: impl FnOnce(&[u8]) -> R) -> R {
+        todo!()
+    }
     /// Bytes of the plaintext.
-    pub fn len(&self) -> usize { todo!() }
+    pub fn len(&self) -> usize {
+        todo!()
+    }
     /// True for an empty plaintext, which is legal.
-    pub fn is_empty(&self) -> bool { todo!() }
+    pub fn is_empty(&self) -> bool {
+        todo!()
+    }
     /// False for a large plaintext, which only passes through.
-    pub fn is_cacheable(&self) -> bool { todo!() }
+    pub fn is_cacheable(&self) -> bool {
+        todo!()
+    }
 }
 
 impl Clone for SecretKey {
-    fn clone(&self) -> Self { todo!() }
+    fn clone(&self) -> Self {
+        todo!()
+    }
 }
 
 impl std::fmt::Debug for SecretKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("SecretKey(..)") }
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretKey(..)")
+    }
 }
 
 /// A locked, wiped buffer: derefs to `[u8]`, goes back to the arena on drop.
@@ -82,8 +105,12 @@ pub struct LockedBuf {}
 
 impl std::ops::Deref for LockedBuf {
     type Target = [u8];
-    fn deref(&self) -> &[u8] { todo!() }
+    fn deref(&self) -> &[u8] {
+        todo!()
+    }
 }
 impl std::ops::DerefMut for LockedBuf {
-    fn deref_mut(&mut self) -> &mut [u8] { todo!() }
+    fn deref_mut(&mut self) -> &mut [u8] {
+        todo!()
+    }
 }

@@ -8,13 +8,19 @@ pub struct SecretBytes(Zeroizing<Vec<u8>>);
 
 impl SecretBytes {
     /// Takes `bytes` over; the vector must never have been reallocated from a smaller one.
-    pub fn new(bytes: Vec<u8>) -> Self { Self(Zeroizing::new(bytes)) }
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
     /// Lends the bytes; grep `expose` to audit every use.
-    pub fn expose(&self) -> &[u8] { &self.0 }
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl std::fmt::Debug for SecretBytes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("SecretBytes(..)") }
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretBytes(..)")
+    }
 }
 
 /// A password or passphrase: as [`SecretBytes`], UTF-8.
@@ -23,11 +29,17 @@ pub struct SecretString(Zeroizing<String>);
 
 impl SecretString {
     /// Takes `text` over.
-    pub fn new(text: String) -> Self { Self(Zeroizing::new(text)) }
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
     /// Lends the text; grep `expose` to audit every use.
-    pub fn expose(&self) -> &str { &self.0 }
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
 }
 
 impl std::fmt::Debug for SecretString {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("SecretString(..)") }
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretString(..)")
+    }
 }
