@@ -47,7 +47,10 @@ pub struct Reply<'a> {
 #[derive(Debug)]
 pub enum Outcome<'a> {
     /// A Decrypt succeeded.
-    Decrypted { object: Option<&'a str>, data: &'a [u8] },
+    Decrypted {
+        object: Option<&'a str>,
+        data: &'a [u8],
+    },
     /// An Encrypt succeeded.
     Encrypted {
         object: Option<&'a str>,
@@ -104,10 +107,15 @@ impl Batch {
         let mut items: Vec<Item> = Vec::with_capacity(jobs.len());
         let mut others = Vec::new();
         for job in jobs {
-            let Job { request, deadline, done } = job;
+            let Job {
+                request,
+                deadline,
+                done,
+            } = job;
             let nonce = match &request {
                 Request::Decrypt { .. } => {
-                    if let Some(item) = items.iter_mut().find(|item| same(&item.request, &request)) {
+                    if let Some(item) = items.iter_mut().find(|item| same(&item.request, &request))
+                    {
                         item.waiters.push((deadline, done));
                         continue;
                     }
@@ -115,12 +123,21 @@ impl Batch {
                 }
                 Request::Encrypt { .. } => nonce(),
                 _ => {
-                    others.push(Job { request, deadline, done });
+                    others.push(Job {
+                        request,
+                        deadline,
+                        done,
+                    });
                     continue;
                 }
             };
             let waiters = vec![(deadline, done)];
-            items.push(Item { id: ids.next_id(), request, nonce, waiters });
+            items.push(Item {
+                id: ids.next_id(),
+                request,
+                nonce,
+                waiters,
+            });
         }
         (Self { items }, others)
     }
@@ -137,7 +154,11 @@ impl Batch {
 
     /// The deadline of the most patient waiter: until then the message may fly.
     pub fn deadline(&self) -> Option<Instant> {
-        self.items.iter().flat_map(|item| &item.waiters).map(|(deadline, _)| *deadline).max()
+        self.items
+            .iter()
+            .flat_map(|item| &item.waiters)
+            .map(|(deadline, _)| *deadline)
+            .max()
     }
 
     /// Batches of one item each, under new ids: for an HSM that refuses the whole message.
@@ -152,7 +173,9 @@ impl Batch {
     /// Gives every waiter the same failure.
     pub fn fail(self, error: &HsmError) -> Finished {
         let waiters = self.items.into_iter().flat_map(|item| item.waiters);
-        waiters.map(|(_, done)| (done, Err(error.clone()))).collect()
+        waiters
+            .map(|(_, done)| (done, Err(error.clone())))
+            .collect()
     }
 
     /// The jobs back, to be tried once more. A shared item becomes one job a waiter again.
@@ -160,7 +183,11 @@ impl Batch {
         let mut jobs = Vec::with_capacity(self.items.len());
         for item in self.items {
             for (deadline, done) in item.waiters {
-                jobs.push(Job { request: copy(&item.request), deadline, done });
+                jobs.push(Job {
+                    request: copy(&item.request),
+                    deadline,
+                    done,
+                });
             }
         }
         jobs
@@ -176,22 +203,27 @@ impl Batch {
             Ok(by_item) => by_item,
             Err(why) => {
                 let finished = self.fail(&HsmError::Protocol(why));
-                return Settled { finished, broken: Some(why), ..Settled::default() };
+                return Settled {
+                    finished,
+                    broken: Some(why),
+                    ..Settled::default()
+                };
             }
         };
         let mut settled = Settled::default();
         for (item, reply) in self.items.into_iter().zip(by_item) {
             let verdict = match reply {
                 None => Err(HsmError::Protocol("an item of the batch was not answered")),
-                Some(Reply { outcome: Outcome::Failed { reason, text }, .. }) => {
-                    match fault::judge(&item.request, *reason, text) {
-                        Some(error) => Err(error),
-                        None => {
-                            settled.doubtful.push(Doubtful::new(item, *reason, text));
-                            continue;
-                        }
+                Some(Reply {
+                    outcome: Outcome::Failed { reason, text },
+                    ..
+                }) => match fault::judge(&item.request, *reason, text) {
+                    Some(error) => Err(error),
+                    None => {
+                        settled.doubtful.push(Doubtful::new(item, *reason, text));
+                        continue;
                     }
-                }
+                },
                 Some(reply) => item.answer(&reply.outcome, &mut store),
             };
             if let Err(HsmError::Protocol(why)) = verdict {
@@ -239,20 +271,33 @@ impl Item {
             (Request::Decrypt { object, sealed, .. }, Outcome::Decrypted { object: by, data }) => {
                 check_object(object, *by)?;
                 if data.len() + NONCE_BYTES + TAG_BYTES != sealed.len() {
-                    return Err(HsmError::Protocol("a plaintext has not its ciphertext's length"));
+                    return Err(HsmError::Protocol(
+                        "a plaintext has not its ciphertext's length",
+                    ));
                 }
                 store(data).map(Answer::Plaintext)
             }
             (
-                Request::Encrypt { object, plaintext, .. },
-                Outcome::Encrypted { object: by, data, nonce, tag },
+                Request::Encrypt {
+                    object, plaintext, ..
+                },
+                Outcome::Encrypted {
+                    object: by,
+                    data,
+                    nonce,
+                    tag,
+                },
             ) => {
                 check_object(object, *by)?;
                 if data.len() != plaintext.expose().len() {
-                    return Err(HsmError::Protocol("a ciphertext has not its plaintext's length"));
+                    return Err(HsmError::Protocol(
+                        "a ciphertext has not its plaintext's length",
+                    ));
                 }
                 if nonce.is_some_and(|nonce| nonce != self.nonce) {
-                    return Err(HsmError::Protocol("the HSM used a nonce other than the one sent"));
+                    return Err(HsmError::Protocol(
+                        "the HSM used a nonce other than the one sent",
+                    ));
                 }
                 let Some(tag) = tag.filter(|tag| tag.len() == TAG_BYTES) else {
                     return Err(HsmError::Protocol(
@@ -262,12 +307,18 @@ impl Item {
                 Ok(Answer::Sealed([&self.nonce[..], data, tag].concat()))
             }
             (_, Outcome::Malformed(why)) => Err(HsmError::Protocol(why)),
-            _ => Err(HsmError::Protocol("an item was answered as another operation")),
+            _ => Err(HsmError::Protocol(
+                "an item was answered as another operation",
+            )),
         }
     }
 
     fn finish(self, verdict: &Result<Answer, HsmError>, finished: &mut Finished) {
-        finished.extend(self.waiters.into_iter().map(|(_, done)| (done, verdict.clone())));
+        finished.extend(
+            self.waiters
+                .into_iter()
+                .map(|(_, done)| (done, verdict.clone())),
+        );
     }
 }
 
@@ -283,8 +334,16 @@ fn check_object(asked: &ObjectId, answered: Option<&str>) -> Result<(), HsmError
 fn same(a: &Request, b: &Request) -> bool {
     match (a, b) {
         (
-            Request::Decrypt { object: o1, sealed: s1, associated_data: a1 },
-            Request::Decrypt { object: o2, sealed: s2, associated_data: a2 },
+            Request::Decrypt {
+                object: o1,
+                sealed: s1,
+                associated_data: a1,
+            },
+            Request::Decrypt {
+                object: o2,
+                sealed: s2,
+                associated_data: a2,
+            },
         ) => s1 == s2 && o1 == o2 && a1 == a2,
         _ => false,
     }
@@ -293,17 +352,29 @@ fn same(a: &Request, b: &Request) -> bool {
 /// A copy for each waiter of an item that goes back to the queue; rare.
 fn copy(request: &Request) -> Request {
     match request {
-        Request::Decrypt { object, sealed, associated_data } => Request::Decrypt {
+        Request::Decrypt {
+            object,
+            sealed,
+            associated_data,
+        } => Request::Decrypt {
             object: object.clone(),
             sealed: sealed.clone(),
             associated_data: associated_data.clone(),
         },
-        Request::Encrypt { object, plaintext, associated_data } => Request::Encrypt {
+        Request::Encrypt {
+            object,
+            plaintext,
+            associated_data,
+        } => Request::Encrypt {
             object: object.clone(),
             plaintext: plaintext.clone(),
             associated_data: associated_data.clone(),
         },
-        Request::Find { name } => Request::Find { name: Arc::clone(name) },
-        Request::Create { name } => Request::Create { name: Arc::clone(name) },
+        Request::Find { name } => Request::Find {
+            name: Arc::clone(name),
+        },
+        Request::Create { name } => Request::Create {
+            name: Arc::clone(name),
+        },
     }
 }

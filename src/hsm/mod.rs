@@ -3,6 +3,8 @@
 //! The engine does not know which back end it talks to, and no back end knows the cache. Must never
 //! be true: a job whose `done` is neither called nor dropped; a plaintext outside the arena.
 
+pub mod batch;
+
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -27,7 +27,11 @@ const TEXT_CHARS_MAX: usize = 200;
 /// The HSM's text without line breaks and control characters, cut to a length fit for a log line.
 pub fn clean(text: &str) -> Arc<str> {
     let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    printable.take(TEXT_CHARS_MAX).collect::<String>().trim().into()
+    printable
+        .take(TEXT_CHARS_MAX)
+        .collect::<String>()
+        .trim()
+        .into()
 }
 
 /// What the failure means, or `None` when the key's state must be known first.
@@ -36,10 +40,15 @@ pub(super) fn judge(request: &Request, reason: u32, text: &str) -> Option<HsmErr
     Some(match reason {
         CRYPTOGRAPHIC_FAILURE if decrypts => HsmError::AuthenticationFailed,
         ITEM_NOT_FOUND | OBJECT_NOT_FOUND => HsmError::ObjectNotFound,
-        OBJECT_DESTROYED => HsmError::NotActive { state: KeyState::Destroyed },
+        OBJECT_DESTROYED => HsmError::NotActive {
+            state: KeyState::Destroyed,
+        },
         GENERAL_FAILURE if decrypts => return None,
         PERMISSION_DENIED | ILLEGAL_OPERATION | WRONG_KEY_LIFECYCLE_STATE => return None,
-        _ => HsmError::Refused { reason, text: clean(text) },
+        _ => HsmError::Refused {
+            reason,
+            text: clean(text),
+        },
     })
 }
 
@@ -56,7 +65,11 @@ impl Doubtful {
         if let Request::Encrypt { plaintext, .. } = &mut item.request {
             *plaintext = SecretBytes::default();
         }
-        Self { item, reason, text: clean(text) }
+        Self {
+            item,
+            reason,
+            text: clean(text),
+        }
     }
 
     /// The key to ask about.
@@ -75,9 +88,10 @@ impl Doubtful {
             Some(KeyState::Active) if decrypts && self.reason == GENERAL_FAILURE => {
                 HsmError::AuthenticationFailed
             }
-            Some(KeyState::Active) | None => {
-                HsmError::Refused { reason: self.reason, text: self.text }
-            }
+            Some(KeyState::Active) | None => HsmError::Refused {
+                reason: self.reason,
+                text: self.text,
+            },
             Some(state) => HsmError::NotActive { state },
         };
         self.item.finish(&Err(error), finished);
