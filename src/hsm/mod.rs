@@ -4,6 +4,7 @@
 //! be true: a job whose `done` is neither called nor dropped; a plaintext outside the arena.
 
 pub mod batch;
+pub mod kmip;
 pub mod pool;
 
 use std::sync::Arc;

@@ -17,9 +17,9 @@ use parking_lot::{Condvar, Mutex};
 use super::{Answer, Health, Hsm, HsmError, Job};
 use crate::net::lane::{Lane, Refused};
 
-mod worker;
 #[cfg(test)]
 mod tests;
+mod worker;
 
 /// How often expired jobs are looked for: how late a [`HsmError::TimedOut`] may be.
 const SWEEP: Duration = Duration::from_millis(20);
@@ -108,18 +108,28 @@ impl Pool {
             connector,
             live: AtomicUsize::new(0),
             was_up: AtomicBool::new(false),
-            status: Mutex::new(Status { detail: "not connected yet".into(), ..Status::default() }),
+            status: Mutex::new(Status {
+                detail: "not connected yet".into(),
+                ..Status::default()
+            }),
             stopping: Mutex::new(false),
             stopped: Condvar::new(),
         });
-        let pool = Self { shared: Arc::clone(&shared), threads: Mutex::default() };
+        let pool = Self {
+            shared: Arc::clone(&shared),
+            threads: Mutex::default(),
+        };
         for n in 0..connections {
             let shared = Arc::clone(&shared);
             let thread = std::thread::Builder::new().name(format!("hsm-{n}"));
-            pool.threads.lock().push(thread.spawn(move || worker::run(&shared))?);
+            pool.threads
+                .lock()
+                .push(thread.spawn(move || worker::run(&shared))?);
         }
         let sweeper = std::thread::Builder::new().name("hsm-sweep".into());
-        pool.threads.lock().push(sweeper.spawn(move || shared.sweep())?);
+        pool.threads
+            .lock()
+            .push(sweeper.spawn(move || shared.sweep())?);
         Ok(pool)
     }
 }
@@ -131,7 +141,11 @@ impl Hsm for Pool {
 
     fn submit(&self, job: Job) {
         let deadline = job.deadline;
-        match self.shared.lane.push(Queued { job, tried: false }, deadline) {
+        match self
+            .shared
+            .lane
+            .push(Queued { job, tried: false }, deadline)
+        {
             Ok(()) => {}
             Err(Refused::Full(queued)) => queued.fail(HsmError::Overloaded),
             Err(Refused::Closed(queued)) => queued.fail(HsmError::Abandoned),
@@ -203,7 +217,11 @@ impl Shared {
         if !status.up {
             log::info!("{}: connected to {what}", self.plan.name);
         }
-        *status = Status { up: true, known: true, detail: what };
+        *status = Status {
+            up: true,
+            known: true,
+            detail: what,
+        };
     }
 
     fn lost(&self, why: &str) {
@@ -211,7 +229,10 @@ impl Shared {
         if before == 1 {
             self.down(why);
         } else {
-            log::debug!("{}: one of {before} connections ended: {why}", self.plan.name);
+            log::debug!(
+                "{}: one of {before} connections ended: {why}",
+                self.plan.name
+            );
         }
     }
 
@@ -221,6 +242,10 @@ impl Shared {
         if status.up || !status.known {
             log::warn!("{}: not available: {why}", self.plan.name);
         }
-        *status = Status { up: false, known: true, detail: why.into() };
+        *status = Status {
+            up: false,
+            known: true,
+            detail: why.into(),
+        };
     }
 }

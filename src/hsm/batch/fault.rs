@@ -8,6 +8,7 @@
 //! itself does not, and then the error stays the HSM's.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::{Finished, HsmError, Item, KeyState, ObjectId, Request};
 use crate::secret::SecretBytes;
@@ -79,6 +80,12 @@ impl Doubtful {
             // `gather` makes no items of these.
             Request::Find { .. } | Request::Create { .. } => None,
         }
+    }
+
+    /// Until when the most patient waiter waits.
+    pub fn deadline(&self) -> Option<Instant> {
+        let deadlines = self.item.waiters.iter().map(|(deadline, _)| *deadline);
+        deadlines.max()
     }
 
     /// Decides, given the state the HSM tells (`None`: it would not tell).

@@ -36,7 +36,9 @@ pub(super) fn run(shared: &Shared) {
         match end {
             Ok(Some(why)) => shared.lost(&why),
             Ok(None) => return shared.lost("the server is stopping"),
-            Err(_) => shared.lost("a thread of the pool panicked; this is a defect of this program"),
+            Err(_) => {
+                shared.lost("a thread of the pool panicked; this is a defect of this program")
+            }
         }
     }
 }
@@ -76,7 +78,10 @@ fn serve(shared: &Shared, mut session: Box<dyn Session>) -> Option<String> {
         }
         if drained.ready.is_empty() {
             if !session.is_quiet() {
-                return Some(format!("{}: closed by the HSM while idle", session.describe()));
+                return Some(format!(
+                    "{}: closed by the HSM while idle",
+                    session.describe()
+                ));
             }
             if last_use.elapsed() >= PROBE_AFTER {
                 if let Err(why) = session.probe(Instant::now() + shared.plan.connect_timeout) {
@@ -113,7 +118,14 @@ fn exchange(shared: &Shared, session: &mut dyn Session, ready: Vec<Queued>) -> O
         return None;
     }
     let served = session.serve(first.into_iter().map(|queued| queued.job).collect());
-    put_back(shared, served.retry.into_iter().map(|job| Queued { job, tried: true }).collect());
+    put_back(
+        shared,
+        served
+            .retry
+            .into_iter()
+            .map(|job| Queued { job, tried: true })
+            .collect(),
+    );
     served.broken
 }
 
