@@ -4,6 +4,8 @@
 //! be true: a job whose `done` is neither called nor dropped; a plaintext outside the arena.
 
 pub mod batch;
+pub mod embedded;
+pub mod keyfile;
 pub mod kmip;
 pub mod pool;
 
