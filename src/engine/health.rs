@@ -1,5 +1,6 @@
 //! `sys/health`: this node as a Vault would describe itself.
 
+use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ring::rand::{SecureRandom, SystemRandom};
@@ -30,7 +31,13 @@ pub(super) fn random_uuid() -> Result<String, ring::error::Unspecified> {
     SystemRandom::new().fill(&mut bytes)?;
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
-    let mut text = Vec::with_capacity(36);
-    transit::put_uuid(&mut text, &bytes);
-    Ok(String::from_utf8_lossy(&text).into_owned())
+    let mut text = String::with_capacity(36);
+    for (at, byte) in bytes.iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(text)
 }

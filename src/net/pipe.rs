@@ -17,7 +17,8 @@ use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{ClientConfig, ServerConfig};
-use zeroize::Zeroize;
+
+use crate::secret::wipe_slice;
 
 /// Ciphertext that may wait for the socket. A whole reply of the largest body fits, with its records' overhead.
 const BACKLOG_BYTES_MAX: usize = 2 * crate::limits::HTTP_BODY_BYTES_MAX;
@@ -155,8 +156,8 @@ impl<S: Read + Write> Pipe<S> {
         if plain_len > 0 {
             sink(&mut plain[..plain_len]);
         }
-        plain[..plain_len].zeroize();
-        cipher.zeroize();
+        wipe_slice(&mut plain[..plain_len]);
+        wipe_slice(cipher);
         Ok(Received {
             bytes: read,
             more: filled == half,
@@ -224,7 +225,7 @@ impl<S: Read + Write> Pipe<S> {
                 Ok(Turn::Rest) => break,
                 Ok(Turn::Closed) => self.closed = true,
                 Err(error) => {
-                    plain[..plain_len].zeroize();
+                    wipe_slice(&mut plain[..plain_len]);
                     self.queue_alert();
                     return Err(error);
                 }

@@ -1,8 +1,8 @@
 //! A reply under construction in locked memory, and what happens when it outgrows it.
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
-use crate::secret::LockedBuf;
+use crate::secret::{LockedBuf, wipe_slice};
 use crate::wire::Out;
 
 /// Bytes written front to back into a locked buffer. A reply too large for it moves, whole, to a
@@ -29,7 +29,7 @@ impl Scratch {
 
     /// Wipes what was written and starts over.
     pub fn clear(&mut self) {
-        self.locked[..self.len].zeroize();
+        wipe_slice(&mut self.locked[..self.len]);
         self.len = 0;
         self.spill = None;
     }
@@ -76,7 +76,7 @@ impl Out for Scratch {
         match &mut self.spill {
             Some(spill) => spill.truncate(len),
             None if len < self.len => {
-                self.locked[len..self.len].zeroize();
+                wipe_slice(&mut self.locked[len..self.len]);
                 self.len = len;
             }
             None => {}

@@ -15,3 +15,9 @@ pub use arena::{
 };
 pub use bytes::{NotUtf8, SecretBytes, SecretString};
 pub use wipe_alloc::WipeOnFree;
+
+/// Zeroes `bytes` in a way the compiler may not leave out.
+pub fn wipe_slice(bytes: &mut [u8]) {
+    bytes.fill(0);
+    std::hint::black_box(bytes);
+}

@@ -35,7 +35,7 @@ fn ask(hsm: &Embedded, request: Request) -> Result<Answer, HsmError> {
     let (tx, rx) = mpsc::channel();
     let done = Box::new(move |result| tx.send(result).unwrap());
     hsm.submit(Job { request, deadline: Instant::now() + Duration::from_secs(1), done });
-    rx.try_recv().expect("answered at once")
+    rx.recv_timeout(Duration::from_secs(10)).expect("answered")
 }
 
 fn create(hsm: &Embedded, name: &str) -> Arc<KeyRecord> {
