@@ -148,7 +148,7 @@ fn requests_about_objects() {
     }
 }
 
-/// The trees that PyKMIP took (Name and Template-Attribute, Attributes), byte for byte.
+/// The trees that `PyKMIP` took (Name and Template-Attribute, Attributes), byte for byte.
 #[test]
 fn locate_by_name_in_both_forms() {
     let name = "42005507 00000001 6B00000000000000 42005405 00000004 00000001 00000000";
