@@ -121,7 +121,12 @@ fn requests_about_objects() {
         let (object, wanted) = GetAttributes::decode(asked(&bytes).payload).unwrap();
         assert_eq!(object.need(), Ok("7"));
         assert_eq!(wanted.collect::<Vec<_>>(), attributes, "{version}");
+    }
+}
 
+#[test]
+fn requests_that_end_or_begin_a_key() {
+    for version in VERSIONS {
         let revoke = Revoke {
             unique_identifier: Some("7"),
             reason_code: 5,
