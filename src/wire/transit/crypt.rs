@@ -39,25 +39,55 @@ fn decode<'a>(
         slot("convergent_encryption"),
         slot("type"),
     ];
-    let known = if verb == Verb::Encrypt { slots.len() } else { slots.len() - 3 };
+    let known = if verb == Verb::Encrypt {
+        slots.len()
+    } else {
+        slots.len() - 3
+    };
     let strangers = read(slots.get_mut(..known).unwrap_or_default())?;
-    let schema = if verb == Verb::Encrypt { PLAIN } else { VALIDATED };
-    let [text, batch_input, associated_data, context, code, key_version, convergent, kind] = &mut slots;
+    let schema = if verb == Verb::Encrypt {
+        PLAIN
+    } else {
+        VALIDATED
+    };
+    let [
+        text,
+        batch_input,
+        associated_data,
+        context,
+        code,
+        key_version,
+        convergent,
+        kind,
+    ] = &mut slots;
     // In the order of their names, so that of several bad fields the same one is always reported.
     let associated_data = schema.filled(associated_data)?;
     let context = schema.filled(context)?;
     schema.bool(convergent)?;
     let key_version = schema.int(key_version)?.unwrap_or(0);
-    let (partial_failure_response_code, partial_failure_code_invalid) = response_code(schema, code)?;
+    let (partial_failure_response_code, partial_failure_code_invalid) =
+        response_code(schema, code)?;
     let text = schema.text(text)?;
     schema.text(kind)?;
-    let single = |text| Item { text, associated_data, context, key_version, reference: Cow::Borrowed("") };
-    let batch = batch_input.value.take().filter(|value| !matches!(value, Value::Null));
+    let single = |text| Item {
+        text,
+        associated_data,
+        context,
+        key_version,
+        reference: Cow::Borrowed(""),
+    };
+    let batch = batch_input
+        .value
+        .take()
+        .filter(|value| !matches!(value, Value::Null));
     let is_batch = batch.is_some();
     let (first, rest) = match batch {
         Some(Value::Array(raw)) => batch::items(verb, raw)?,
         Some(other) => {
-            let what = format!("source data must be an array or slice, got {}", go_type(&other));
+            let what = format!(
+                "source data must be an array or slice, got {}",
+                go_type(&other)
+            );
             return Err(batch::refusal(&what));
         }
         None => (single(required(verb, text)?), Vec::new()),
@@ -76,13 +106,18 @@ fn decode<'a>(
 #[inline]
 fn required(verb: Verb, text: Option<Text<'_>>) -> Result<Text<'_>, Refusal> {
     text.filter(|text| verb == Verb::Encrypt || !text.as_str().is_empty())
-        .ok_or(Refusal { status: 400, text: Cow::Borrowed(verb.missing()) })
+        .ok_or(Refusal {
+            status: 400,
+            text: Cow::Borrowed(verb.missing()),
+        })
 }
 
 /// The code, and whether one was given that is no status of an answer with a body.
 #[inline]
 fn response_code(schema: Schema, slot: &mut Slot<'_>) -> Result<(u16, bool), Refusal> {
-    let Some(code) = schema.int(slot)? else { return Ok((400, false)) };
+    let Some(code) = schema.int(slot)? else {
+        return Ok((400, false));
+    };
     match u16::try_from(code) {
         Ok(code @ (200..=203 | 205..=303 | 305..=599)) => Ok((code, false)),
         _ => Ok((400, true)),
