@@ -53,6 +53,17 @@ impl Chunked {
         }
     }
 
+    /// Moves what is there of `size` bytes of data to the end of the body; returns how much it was.
+    fn take_data(&mut self, input: &mut [u8], size: usize) -> usize {
+        let here = size.min(input.len().saturating_sub(self.next));
+        if self.next + here <= input.len() && self.body_end <= self.next {
+            input.copy_within(self.next..self.next + here, self.body_end);
+        }
+        self.next += here;
+        self.body_end += here;
+        here
+    }
+
     /// Takes in what has arrived.
     pub fn step(
         &mut self,
@@ -78,16 +89,11 @@ impl Chunked {
                         Phase::Data(size)
                     };
                 }
-                Phase::Data(missing) => {
-                    let here = missing.min(input.len().saturating_sub(self.next));
-                    if self.next + here <= input.len() && self.body_end <= self.next {
-                        input.copy_within(self.next..self.next + here, self.body_end);
-                    }
-                    self.next += here;
-                    self.body_end += here;
-                    if here < missing {
-                        self.phase = Phase::Data(missing - here);
-                        return Ok(ChunkedStep::Need(missing - here + 2 + LAST_CHUNK_BYTES));
+                Phase::Data(size) => {
+                    let missing = size - self.take_data(input, size);
+                    if missing > 0 {
+                        self.phase = Phase::Data(missing);
+                        return Ok(ChunkedStep::Need(missing + 2 + LAST_CHUNK_BYTES));
                     }
                     self.phase = Phase::DataEnd;
                 }

@@ -80,27 +80,7 @@ impl ResponseDecoder {
                 Ok(ResponseProgress::Need(missing))
             }
         };
-        while self.parsed.is_none() {
-            let rest = input.get(self.skipped..).unwrap_or_default();
-            let Some(head_len) = self.head_end.find(rest)? else {
-                return need(1);
-            };
-            let body_at = self.skipped + head_len;
-            let parsed = parse(
-                rest.get(..head_len).unwrap_or_default(),
-                body_at,
-                self.head_only,
-            )?;
-            if matches!(parsed.body, Body::Fixed(length) if length > body_bytes_max) {
-                return Err(HttpError::BodyTooLarge);
-            }
-            if parsed.status >= 200 {
-                self.parsed = Some(parsed);
-            } else {
-                self.skipped = body_at;
-                self.head_end = HeadEnd::default();
-            }
-        }
+        self.read_heads(input, body_bytes_max)?;
         let Some(parsed) = &mut self.parsed else {
             return need(1);
         };
@@ -129,6 +109,32 @@ impl ResponseDecoder {
             body: input.get(body).unwrap_or_default(),
         };
         Ok(ResponseProgress::Response(response, used))
+    }
+
+    /// Reads the final head and the interim ones before it, as far as they are there.
+    fn read_heads(&mut self, input: &[u8], body_bytes_max: usize) -> Result<(), HttpError> {
+        while self.parsed.is_none() {
+            let rest = input.get(self.skipped..).unwrap_or_default();
+            let Some(head_len) = self.head_end.find(rest)? else {
+                return Ok(());
+            };
+            let body_at = self.skipped + head_len;
+            let parsed = parse(
+                rest.get(..head_len).unwrap_or_default(),
+                body_at,
+                self.head_only,
+            )?;
+            if matches!(parsed.body, Body::Fixed(length) if length > body_bytes_max) {
+                return Err(HttpError::BodyTooLarge);
+            }
+            if parsed.status >= 200 {
+                self.parsed = Some(parsed);
+            } else {
+                self.skipped = body_at;
+                self.head_end = HeadEnd::default();
+            }
+        }
+        Ok(())
     }
 }
 

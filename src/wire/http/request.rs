@@ -261,7 +261,7 @@ fn header(
         }
         14 if name.eq_ignore_ascii_case(b"content-length") => common.content_length(value)?,
         16 if name.eq_ignore_ascii_case(b"x-vault-wrap-ttl") => {
-            parsed.wrap_ttl |= !matches!(value, b"" | b"0")
+            parsed.wrap_ttl |= !matches!(value, b"" | b"0");
         }
         17 if name.eq_ignore_ascii_case(b"transfer-encoding") => common.transfer_encoding(value)?,
         _ => {}

@@ -168,9 +168,9 @@ fn quote_escape(f: &mut fmt::Formatter<'_>, sequence: Excerpt) -> fmt::Result {
             for chunk in sequence.bytes().utf8_chunks() {
                 for character in chunk.valid().chars() {
                     if character == '"' {
-                        f.write_str("\\\"")?
+                        f.write_str("\\\"")?;
                     } else {
-                        escaped(f, character)?
+                        escaped(f, character)?;
                     }
                 }
                 for byte in chunk.invalid() {

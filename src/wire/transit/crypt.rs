@@ -6,6 +6,9 @@ use super::super::json::{Text, Value};
 use super::fields::{PLAIN, Schema, Slot, Strangers, VALIDATED, go_type, read_json};
 use super::{CryptBody, Item, Refusal, Verb, batch, form};
 
+/// The first item and the further ones.
+type Items<'a> = (Item<'a>, Vec<Item<'a>>);
+
 const fn slot<'a>(name: &'static str) -> Slot<'a> {
     Slot { name, value: None }
 }
@@ -39,17 +42,12 @@ fn decode<'a>(
         slot("convergent_encryption"),
         slot("type"),
     ];
-    let known = if verb == Verb::Encrypt {
-        slots.len()
-    } else {
-        slots.len() - 3
+    // The last three are encrypt's.
+    let (known, schema) = match verb {
+        Verb::Encrypt => (slots.len(), PLAIN),
+        Verb::Decrypt => (slots.len() - 3, VALIDATED),
     };
     let strangers = read(slots.get_mut(..known).unwrap_or_default())?;
-    let schema = if verb == Verb::Encrypt {
-        PLAIN
-    } else {
-        VALIDATED
-    };
     let [
         text,
         batch_input,
@@ -76,20 +74,10 @@ fn decode<'a>(
         key_version,
         reference: Cow::Borrowed(""),
     };
-    let batch = batch_input
-        .value
-        .take()
-        .filter(|value| !matches!(value, Value::Null));
+    let batch = batched(verb, batch_input.value.take())?;
     let is_batch = batch.is_some();
     let (first, rest) = match batch {
-        Some(Value::Array(raw)) => batch::items(verb, raw)?,
-        Some(other) => {
-            let what = format!(
-                "source data must be an array or slice, got {}",
-                go_type(&other)
-            );
-            return Err(batch::refusal(&what));
-        }
+        Some(items) => items,
         None => (single(required(verb, text)?), Vec::new()),
     };
     Ok(CryptBody {
@@ -100,6 +88,20 @@ fn decode<'a>(
         partial_failure_code_invalid,
         warnings: strangers.warnings(),
     })
+}
+
+/// The items of `batch_input`; `None` when it is absent or `null`.
+#[inline]
+fn batched(verb: Verb, value: Option<Value<'_>>) -> Result<Option<Items<'_>>, Refusal> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Array(raw)) => batch::items(verb, raw).map(Some),
+        Some(other) => {
+            let got = go_type(&other);
+            let what = format!("source data must be an array or slice, got {got}");
+            Err(batch::refusal(&what))
+        }
+    }
 }
 
 /// The text, which must be there; for decrypt it must also hold something.
