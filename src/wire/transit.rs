@@ -22,12 +22,13 @@ use std::borrow::Cow;
 pub use super::json::Text;
 pub use answer::{
     Health, KeyData, MISSING_BATCH_CODE_WARNING, envelope_close, envelope_open, error_body,
-    no_errors_body, put_batch_close, put_batch_open, put_decrypted, put_decrypted_item, put_encrypted,
-    put_encrypted_item, put_failed_decrypt_item, put_failed_encrypt_item, put_health, put_key_data, put_key_list,
+    no_errors_body, put_batch_close, put_batch_open, put_decrypted, put_decrypted_item,
+    put_encrypted, put_encrypted_item, put_failed_decrypt_item, put_failed_encrypt_item,
+    put_health, put_key_data, put_key_list,
 };
 pub use ciphertext::{
-    CIPHERTEXT_LENGTH_ERROR, VERSION_TOO_NEW_ERROR, VERSION_TOO_OLD_ERROR, decode_ciphertext, parse_ciphertext,
-    put_ciphertext,
+    CIPHERTEXT_LENGTH_ERROR, VERSION_TOO_NEW_ERROR, VERSION_TOO_OLD_ERROR, decode_ciphertext,
+    parse_ciphertext, put_ciphertext,
 };
 pub use client::{Answer, AnswerItem, ClientItem, parse_answer, put_crypt_request};
 pub use crypt::{crypt_body, crypt_form};
@@ -70,7 +71,10 @@ impl<'a> CryptBody<'a> {
     /// The items in order.
     #[inline]
     pub fn items(&self) -> impl ExactSizeIterator<Item = &Item<'a>> + Clone {
-        Items { first: Some(&self.first), rest: self.rest.iter() }
+        Items {
+            first: Some(&self.first),
+            rest: self.rest.iter(),
+        }
     }
 
     /// The first item, the only one outside a batch.
@@ -121,12 +125,18 @@ pub struct Refusal {
 impl Refusal {
     /// A 400.
     pub(crate) fn bad_request(text: impl Into<Cow<'static, str>>) -> Self {
-        Self { status: 400, text: text.into() }
+        Self {
+            status: 400,
+            text: text.into(),
+        }
     }
 
     /// A 500 in the frame that OpenBao puts around Go errors.
     pub(crate) fn internal(text: &str) -> Self {
-        Self { status: 500, text: Cow::Owned(format!("1 error occurred:\n\t* {text}\n\n")) }
+        Self {
+            status: 500,
+            text: Cow::Owned(format!("1 error occurred:\n\t* {text}\n\n")),
+        }
     }
 }
 

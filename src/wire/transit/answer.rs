@@ -15,7 +15,11 @@ pub fn envelope_open<O: Out + ?Sized>(out: &mut O, request_id: &[u8; 16]) {
     let mut text = *b"{\"request_id\":\"00000000-0000-0000-0000-000000000000\",\"lease_id\":\"\",\
 \"renewable\":false,\"lease_duration\":0,\"data\":";
     let digits = request_id.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    let places = text.iter_mut().skip(15).take(36).filter(|place| **place == b'0');
+    let places = text
+        .iter_mut()
+        .skip(15)
+        .take(36)
+        .filter(|place| **place == b'0');
     for (place, digit) in places.zip(digits) {
         *place = HEX.get(usize::from(digit)).copied().unwrap_or(b'0');
     }
@@ -85,7 +89,12 @@ fn put_reference<O: Out + ?Sized>(out: &mut O, reference: &str) {
 }
 
 /// An encrypted item of a batch.
-pub fn put_encrypted_item<O: Out + ?Sized>(out: &mut O, version: u32, ciphertext: &[u8], reference: &str) {
+pub fn put_encrypted_item<O: Out + ?Sized>(
+    out: &mut O,
+    version: u32,
+    ciphertext: &[u8],
+    reference: &str,
+) {
     put_ciphertext_members(out, version, ciphertext);
     put_reference(out, reference);
 }
@@ -168,9 +177,21 @@ pub fn put_key_data<O: Out + ?Sized>(out: &mut O, key: &KeyData<'_>) {
     }
     put_versions(out, key.versions);
     put_number(out, "latest_version", key.latest_version.into());
-    put_number(out, "min_available_version", key.min_available_version.into());
-    put_number(out, "min_decryption_version", key.min_decryption_version.into());
-    put_number(out, "min_encryption_version", key.min_encryption_version.into());
+    put_number(
+        out,
+        "min_available_version",
+        key.min_available_version.into(),
+    );
+    put_number(
+        out,
+        "min_decryption_version",
+        key.min_decryption_version.into(),
+    );
+    put_number(
+        out,
+        "min_encryption_version",
+        key.min_encryption_version.into(),
+    );
     out.put(b",\"name\":");
     put_string(out, key.name);
     put_flag(out, "soft_deleted", key.soft_deleted);
@@ -185,7 +206,10 @@ pub fn put_key_data<O: Out + ?Sized>(out: &mut O, key: &KeyData<'_>) {
 
 /// `keys`, in the order of the numbers' texts, as Go sorts the names of a map.
 fn put_versions<O: Out + ?Sized>(out: &mut O, versions: &[(u32, u64)]) {
-    let mut named: Vec<_> = versions.iter().map(|(version, time)| (version.to_string(), time)).collect();
+    let mut named: Vec<_> = versions
+        .iter()
+        .map(|(version, time)| (version.to_string(), time))
+        .collect();
     named.sort_unstable();
     let mut before: &[u8] = b",\"keys\":{\"";
     for (version, time) in &named {
@@ -195,7 +219,11 @@ fn put_versions<O: Out + ?Sized>(out: &mut O, versions: &[(u32, u64)]) {
         put_decimal(out, **time);
         before = b",\"";
     }
-    out.put(if named.is_empty() { b",\"keys\":{}" } else { b"}" });
+    out.put(if named.is_empty() {
+        b",\"keys\":{}"
+    } else {
+        b"}"
+    });
 }
 
 fn put_name<O: Out + ?Sized>(out: &mut O, name: &str) {

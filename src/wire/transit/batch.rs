@@ -18,7 +18,7 @@ pub fn refusal(what: &str) -> Refusal {
 }
 
 /// Reads the items of the raw array. The first apart, so that a single request needs no vector.
-pub fn items<'a>(verb: Verb, raw: &'a [u8]) -> Result<(Item<'a>, Vec<Item<'a>>), Refusal> {
+pub fn items(verb: Verb, raw: &[u8]) -> Result<(Item<'_>, Vec<Item<'_>>), Refusal> {
     let mut faults = String::new();
     let mut first = None;
     let mut rest = Vec::new();
@@ -26,7 +26,10 @@ pub fn items<'a>(verb: Verb, raw: &'a [u8]) -> Result<(Item<'a>, Vec<Item<'a>>),
     let mut index = 0;
     while let Some(element) = reader.element()? {
         let Value::Object(fields) = element else {
-            return Err(refusal(&format!("[{index}] expected a map, got '{}'", go_type(&element))));
+            return Err(refusal(&format!(
+                "[{index}] expected a map, got '{}'",
+                go_type(&element)
+            )));
         };
         let item = item(verb, index, fields, &mut faults)?;
         if first.is_none() {
@@ -40,8 +43,13 @@ pub fn items<'a>(verb: Verb, raw: &'a [u8]) -> Result<(Item<'a>, Vec<Item<'a>>),
         return Err(refusal(&faults));
     }
     let first = first.ok_or(Refusal::bad_request("missing batch input to process"))?;
-    if rest.iter().any(|item| item.context.is_some() != first.context.is_some()) {
-        return Err(Refusal::bad_request("context should be set either in all the request blocks or in none"));
+    if rest
+        .iter()
+        .any(|item| item.context.is_some() != first.context.is_some())
+    {
+        return Err(Refusal::bad_request(
+            "context should be set either in all the request blocks or in none",
+        ));
     }
     Ok((first, rest))
 }
@@ -58,7 +66,12 @@ struct Raw<'a> {
 }
 
 /// Reads one item; what is wrong with it is added to `faults`, in OpenBao's order.
-fn item<'a>(verb: Verb, index: usize, fields: &'a [u8], faults: &mut String) -> Result<Item<'a>, Refusal> {
+fn item<'a>(
+    verb: Verb,
+    index: usize,
+    fields: &'a [u8],
+    faults: &mut String,
+) -> Result<Item<'a>, Refusal> {
     let mut raw = Raw::default();
     let mut reader = Reader::nested(fields);
     while let Some(name) = reader.name()? {
@@ -73,7 +86,10 @@ fn item<'a>(verb: Verb, index: usize, fields: &'a [u8], faults: &mut String) -> 
             _ => {}
         }
     }
-    let mut faults = Faults { index, texts: faults };
+    let mut faults = Faults {
+        index,
+        texts: faults,
+    };
     let context = faults.nullable("context", raw.context);
     let missing = verb == Verb::Decrypt && raw.ciphertext.is_none();
     let ciphertext = faults.nullable("ciphertext", raw.ciphertext);
@@ -88,7 +104,11 @@ fn item<'a>(verb: Verb, index: usize, fields: &'a [u8], faults: &mut String) -> 
         Some(Text::Borrowed(text)) => Cow::Borrowed(text),
         Some(Text::Unescaped(text)) => Cow::Owned(text.to_string()),
     };
-    let text = if verb == Verb::Encrypt { plaintext } else { ciphertext };
+    let text = if verb == Verb::Encrypt {
+        plaintext
+    } else {
+        ciphertext
+    };
     let filled = |text: Option<Text<'a>>| text.filter(|text| !text.as_str().is_empty());
     Ok(Item {
         text: text.unwrap_or(Text::Borrowed("")),
@@ -121,13 +141,19 @@ impl Faults<'_> {
     fn missing(&mut self, missing: bool, verb: Verb) {
         if missing {
             let index = self.index;
-            self.add(&format_args!("'[{index}].{}' {}", verb.field(), verb.missing()));
+            self.add(&format_args!(
+                "'[{index}].{}' {}",
+                verb.field(),
+                verb.missing()
+            ));
         }
     }
 
     fn unconvertible(&mut self, name: &str, wanted: &str, value: &Value<'_>) {
         let (index, got) = (self.index, go_type(value));
-        self.add(&format_args!("'[{index}].{name}' expected type '{wanted}', got unconvertible type '{got}'"));
+        self.add(&format_args!(
+            "'[{index}].{name}' expected type '{wanted}', got unconvertible type '{got}'"
+        ));
     }
 
     fn text<'a>(&mut self, name: &str, value: Option<Value<'a>>) -> Option<Text<'a>> {

@@ -18,7 +18,12 @@ pub struct ClientItem<'a> {
 }
 
 /// Writes the body of an encrypt or decrypt: a batch unless `batch` is false and there is one item.
-pub fn put_crypt_request<O: Out + ?Sized>(out: &mut O, verb: Verb, items: &[ClientItem<'_>], batch: bool) {
+pub fn put_crypt_request<O: Out + ?Sized>(
+    out: &mut O,
+    verb: Verb,
+    items: &[ClientItem<'_>],
+    batch: bool,
+) {
     if let ([item], false) = (items, batch) {
         return put_item(out, verb, item);
     }
@@ -28,7 +33,11 @@ pub fn put_crypt_request<O: Out + ?Sized>(out: &mut O, verb: Verb, items: &[Clie
         put_item(out, verb, item);
         before = b",";
     }
-    out.put(if items.is_empty() { b"{\"batch_input\":[]}" } else { b"]}" });
+    out.put(if items.is_empty() {
+        b"{\"batch_input\":[]}"
+    } else {
+        b"]}"
+    });
 }
 
 fn put_item<O: Out + ?Sized>(out: &mut O, verb: Verb, item: &ClientItem<'_>) {
@@ -36,7 +45,11 @@ fn put_item<O: Out + ?Sized>(out: &mut O, verb: Verb, item: &ClientItem<'_>) {
     out.put(verb.field().as_bytes());
     out.put(b"\":");
     put_string(out, item.text);
-    let texts = [("associated_data", item.associated_data), ("context", item.context), ("reference", item.reference)];
+    let texts = [
+        ("associated_data", item.associated_data),
+        ("context", item.context),
+        ("reference", item.reference),
+    ];
     for (name, text) in texts {
         if let Some(text) = text {
             for part in [",\"", name, "\":"] {

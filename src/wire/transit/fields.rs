@@ -19,7 +19,9 @@ pub struct Schema {
 }
 
 /// The schema of most endpoints.
-pub const VALIDATED: Schema = Schema { prefix: "Field validation failed: " };
+pub const VALIDATED: Schema = Schema {
+    prefix: "Field validation failed: ",
+};
 /// The schema of encrypt.
 pub const PLAIN: Schema = Schema { prefix: "" };
 
@@ -44,7 +46,11 @@ impl Strangers {
     /// The texts for `warnings`.
     #[inline]
     pub fn warnings(self) -> Vec<String> {
-        if self.unknown.is_empty() && !self.named { Vec::new() } else { self.texts() }
+        if self.unknown.is_empty() && !self.named {
+            Vec::new()
+        } else {
+            self.texts()
+        }
     }
 
     #[cold]
@@ -52,7 +58,10 @@ impl Strangers {
         let mut texts = Vec::new();
         if !self.unknown.is_empty() {
             self.unknown.sort_unstable();
-            texts.push(format!("Endpoint ignored these unrecognized parameters: [{}]", self.unknown.join(" ")));
+            texts.push(format!(
+                "Endpoint ignored these unrecognized parameters: [{}]",
+                self.unknown.join(" ")
+            ));
         }
         if self.named {
             let text = "Endpoint replaced the value of these parameters with the values captured from the \
@@ -97,11 +106,17 @@ impl Schema {
     /// A refusal about `field`.
     #[cold]
     pub fn refusal(self, field: &str, what: &str) -> Refusal {
-        Refusal::bad_request(format!("{}error converting input for field \"{field}\": {what}", self.prefix))
+        Refusal::bad_request(format!(
+            "{}error converting input for field \"{field}\": {what}",
+            self.prefix
+        ))
     }
 
     fn unconvertible(self, slot: &Slot<'_>, value: &Value<'_>, wanted: &str) -> Refusal {
-        let what = format!("'' expected type '{wanted}', got unconvertible type '{}'", go_type(value));
+        let what = format!(
+            "'' expected type '{wanted}', got unconvertible type '{}'",
+            go_type(value)
+        );
         self.refusal(slot.name, &what)
     }
 
@@ -139,7 +154,10 @@ impl Schema {
             return Ok(Some(0));
         }
         parse_int(text.as_str()).map(Some).map_err(|why| {
-            self.refusal(slot.name, &format!("'' cannot parse value as 'int': strconv.ParseInt: {why}"))
+            self.refusal(
+                slot.name,
+                &format!("'' cannot parse value as 'int': strconv.ParseInt: {why}"),
+            )
         })
     }
 
@@ -156,7 +174,10 @@ impl Schema {
         match text.as_str() {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Some(true)),
             "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Some(false)),
-            _ => Err(self.refusal(slot.name, "'' cannot parse value as 'bool': strconv.ParseBool: invalid syntax")),
+            _ => Err(self.refusal(
+                slot.name,
+                "'' cannot parse value as 'bool': strconv.ParseBool: invalid syntax",
+            )),
         }
     }
 }
@@ -164,11 +185,8 @@ impl Schema {
 /// Go's `strconv.ParseInt` with base 0: sign, `0x`, `0o`, `0b` or `0` prefixes, underscores between digits.
 fn parse_int(text: &str) -> Result<i64, &'static str> {
     const SYNTAX: &str = "invalid syntax";
-    let (negative, digits) = match text.as_bytes() {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        rest => (false, rest),
-    };
+    let negative = text.starts_with('-');
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text).as_bytes();
     let (base, digits, mut underscore) = match digits {
         [b'0', b'x' | b'X', rest @ ..] => (16, rest, true),
         [b'0', b'o' | b'O', rest @ ..] => (8, rest, true),
@@ -184,7 +202,9 @@ fn parse_int(text: &str) -> Result<i64, &'static str> {
             continue;
         }
         let digit = char::from(byte).to_digit(base).ok_or(SYNTAX)?;
-        value = value.saturating_mul(i128::from(base)).saturating_add(i128::from(digit));
+        value = value
+            .saturating_mul(i128::from(base))
+            .saturating_add(i128::from(digit));
         value = value.min(i128::from(u64::MAX));
         (underscore, last_is_digit) = (true, true);
     }

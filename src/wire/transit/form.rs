@@ -13,16 +13,22 @@ pub fn is_json(body: &[u8]) -> bool {
 }
 
 /// Reads the pairs into `slots`; a field given several times has its values joined by commas.
-pub fn read<'a>(body: &[u8], slots: &mut [Slot<'a>]) -> Result<Strangers, Refusal> {
+pub fn read(body: &[u8], slots: &mut [Slot<'_>]) -> Result<Strangers, Refusal> {
     let bad = || Refusal::bad_request("error parsing form data");
     let mut strangers = Strangers::default();
     let mut pairs = 0;
-    for pair in body.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()) {
+    for pair in body
+        .split(|&byte| byte == b'&')
+        .filter(|pair| !pair.is_empty())
+    {
         pairs += 1;
         if pairs > limits::JSON_STRINGS_MAX || pair.contains(&b';') {
             return Err(bad());
         }
-        let equals = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
+        let equals = pair
+            .iter()
+            .position(|&byte| byte == b'=')
+            .unwrap_or(pair.len());
         let name = unescape(pair.get(..equals).unwrap_or_default()).ok_or_else(bad)?;
         let value = unescape(pair.get(equals + 1..).unwrap_or_default()).ok_or_else(bad)?;
         let Some(slot) = slots.iter_mut().find(|slot| slot.name == name.as_str()) else {
@@ -32,7 +38,8 @@ pub fn read<'a>(body: &[u8], slots: &mut [Slot<'a>]) -> Result<Strangers, Refusa
         let value = match slot.value.take() {
             Some(Value::Text(before)) => {
                 let before = before.as_str();
-                let mut joined = Zeroizing::new(String::with_capacity(before.len() + 1 + value.len()));
+                let mut joined =
+                    Zeroizing::new(String::with_capacity(before.len() + 1 + value.len()));
                 joined.push_str(before);
                 joined.push(',');
                 joined.push_str(&value);
@@ -56,7 +63,11 @@ fn unescape(text: &[u8]) -> Option<Zeroizing<String>> {
             b'%' => {
                 let (&[high, low], after) = tail.split_first_chunk::<2>()?;
                 rest = after;
-                let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+                let digit = |byte: u8| {
+                    char::from(byte)
+                        .to_digit(16)
+                        .and_then(|digit| u8::try_from(digit).ok())
+                };
                 digit(high)? << 4 | digit(low)?
             }
             other => other,

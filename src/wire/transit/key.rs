@@ -32,10 +32,16 @@ pub fn key_body(body: &[u8]) -> Result<KeyBody<'_>, Refusal> {
 
 /// As [`key_body`], for a form.
 pub fn key_form(body: &[u8]) -> Result<KeyBody<'_>, Refusal> {
-    if form::is_json(body) { key_body(body) } else { decode(|slots| form::read(body, slots)) }
+    if form::is_json(body) {
+        key_body(body)
+    } else {
+        decode(|slots| form::read(body, slots))
+    }
 }
 
-fn decode<'a>(read: impl FnOnce(&mut [Slot<'a>]) -> Result<Strangers, Refusal>) -> Result<KeyBody<'a>, Refusal> {
+fn decode<'a>(
+    read: impl FnOnce(&mut [Slot<'a>]) -> Result<Strangers, Refusal>,
+) -> Result<KeyBody<'a>, Refusal> {
     let names = [
         "allow_plaintext_backup",
         "auto_rotate_period",
@@ -48,7 +54,16 @@ fn decode<'a>(read: impl FnOnce(&mut [Slot<'a>]) -> Result<Strangers, Refusal>) 
     ];
     let mut slots = names.map(|name| Slot { name, value: None });
     let strangers = read(&mut slots)?;
-    let [backup, period, context, convergent, derived, exportable, key_size, kind] = &mut slots;
+    let [
+        backup,
+        period,
+        context,
+        convergent,
+        derived,
+        exportable,
+        key_size,
+        kind,
+    ] = &mut slots;
     let allow_plaintext_backup = VALIDATED.bool(backup)?;
     let auto_rotate_period_s = duration_s(period)?;
     VALIDATED.text(context)?;
@@ -83,13 +98,20 @@ fn duration_s(slot: &mut Slot<'_>) -> Result<Option<u64>, Refusal> {
         let negative = |_| refuse(&format!("cannot provide negative value '{seconds}'"));
         return u64::try_from(seconds).map(Some).map_err(negative);
     }
-    if let Some(days) = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok()) {
+    if let Some(days) = text
+        .strip_suffix('d')
+        .and_then(|days| days.parse::<u32>().ok())
+    {
         return Ok(Some(u64::from(days) * 86_400));
     }
     match go_duration_s(text) {
         Some(seconds) => Ok(Some(seconds)),
-        None if text.parse::<f64>().is_ok() && text.ends_with(|last: char| last.is_ascii_digit()) => {
-            Err(refuse(&format!("time: missing unit in duration \"{text}\"")))
+        None if text.parse::<f64>().is_ok()
+            && text.ends_with(|last: char| last.is_ascii_digit()) =>
+        {
+            Err(refuse(&format!(
+                "time: missing unit in duration \"{text}\""
+            )))
         }
         None => Err(refuse(&format!("time: invalid duration \"{text}\""))),
     }

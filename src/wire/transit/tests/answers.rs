@@ -2,7 +2,9 @@
 
 use super::*;
 
-const ID: [u8; 16] = [0xd0, 0x56, 0x7c, 0x4d, 0xad, 0xab, 0x4e, 0x72, 0xfd, 0x9f, 0xdf, 0xbb, 0x3b, 0x6d, 0x69, 0x91];
+const ID: [u8; 16] = [
+    0xd0, 0x56, 0x7c, 0x4d, 0xad, 0xab, 0x4e, 0x72, 0xfd, 0x9f, 0xdf, 0xbb, 0x3b, 0x6d, 0x69, 0x91,
+];
 
 fn enveloped(warnings: &[&str], newline: bool, data: impl FnOnce(&mut Vec<u8>)) -> String {
     let mut out = Vec::new();
@@ -16,7 +18,10 @@ fn enveloped(warnings: &[&str], newline: bool, data: impl FnOnce(&mut Vec<u8>)) 
 fn single_answers() {
     let want = "{\"request_id\":\"d0567c4d-adab-4e72-fd9f-dfbb3b6d6991\",\"lease_id\":\"\",\"renewable\":false,\
         \"lease_duration\":0,\"data\":{\"plaintext\":\"aGVsbG8=\"},\"wrap_info\":null,\"warnings\":null,\"auth\":null}\n";
-    assert_eq!(enveloped(&[], true, |out| put_decrypted(out, b"hello")), want);
+    assert_eq!(
+        enveloped(&[], true, |out| put_decrypted(out, b"hello")),
+        want
+    );
     let got = enveloped(&["a\"b"], true, |out| put_encrypted(out, 7, b"hi"));
     let data = "\"data\":{\"ciphertext\":\"vault:v7:aGk=\",\"key_version\":7},\"wrap_info\":null,\"warnings\":[\"a\\\"b\"],\"auth\":null}\n";
     assert!(got.ends_with(data), "{got}");
@@ -38,9 +43,15 @@ fn batch_answers_are_read_back() {
     assert!(encrypted.ends_with("\"auth\":null}"));
     let answer = parse_answer(Verb::Encrypt, encrypted.as_bytes()).unwrap();
     assert!(answer.batch && answer.errors.is_empty());
-    assert_eq!(answer.items[0].text.as_ref().unwrap().as_str(), "vault:v1:aGk=");
+    assert_eq!(
+        answer.items[0].text.as_ref().unwrap().as_str(),
+        "vault:v1:aGk="
+    );
     assert_eq!(answer.items[0].key_version, Some(1));
-    assert_eq!(answer.items[1].error.as_ref().unwrap().as_str(), "illegal base64 data at input byte 0");
+    assert_eq!(
+        answer.items[1].error.as_ref().unwrap().as_str(),
+        "illegal base64 data at input byte 0"
+    );
     assert_eq!(answer.items[1].reference.as_ref().unwrap().as_str(), "r2");
     let mut out = Vec::new();
     put_decrypted_item(&mut out, b"hi", "r");
@@ -54,9 +65,15 @@ fn batch_answers_are_read_back() {
 fn errors_are_read_back() {
     let mut out = Vec::new();
     error_body(&mut out, "1 error occurred:\n\t* permission denied\n\n");
-    assert_eq!(out, b"{\"errors\":[\"1 error occurred:\\n\\t* permission denied\\n\\n\"]}\n");
+    assert_eq!(
+        out,
+        b"{\"errors\":[\"1 error occurred:\\n\\t* permission denied\\n\\n\"]}\n"
+    );
     let answer = parse_answer(Verb::Decrypt, &out).unwrap();
-    assert_eq!(answer.errors[0].as_str(), "1 error occurred:\n\t* permission denied\n\n");
+    assert_eq!(
+        answer.errors[0].as_str(),
+        "1 error occurred:\n\t* permission denied\n\n"
+    );
     out.clear();
     no_errors_body(&mut out);
     assert_eq!(out, b"{\"errors\":[]}\n");
@@ -107,9 +124,19 @@ fn key_data() {
 #[test]
 fn health() {
     let mut out = Vec::new();
-    put_health(&mut out, &Health { server_time_s: 1_795_458_055, version: "0.1.0", cluster: ("c", "i") });
+    put_health(
+        &mut out,
+        &Health {
+            server_time_s: 1_795_458_055,
+            version: "0.1.0",
+            cluster: ("c", "i"),
+        },
+    );
     let read: serde_json::Value = serde_json::from_slice(&out).unwrap();
     assert_eq!(read["performance_standby"], false);
     assert_eq!(read["server_time_utc"], 1_795_458_055);
-    assert_eq!((&read["version"], &read["cluster_id"]), (&"0.1.0".into(), &"i".into()));
+    assert_eq!(
+        (&read["version"], &read["cluster_id"]),
+        (&"0.1.0".into(), &"i".into())
+    );
 }
