@@ -20,7 +20,7 @@ use crate::secret::{LockedBuf, SecretString};
 use crate::wire::kmip::enums::operation;
 use crate::wire::kmip::{
     Call, Credential, Decrypt, Decrypted, DiscoverVersions, Encrypt, Encrypted, GCM_PARAMETERS,
-    KmipError, ProtocolVersion, Query, QueryAnswer, RequestHeader, RequestPayload, ResponseItem,
+    KmipError, ProtocolVersion, QueryAnswer, RequestHeader, RequestPayload, ResponseItem,
     decode_response, encode_request,
 };
 use crate::wire::ttlv::{Fixed, Reader};
