@@ -1,1 +1,3 @@
-//! b
+//! Measurements of this program against its peers; `compare` prints them as one table.
+
+pub mod ttlv;
