@@ -126,7 +126,11 @@ fn decode_slowly(text: &[u8], out: &mut [u8]) -> Result<usize, DecodeError> {
         }
         at += 1;
     }
-    if filled == 0 { Ok(written) } else { Err(DecodeError::Corrupt(text.len() - filled)) }
+    if filled == 0 {
+        Ok(written)
+    } else {
+        Err(DecodeError::Corrupt(text.len() - filled))
+    }
 }
 
 /// Checks everything from the first `=` (at `at`, after `filled` characters of its quantum) to the end.
@@ -151,15 +155,26 @@ fn padding(text: &[u8], at: usize, filled: usize) -> Result<(), DecodeError> {
         _ => {}
     }
     next = skip(next);
-    if next < text.len() { Err(DecodeError::Corrupt(next)) } else { Ok(()) }
+    if next < text.len() {
+        Err(DecodeError::Corrupt(next))
+    } else {
+        Ok(())
+    }
 }
 
 /// Writes the first `count` bytes of a quantum; characters past them are taken as zero.
-fn push(out: &mut [u8], written: usize, quantum: [u8; 4], count: usize) -> Result<usize, DecodeError> {
+fn push(
+    out: &mut [u8],
+    written: usize,
+    quantum: [u8; 4],
+    count: usize,
+) -> Result<usize, DecodeError> {
     let [a, b, c, d] = quantum;
     let bytes = [a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d];
     let end = written + count;
-    let place = out.get_mut(written..end).ok_or(DecodeError::OutputTooShort)?;
+    let place = out
+        .get_mut(written..end)
+        .ok_or(DecodeError::OutputTooShort)?;
     place.copy_from_slice(bytes.get(..count).unwrap_or_default());
     Ok(end)
 }

@@ -20,4 +20,6 @@ mod write;
 pub use client::{Response, ResponseDecoder, ResponseProgress};
 pub use error::HttpError;
 pub use request::{Head, Method, Progress, Request, RequestDecoder};
-pub use write::{CONTINUE, OpenResponse, RequestHead, ResponseHead, begin_response, end_response, write_request};
+pub use write::{
+    CONTINUE, OpenResponse, RequestHead, ResponseHead, begin_response, end_response, write_request,
+};

@@ -197,11 +197,11 @@ fn need<T>(slot: Option<T>, tag: Tag) -> Result<T, KmipError> {
 }
 
 /// Opens a message: its header and its items, the items counted.
-fn open<'a>(
-    frame: &'a [u8],
+fn open(
+    frame: &[u8],
     root: Tag,
     header: Tag,
-) -> Result<(Reader<'a>, Reader<'a>, usize), KmipError> {
+) -> Result<(Reader<'_>, Reader<'_>, usize), KmipError> {
     let mut whole = Reader::open(frame)?;
     let mut inside = child(&mut whole, root)?.structure()?;
     let head = child(&mut inside, header)?.structure()?;

@@ -47,7 +47,10 @@ impl Out for Vec<u8> {
     }
     #[inline]
     fn patch(&mut self, at: usize, bytes: &[u8]) {
-        if let Some(place) = self.get_mut(at..).and_then(|tail| tail.get_mut(..bytes.len())) {
+        if let Some(place) = self
+            .get_mut(at..)
+            .and_then(|tail| tail.get_mut(..bytes.len()))
+        {
             place.copy_from_slice(bytes);
         }
     }

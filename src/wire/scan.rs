@@ -30,7 +30,9 @@ pub fn find(haystack: &[u8], needle: u8) -> Option<usize> {
         at += 8;
         rest = tail;
     }
-    rest.iter().position(|&byte| byte == needle).map(|found| at + found)
+    rest.iter()
+        .position(|&byte| byte == needle)
+        .map(|found| at + found)
 }
 
 /// Position of the first byte that ends or complicates a JSON string: a quote, a backslash, or a
@@ -51,7 +53,9 @@ pub fn find_string_stop(haystack: &[u8]) -> Option<usize> {
         at += 8;
         rest = tail;
     }
-    rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20).map(|found| at + found)
+    rest.iter()
+        .position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20)
+        .map(|found| at + found)
 }
 
 #[cfg(test)]
@@ -65,9 +69,19 @@ mod tests {
                 for place in 0..len {
                     let mut text = vec![b'!'; len];
                     text[place] = special;
-                    let stop = text.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20);
-                    assert_eq!(find_string_stop(&text), stop, "{special} at {place} of {len}");
-                    assert_eq!(find(&text, special), Some(place), "{special} at {place} of {len}");
+                    let stop = text
+                        .iter()
+                        .position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20);
+                    assert_eq!(
+                        find_string_stop(&text),
+                        stop,
+                        "{special} at {place} of {len}"
+                    );
+                    assert_eq!(
+                        find(&text, special),
+                        Some(place),
+                        "{special} at {place} of {len}"
+                    );
                     assert_eq!(find(&text, b'~'), None);
                 }
             }

@@ -4,11 +4,13 @@ use super::make::{KEY, Lab, STORE};
 use super::{Corpus, Java, Ours, Refused, WORLDLY};
 
 pub fn guide_cases(corpus: &mut Corpus, kind: &str, lab: &Lab) {
-    for (file, java, end) in [
-        ("default.jks", "PKCS12", ""),
-        ("legacy.p12", "PKCS12", ""),
-        ("old.jks", "JKS", "sum"),
-        ("old.jceks", "JCEKS", "sum"),
+    // JKS and JCEKS have no length: there only the digest tells.
+    let digest = "store password is wrong";
+    for (file, java, cut, tail) in [
+        ("default.jks", "PKCS12", "cut short", "7 bytes follow"),
+        ("legacy.p12", "PKCS12", "cut short", "7 bytes follow"),
+        ("old.jks", "JKS", digest, digest),
+        ("old.jceks", "JCEKS", digest, digest),
     ] {
         let whole = lab.read(file);
         corpus.add(
@@ -25,11 +27,6 @@ pub fn guide_cases(corpus: &mut Corpus, kind: &str, lab: &Lab) {
             "Changeit",
             Refused("store password is wrong"),
         );
-        let cut = if end == "sum" {
-            "store password is wrong"
-        } else {
-            "cut short"
-        };
         for length in [whole.len() / 2, whole.len() - 1] {
             corpus.add(
                 format!("{kind} {file} cut to {length}"),
@@ -39,11 +36,6 @@ pub fn guide_cases(corpus: &mut Corpus, kind: &str, lab: &Lab) {
                 Refused(cut),
             );
         }
-        let tail = if end == "sum" {
-            "store password is wrong"
-        } else {
-            "7 bytes follow"
-        };
         corpus.add(
             format!("{kind} {file} with a tail"),
             java,

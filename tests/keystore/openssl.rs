@@ -79,6 +79,11 @@ pub fn openssl_cases(corpus: &mut Corpus, lab: &Lab) {
             want,
         );
     }
+    names_and_passwords(corpus, lab);
+    orders(corpus, lab);
+}
+
+fn names_and_passwords(corpus: &mut Corpus, lab: &Lab) {
     lab.export("kmsServer", "x.p12", P12, &[]);
     corpus.add(
         "openssl, no name",
@@ -116,6 +121,9 @@ pub fn openssl_cases(corpus: &mut Corpus, lab: &Lab) {
         P12,
         Java(1),
     );
+}
+
+fn orders(corpus: &mut Corpus, lab: &Lab) {
     let shuffled: Vec<_> = ["root.crt", "kmsServer.crt", "int.crt"]
         .iter()
         .flat_map(|crt| lab.read(crt))
@@ -163,24 +171,12 @@ pub fn our_own_cases(corpus: &mut Corpus, lab: &Lab) {
             .map(Result::unwrap)
             .collect::<Vec<_>>()
     };
-    lab.openssl(&[
-        "pkcs8",
-        "-topk8",
-        "-nocrypt",
-        "-in",
-        "kmsServer.key",
-        "-out",
-        "kmsServer.pk8",
-    ]);
-    lab.openssl(&[
-        "pkcs8",
-        "-topk8",
-        "-nocrypt",
-        "-in",
-        "kmsClient.key",
-        "-out",
-        "kmsClient.pk8",
-    ]);
+    for (sec1, pkcs8) in [
+        ("kmsServer.key", "kmsServer.pk8"),
+        ("kmsClient.key", "kmsClient.pk8"),
+    ] {
+        lab.openssl(&["pkcs8", "-topk8", "-nocrypt", "-in", sec1, "-out", pkcs8]);
+    }
     let (server, client, device) = (
         key("kmsServer.pk8"),
         key("kmsClient.pk8"),
@@ -213,9 +209,14 @@ pub fn our_own_cases(corpus: &mut Corpus, lab: &Lab) {
     let one = write_pkcs12(&entries[..1], &secret(STORE)).unwrap();
     corpus.add("one key written by us", "PKCS12", one, STORE, Java(1));
 
+    re_encoded(corpus, lab, &device[0]);
+}
+
+/// What neither tool writes.
+fn re_encoded(corpus: &mut Corpus, lab: &Lab, device: &CertificateDer<'_>) {
     let pin = [encoder::Entry::Trusted {
         alias: b"cmxdevice",
-        certificate: &device[0],
+        certificate: device,
     }];
     for version in [1, 2] {
         let file = encoder::store(encoder::JKS, version, &pin, STORE);

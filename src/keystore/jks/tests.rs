@@ -24,75 +24,29 @@ fn one_key(pki: &Pki, protected: Vec<u8>) -> Vec<Entry<'_>> {
 #[test]
 fn stores_open_with_their_passwords() {
     let pki = Pki::new();
-    for (name, magic, version, protected, password, key_password) in [
-        ("jks", JKS, 2, protect_jks(&pki.key, "store"), "store", None),
+    let worldly = "ключ-鍵-😀";
+    let jks = |password| protect_jks(&pki.key, password);
+    let jceks = |password, salt| protect_jceks(&pki.key, password, salt, 9, 9);
+    for (name, magic, version, protected, password, own) in [
+        ("jks", JKS, 2, jks("store"), "store", None),
+        ("version 1", JKS, 1, jks("store"), "store", None),
+        ("key password", JKS, 2, jks("own"), "store", Some("own")),
+        ("not needed", JKS, 2, jks("store"), "store", Some("own")),
+        ("beyond 16 bits", JKS, 2, jks(worldly), worldly, None),
+        ("jceks", JCEKS, 2, jceks("store", SALT), "store", None),
         (
-            "jks version 1",
-            JKS,
-            1,
-            protect_jks(&pki.key, "store"),
-            "store",
-            None,
-        ),
-        (
-            "jks, key password",
-            JKS,
-            2,
-            protect_jks(&pki.key, "own"),
-            "store",
-            Some("own"),
-        ),
-        (
-            "jks, key password given but not needed",
-            JKS,
-            2,
-            protect_jks(&pki.key, "store"),
-            "store",
-            Some("own"),
-        ),
-        (
-            "jks, password beyond 16 bits",
-            JKS,
-            2,
-            protect_jks(&pki.key, "ключ-鍵-😀"),
-            "ключ-鍵-😀",
-            None,
-        ),
-        (
-            "jceks",
+            "salt rule",
             JCEKS,
             2,
-            protect_jceks(&pki.key, "store", SALT, 9, 9),
+            jceks("store", EVEN_SALT),
             "store",
             None,
         ),
-        (
-            "jceks, Sun's salt rule",
-            JCEKS,
-            2,
-            protect_jceks(&pki.key, "store", EVEN_SALT, 9, 9),
-            "store",
-            None,
-        ),
-        (
-            "jceks, key password",
-            JCEKS,
-            1,
-            protect_jceks(&pki.key, "own", SALT, 1, 1),
-            "store",
-            Some("own"),
-        ),
-        (
-            "jceks with a jks key",
-            JCEKS,
-            2,
-            protect_jks(&pki.key, "store"),
-            "store",
-            None,
-        ),
+        ("own", JCEKS, 1, jceks("own", SALT), "store", Some("own")),
+        ("jks key", JCEKS, 2, jks("store"), "store", None),
     ] {
         let file = store(magic, version, &one_key(&pki, protected), password);
-        let opened = open(&file, &secret(password), key_password.map(secret).as_ref()).expect(name);
+        let opened = open(&file, &secret(password), own.map(secret).as_ref()).expect(name);
         assert_eq!(
             opened.format,
             if magic == JKS {
@@ -182,52 +136,25 @@ fn entries_that_do_not_fit_name_their_cause() {
         second: "KMSserver".to_owned(),
     };
     let encoding = || KeystoreError::AliasEncoding { entry: 1 };
+    let none = KeystoreError::NoCertificate { alias: alias() };
+    let foreign = KeystoreError::KeyMismatch { alias: alias() };
+    let alias = Some(alias());
+    let broken = KeystoreError::BadCertificate { alias };
+    let cases = [trusted(b"kmsServer"), trusted(b"KMSserver")];
     for (name, version, entries, want) in [
         (
-            "secret key",
+            "secret",
             2,
             vec![Entry::Secret { alias: b"aeskey" }],
             secret_key,
         ),
         ("version 3", 3, vec![], KeystoreError::Version(3)),
-        (
-            "no certificate",
-            2,
-            key(vec![]),
-            KeystoreError::NoCertificate { alias: alias() },
-        ),
-        (
-            "another key's",
-            2,
-            key(vec![&other.leaf]),
-            KeystoreError::KeyMismatch { alias: alias() },
-        ),
-        (
-            "not X.509",
-            2,
-            key(vec![b"0\0"]),
-            KeystoreError::BadCertificate {
-                alias: Some(alias()),
-            },
-        ),
-        (
-            "only case differs",
-            2,
-            vec![trusted(b"kmsServer"), trusted(b"KMSserver")],
-            duplicate,
-        ),
-        (
-            "lone surrogate",
-            2,
-            vec![trusted(b"\xed\xa0\x80")],
-            encoding(),
-        ),
-        (
-            "cut inside a character",
-            2,
-            vec![trusted(b"a\xe9\x8d")],
-            encoding(),
-        ),
+        ("no certificate", 2, key(vec![]), none),
+        ("another key's", 2, key(vec![&other.leaf]), foreign),
+        ("not X.509", 2, key(vec![b"0\0"]), broken),
+        ("only case differs", 2, cases.into(), duplicate),
+        ("surrogate", 2, vec![trusted(b"\xed\xa0\x80")], encoding()),
+        ("cut character", 2, vec![trusted(b"a\xe9\x8d")], encoding()),
     ] {
         let file = store(JKS, version, &entries, "store");
         assert_eq!(

@@ -61,8 +61,16 @@ fn offsets_that_go_reports() {
 #[test]
 fn a_short_slice_is_an_error_and_never_a_panic() {
     for len in 0..5 {
-        assert_eq!(decode(b"aGVs\nbG8=", &mut vec![0; len]), Err(DecodeError::OutputTooShort), "{len}");
-        assert_eq!(decode(b"aGVsbG8=", &mut vec![0; len]), Err(DecodeError::OutputTooShort), "{len}");
+        assert_eq!(
+            decode(b"aGVs\nbG8=", &mut vec![0; len]),
+            Err(DecodeError::OutputTooShort),
+            "{len}"
+        );
+        assert_eq!(
+            decode(b"aGVsbG8=", &mut vec![0; len]),
+            Err(DecodeError::OutputTooShort),
+            "{len}"
+        );
     }
     assert_eq!(decode(b"aGVsbG8=", &mut [0; 5]), Ok(5));
     assert_eq!(encode(b"hello", &mut [0; 7]), None);
@@ -70,7 +78,10 @@ fn a_short_slice_is_an_error_and_never_a_panic() {
 
 #[test]
 fn the_error_reads_as_gos() {
-    assert_eq!(DecodeError::Corrupt(3).to_string(), "illegal base64 data at input byte 3");
+    assert_eq!(
+        DecodeError::Corrupt(3).to_string(),
+        "illegal base64 data at input byte 3"
+    );
 }
 
 proptest! {

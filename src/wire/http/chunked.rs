@@ -45,34 +45,55 @@ pub enum ChunkedStep {
 impl Chunked {
     /// A body that starts at `body_at`.
     pub fn new(body_at: usize) -> Self {
-        Self { phase: Phase::Size, body_at, body_end: body_at, next: body_at }
+        Self {
+            phase: Phase::Size,
+            body_at,
+            body_end: body_at,
+            next: body_at,
+        }
+    }
+
+    /// Moves what is there of `size` bytes of data to the end of the body; returns how much it was.
+    fn take_data(&mut self, input: &mut [u8], size: usize) -> usize {
+        let here = size.min(input.len().saturating_sub(self.next));
+        if self.next + here <= input.len() && self.body_end <= self.next {
+            input.copy_within(self.next..self.next + here, self.body_end);
+        }
+        self.next += here;
+        self.body_end += here;
+        here
     }
 
     /// Takes in what has arrived.
-    pub fn step(&mut self, input: &mut [u8], body_bytes_max: usize) -> Result<ChunkedStep, HttpError> {
+    pub fn step(
+        &mut self,
+        input: &mut [u8],
+        body_bytes_max: usize,
+    ) -> Result<ChunkedStep, HttpError> {
         loop {
             match self.phase {
                 Phase::Size => {
                     let rest = input.get(self.next..).unwrap_or_default();
                     let Some((size, used)) = size_line(rest)? else {
-                        return Ok(ChunkedStep::Need(LAST_CHUNK_BYTES.saturating_sub(rest.len()).max(1)));
+                        return Ok(ChunkedStep::Need(
+                            LAST_CHUNK_BYTES.saturating_sub(rest.len()).max(1),
+                        ));
                     };
                     if size > body_bytes_max.saturating_sub(self.body_end - self.body_at) {
                         return Err(HttpError::BodyTooLarge);
                     }
                     self.next += used;
-                    self.phase = if size == 0 { Phase::Trailers(0) } else { Phase::Data(size) };
+                    self.phase = if size == 0 {
+                        Phase::Trailers(0)
+                    } else {
+                        Phase::Data(size)
+                    };
                 }
-                Phase::Data(missing) => {
-                    let here = missing.min(input.len().saturating_sub(self.next));
-                    if self.next + here <= input.len() && self.body_end <= self.next {
-                        input.copy_within(self.next..self.next + here, self.body_end);
-                    }
-                    self.next += here;
-                    self.body_end += here;
-                    if here < missing {
-                        self.phase = Phase::Data(missing - here);
-                        return Ok(ChunkedStep::Need(missing - here + 2 + LAST_CHUNK_BYTES));
+                Phase::Data(size) => {
+                    let missing = size - self.take_data(input, size);
+                    if missing > 0 {
+                        self.phase = Phase::Data(missing);
+                        return Ok(ChunkedStep::Need(missing + 2 + LAST_CHUNK_BYTES));
                     }
                     self.phase = Phase::DataEnd;
                 }
@@ -93,7 +114,11 @@ impl Chunked {
                     };
                     self.next += line.len() + 2;
                     if line.is_empty() {
-                        return Ok(ChunkedStep::Whole { from: self.body_at, to: self.body_end, used: self.next });
+                        return Ok(ChunkedStep::Whole {
+                            from: self.body_at,
+                            to: self.body_end,
+                            used: self.next,
+                        });
                     }
                     super::head::field(line)?;
                     self.phase = Phase::Trailers((read + line.len() + 2).min(TRAILER_BYTES_MAX));
@@ -107,11 +132,17 @@ impl Chunked {
 fn line(input: &[u8], bytes_max: usize) -> Result<Option<&[u8]>, HttpError> {
     let window = input.get(..bytes_max).unwrap_or(input);
     let Some(end) = super::super::scan::find(window, b'\n') else {
-        return if window.len() < bytes_max { Ok(None) } else { Err(HttpError::HeadTooLarge) };
+        return if window.len() < bytes_max {
+            Ok(None)
+        } else {
+            Err(HttpError::HeadTooLarge)
+        };
     };
     match window.get(..end).and_then(|line| line.strip_suffix(b"\r")) {
         Some(line) => Ok(Some(line)),
-        None => Err(HttpError::Malformed("chunk line ends without a carriage return")),
+        None => Err(HttpError::Malformed(
+            "chunk line ends without a carriage return",
+        )),
     }
 }
 
@@ -122,13 +153,21 @@ fn size_line(input: &[u8]) -> Result<Option<(usize, usize)>, HttpError> {
         let plausible = input.first().is_none_or(u8::is_ascii_hexdigit);
         return if plausible { Ok(None) } else { Err(bad) };
     };
-    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let digits = line
+        .iter()
+        .take_while(|byte| byte.is_ascii_hexdigit())
+        .count();
     let (size, extension) = line.split_at_checked(digits).ok_or(bad)?;
     let extension = super::head::trim(extension);
-    let clean = extension.iter().all(|&byte| byte == b'\t' || (byte >= 0x20 && byte != 0x7f));
-    if digits == 0 || digits > 8 || !clean || !(extension.is_empty() || extension.starts_with(b";")) {
+    let clean = extension
+        .iter()
+        .all(|&byte| byte == b'\t' || (byte >= 0x20 && byte != 0x7f));
+    if digits == 0 || digits > 8 || !clean || !(extension.is_empty() || extension.starts_with(b";"))
+    {
         return Err(bad);
     }
-    let size = size.iter().fold(0, |sum, &digit| sum << 4 | char::from(digit).to_digit(16).unwrap_or(0));
+    let size = size.iter().fold(0, |sum, &digit| {
+        sum << 4 | char::from(digit).to_digit(16).unwrap_or(0)
+    });
     Ok(Some((size as usize, line.len() + 2)))
 }

@@ -57,7 +57,12 @@ enum Body {
 impl ResponseDecoder {
     /// For the answer to a request, which was a HEAD request or not.
     pub fn new(head_only: bool) -> Self {
-        Self { head_only, skipped: 0, head_end: HeadEnd::default(), parsed: None }
+        Self {
+            head_only,
+            skipped: 0,
+            head_end: HeadEnd::default(),
+            parsed: None,
+        }
     }
 
     /// Looks at `input`, everything received since the request. `ended`: the peer closed its side.
@@ -68,23 +73,17 @@ impl ResponseDecoder {
         ended: bool,
     ) -> Result<ResponseProgress<'a>, HttpError> {
         let cut = HttpError::Malformed("connection closed inside a response");
-        let need = |missing| if ended { Err(cut) } else { Ok(ResponseProgress::Need(missing)) };
-        while self.parsed.is_none() {
-            let rest = input.get(self.skipped..).unwrap_or_default();
-            let Some(head_len) = self.head_end.find(rest)? else { return need(1) };
-            let body_at = self.skipped + head_len;
-            let parsed = parse(rest.get(..head_len).unwrap_or_default(), body_at, self.head_only)?;
-            if matches!(parsed.body, Body::Fixed(length) if length > body_bytes_max) {
-                return Err(HttpError::BodyTooLarge);
-            }
-            if parsed.status >= 200 {
-                self.parsed = Some(parsed);
+        let need = |missing| {
+            if ended {
+                Err(cut)
             } else {
-                self.skipped = body_at;
-                self.head_end = HeadEnd::default();
+                Ok(ResponseProgress::Need(missing))
             }
-        }
-        let Some(parsed) = &mut self.parsed else { return need(1) };
+        };
+        self.read_heads(input, body_bytes_max)?;
+        let Some(parsed) = &mut self.parsed else {
+            return need(1);
+        };
         let (body, used) = match &mut parsed.body {
             Body::Fixed(length) => {
                 let used = parsed.body_at.saturating_add(*length);
@@ -97,7 +96,9 @@ impl ResponseDecoder {
                 ChunkedStep::Need(missing) => return need(missing),
                 ChunkedStep::Whole { from, to, used } => (from..to, used),
             },
-            Body::UntilEnd if input.len() - parsed.body_at > body_bytes_max => return Err(HttpError::BodyTooLarge),
+            Body::UntilEnd if input.len() - parsed.body_at > body_bytes_max => {
+                return Err(HttpError::BodyTooLarge);
+            }
             Body::UntilEnd if !ended => return Ok(ResponseProgress::NeedEnd),
             Body::UntilEnd => (parsed.body_at..input.len(), input.len()),
         };
@@ -108,6 +109,32 @@ impl ResponseDecoder {
             body: input.get(body).unwrap_or_default(),
         };
         Ok(ResponseProgress::Response(response, used))
+    }
+
+    /// Reads the final head and the interim ones before it, as far as they are there.
+    fn read_heads(&mut self, input: &[u8], body_bytes_max: usize) -> Result<(), HttpError> {
+        while self.parsed.is_none() {
+            let rest = input.get(self.skipped..).unwrap_or_default();
+            let Some(head_len) = self.head_end.find(rest)? else {
+                return Ok(());
+            };
+            let body_at = self.skipped + head_len;
+            let parsed = parse(
+                rest.get(..head_len).unwrap_or_default(),
+                body_at,
+                self.head_only,
+            )?;
+            if matches!(parsed.body, Body::Fixed(length) if length > body_bytes_max) {
+                return Err(HttpError::BodyTooLarge);
+            }
+            if parsed.status >= 200 {
+                self.parsed = Some(parsed);
+            } else {
+                self.skipped = body_at;
+                self.head_end = HeadEnd::default();
+            }
+        }
+        Ok(())
     }
 }
 
@@ -131,7 +158,9 @@ fn parse(input: &[u8], body_at: usize, head_only: bool) -> Result<Parsed, HttpEr
         } else if name.eq_ignore_ascii_case(b"connection") {
             common.connection(value);
         } else if name.eq_ignore_ascii_case(b"retry-after") {
-            retry_after_s = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+            retry_after_s = std::str::from_utf8(value)
+                .ok()
+                .and_then(|text| text.parse().ok());
         }
     }
     let framing = common.framing(http_1_1)?;
@@ -142,7 +171,13 @@ fn parse(input: &[u8], body_at: usize, head_only: bool) -> Result<Parsed, HttpEr
         Framing::Absent => Body::UntilEnd,
     };
     let keep_alive = common.persists(http_1_1) && !matches!(body, Body::UntilEnd);
-    Ok(Parsed { status, keep_alive, retry_after_s, body_at, body })
+    Ok(Parsed {
+        status,
+        keep_alive,
+        retry_after_s,
+        body_at,
+        body,
+    })
 }
 
 /// The status and whether it is HTTP/1.1. Switching protocols was never asked for.
@@ -156,7 +191,11 @@ fn status_line(line: &[u8]) -> Result<(u16, bool), HttpError> {
         {
             let digit = |byte: &u8| u16::from(byte - b'0');
             let status = digit(a) * 100 + digit(b) * 10 + digit(c);
-            if status == 101 { Err(HttpError::Malformed("protocol switched unasked")) } else { Ok((status, http_1_1)) }
+            if status == 101 {
+                Err(HttpError::Malformed("protocol switched unasked"))
+            } else {
+                Ok((status, http_1_1))
+            }
         }
         _ => Err(bad),
     }

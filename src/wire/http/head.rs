@@ -27,7 +27,9 @@ impl HeadEnd {
     /// The length of the head with its empty line; `None` while it is not whole.
     #[inline]
     pub fn find(&mut self, input: &[u8]) -> Result<Option<usize>, HttpError> {
-        let window = input.get(..input.len().min(limits::HTTP_HEAD_BYTES_MAX)).unwrap_or(input);
+        let window = input
+            .get(..input.len().min(limits::HTTP_HEAD_BYTES_MAX))
+            .unwrap_or(input);
         while let Some(found) = scan::find(window.get(self.scanned..).unwrap_or_default(), b'\n') {
             let next = self.scanned + found + 1;
             match window.get(next..) {
@@ -47,7 +49,11 @@ impl HeadEnd {
 }
 
 fn too_large(window: &[u8]) -> Result<Option<usize>, HttpError> {
-    if window.len() < limits::HTTP_HEAD_BYTES_MAX { Ok(None) } else { Err(HttpError::HeadTooLarge) }
+    if window.len() < limits::HTTP_HEAD_BYTES_MAX {
+        Ok(None)
+    } else {
+        Err(HttpError::HeadTooLarge)
+    }
 }
 
 /// The lines of a head, without their ends.
@@ -86,9 +92,9 @@ pub const fn is_token(byte: u8) -> bool {
             table[extra[at] as usize] = true;
             at += 1;
         }
-        let mut byte = 0usize;
+        let mut byte = 0u8;
         while byte < 128 {
-            table[byte] |= (byte as u8).is_ascii_alphanumeric();
+            table[byte as usize] |= byte.is_ascii_alphanumeric();
             byte += 1;
         }
         table
@@ -105,12 +111,17 @@ pub fn field(line: &[u8]) -> Result<(&[u8], &[u8]), HttpError> {
     let (name, rest) = line.split_at_checked(colon).unwrap_or((line, &[]));
     match rest.first() {
         Some(b':') if !name.is_empty() => {}
-        Some(b' ' | b'\t') if name.is_empty() => return Err(HttpError::Malformed("folded header line")),
+        Some(b' ' | b'\t') if name.is_empty() => {
+            return Err(HttpError::Malformed("folded header line"));
+        }
         Some(b' ' | b'\t') => return Err(HttpError::Malformed("space in or after a header name")),
         _ => return Err(HttpError::Malformed("invalid header name")),
     }
     let value = rest.get(1..).unwrap_or_default();
-    if value.iter().any(|&byte| (byte < 0x20 && byte != b'\t') || byte == 0x7f) {
+    if value
+        .iter()
+        .any(|&byte| (byte < 0x20 && byte != b'\t') || byte == 0x7f)
+    {
         return Err(HttpError::Malformed("control character in a header value"));
     }
     Ok((name, trim(value)))
@@ -140,7 +151,11 @@ impl Common {
     #[inline]
     pub fn count(&mut self) -> Result<(), HttpError> {
         self.count += 1;
-        if self.count > limits::HTTP_HEADERS_MAX { Err(HttpError::HeadTooLarge) } else { Ok(()) }
+        if self.count > limits::HTTP_HEADERS_MAX {
+            Err(HttpError::HeadTooLarge)
+        } else {
+            Ok(())
+        }
     }
 
     /// `Content-Length`. The same value twice is one value; a list is refused.
@@ -150,10 +165,13 @@ impl Common {
             return Err(bad);
         }
         let length = value.iter().fold(0usize, |sum, &digit| {
-            sum.saturating_mul(10).saturating_add(usize::from(digit - b'0'))
+            sum.saturating_mul(10)
+                .saturating_add(usize::from(digit - b'0'))
         });
         match self.length.replace(length) {
-            Some(before) if before != length => Err(HttpError::Malformed("differing Content-Length")),
+            Some(before) if before != length => {
+                Err(HttpError::Malformed("differing Content-Length"))
+            }
             _ => Ok(()),
         }
     }
@@ -163,7 +181,11 @@ impl Common {
         if std::mem::replace(&mut self.chunked, true) {
             return Err(HttpError::Malformed("more than one Transfer-Encoding"));
         }
-        if value.eq_ignore_ascii_case(b"chunked") { Ok(()) } else { Err(HttpError::TransferCoding) }
+        if value.eq_ignore_ascii_case(b"chunked") {
+            Ok(())
+        } else {
+            Err(HttpError::TransferCoding)
+        }
     }
 
     /// `Connection`: a list of options.
@@ -177,7 +199,9 @@ impl Common {
     /// How the body is delimited.
     pub fn framing(&self, http_1_1: bool) -> Result<Framing, HttpError> {
         match (self.chunked, self.length) {
-            (true, Some(_)) => Err(HttpError::Malformed("both Transfer-Encoding and Content-Length")),
+            (true, Some(_)) => Err(HttpError::Malformed(
+                "both Transfer-Encoding and Content-Length",
+            )),
             (true, None) if !http_1_1 => Err(HttpError::Malformed("Transfer-Encoding in HTTP/1.0")),
             (true, None) => Ok(Framing::Chunked),
             (false, Some(length)) => Ok(Framing::Length(length)),
@@ -197,7 +221,9 @@ pub fn version(text: &[u8]) -> Result<bool, HttpError> {
     match text {
         b"HTTP/1.1" => Ok(true),
         b"HTTP/1.0" => Ok(false),
-        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
             Err(HttpError::Version)
         }
         _ => Err(HttpError::Malformed("no HTTP version in the first line")),
@@ -207,5 +233,8 @@ pub fn version(text: &[u8]) -> Result<bool, HttpError> {
 /// The slice of `input` that `range` names, as text; empty where it is none.
 #[inline]
 pub fn text<'a>(input: &'a [u8], range: &Range<usize>) -> &'a str {
-    input.get(range.clone()).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+    input
+        .get(range.clone())
+        .and_then(|bytes| std::str::from_utf8(bytes).ok())
+        .unwrap_or_default()
 }

@@ -111,21 +111,32 @@ impl RequestDecoder {
     /// Looks at `input`, the bytes of the current request so far (and of those pipelined behind it).
     /// A chunked body is de-chunked in place, hence `&mut`.
     #[inline]
-    pub fn step<'a>(&mut self, input: &'a mut [u8], body_bytes_max: usize) -> Result<Progress<'a>, HttpError> {
+    pub fn step<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        body_bytes_max: usize,
+    ) -> Result<Progress<'a>, HttpError> {
         if self.parsed.is_none() {
             let blank = leading_line_ends(input);
-            if input.get(blank).is_some_and(|&byte| !head::is_token(byte) && byte != b'\r') {
+            if input
+                .get(blank)
+                .is_some_and(|&byte| !head::is_token(byte) && byte != b'\r')
+            {
                 return Err(HttpError::Malformed("no method in the first line"));
             }
             let rest = input.get(blank..).unwrap_or_default();
-            let Some(head_len) = self.head_end.find(rest)? else { return Ok(Progress::Need(1)) };
+            let Some(head_len) = self.head_end.find(rest)? else {
+                return Ok(Progress::Need(1));
+            };
             let parsed = parse(rest.get(..head_len).unwrap_or_default(), blank)?;
             if matches!(parsed.body, Body::Fixed(length) if length > body_bytes_max) {
                 return Err(HttpError::BodyTooLarge);
             }
             self.parsed = Some(parsed);
         }
-        let Some(parsed) = &mut self.parsed else { return Ok(Progress::Need(1)) };
+        let Some(parsed) = &mut self.parsed else {
+            return Ok(Progress::Need(1));
+        };
         let arrived = input.len() > parsed.head_len;
         let waits = std::mem::take(&mut parsed.waits) && !arrived;
         let (body, used) = match &mut parsed.body {
@@ -163,7 +174,11 @@ impl RequestDecoder {
 
 #[inline]
 fn need(missing: usize, waits: bool) -> Progress<'static> {
-    if waits { Progress::NeedAfterContinue(missing) } else { Progress::Need(missing) }
+    if waits {
+        Progress::NeedAfterContinue(missing)
+    } else {
+        Progress::Need(missing)
+    }
 }
 
 /// Bytes of empty lines before a request, which some clients send after a body. At most two are forgiven.
@@ -241,10 +256,13 @@ fn header(
         10 if name.eq_ignore_ascii_case(b"connection") => common.connection(value),
         12 if name.eq_ignore_ascii_case(b"content-type") => {
             let kind = value.split(|&byte| byte == b';').next().unwrap_or_default();
-            parsed.form = head::trim(kind).eq_ignore_ascii_case(b"application/x-www-form-urlencoded");
+            parsed.form =
+                head::trim(kind).eq_ignore_ascii_case(b"application/x-www-form-urlencoded");
         }
         14 if name.eq_ignore_ascii_case(b"content-length") => common.content_length(value)?,
-        16 if name.eq_ignore_ascii_case(b"x-vault-wrap-ttl") => parsed.wrap_ttl |= !matches!(value, b"" | b"0"),
+        16 if name.eq_ignore_ascii_case(b"x-vault-wrap-ttl") => {
+            parsed.wrap_ttl |= !matches!(value, b"" | b"0");
+        }
         17 if name.eq_ignore_ascii_case(b"transfer-encoding") => common.transfer_encoding(value)?,
         _ => {}
     }
@@ -255,21 +273,40 @@ fn header(
 #[inline]
 fn request_line(line: &[u8]) -> Result<(Method, Range<usize>, bool), HttpError> {
     let bad = HttpError::Malformed("first line is not: method, target, version");
-    let method_end = line.iter().position(|&byte| !head::is_token(byte)).ok_or(bad)?;
+    let method_end = line
+        .iter()
+        .position(|&byte| !head::is_token(byte))
+        .ok_or(bad)?;
     let target_end = line.iter().rposition(|&byte| byte == b' ').ok_or(bad)?;
     if line.get(method_end) != Some(&b' ') || method_end == 0 || target_end <= method_end + 1 {
         return Err(bad);
     }
     let target = method_end + 1..target_end;
-    if !line.get(target.clone()).unwrap_or_default().iter().all(u8::is_ascii_graphic) {
-        return Err(HttpError::Malformed("request target holds spaces or control or non-ASCII characters"));
+    if !line
+        .get(target.clone())
+        .unwrap_or_default()
+        .iter()
+        .all(u8::is_ascii_graphic)
+    {
+        return Err(HttpError::Malformed(
+            "request target holds spaces or control or non-ASCII characters",
+        ));
     }
     let http_1_1 = head::version(line.get(target_end + 1..).unwrap_or_default())?;
-    Ok((Method::of(line.get(..method_end).unwrap_or_default()), target, http_1_1))
+    Ok((
+        Method::of(line.get(..method_end).unwrap_or_default()),
+        target,
+        http_1_1,
+    ))
 }
 
 /// Fills in path and query. Accepts `/path`, `http(s)://authority/path` and `*`.
-fn split_target(line: &[u8], target: Range<usize>, offset: usize, parsed: &mut Parsed) -> Result<(), HttpError> {
+fn split_target(
+    line: &[u8],
+    target: Range<usize>,
+    offset: usize,
+    parsed: &mut Parsed,
+) -> Result<(), HttpError> {
     let text = line.get(target.clone()).unwrap_or_default();
     let bad = HttpError::Malformed("request target is neither a path nor a URL");
     let skipped = if text.first() == Some(&b'/') || text == b"*" {
@@ -277,15 +314,26 @@ fn split_target(line: &[u8], target: Range<usize>, offset: usize, parsed: &mut P
     } else {
         let scheme = [&b"https://"[..], b"http://"]
             .iter()
-            .find(|scheme| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
+            .find(|scheme| {
+                text.get(..scheme.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+            })
             .ok_or(bad)?
             .len();
         let authority = text.get(scheme..).unwrap_or_default();
-        scheme + authority.iter().position(|&byte| matches!(byte, b'/' | b'?')).unwrap_or(authority.len())
+        scheme
+            + authority
+                .iter()
+                .position(|&byte| matches!(byte, b'/' | b'?'))
+                .unwrap_or(authority.len())
     };
     let from = offset + target.start + skipped;
     let end = offset + target.end;
-    let mark = text.get(skipped..).unwrap_or_default().iter().position(|&byte| byte == b'?');
+    let mark = text
+        .get(skipped..)
+        .unwrap_or_default()
+        .iter()
+        .position(|&byte| byte == b'?');
     parsed.path = from..mark.map_or(end, |mark| from + mark);
     parsed.query = mark.map(|mark| from + mark + 1..end);
     Ok(())

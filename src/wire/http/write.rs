@@ -40,7 +40,8 @@ pub struct OpenResponse {
     head_only: bool,
 }
 
-const OK_JSON: &[u8] = b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Type: application/json\r\n\
+const OK_JSON: &[u8] =
+    b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Type: application/json\r\n\
 Strict-Transport-Security: max-age=31536000; includeSubDomains\r\nDate: ";
 
 /// Writes the head; the body follows, then [`end_response`].
@@ -65,15 +66,29 @@ pub fn begin_response<O: Out + ?Sized>(out: &mut O, head: &ResponseHead<'_>) -> 
         put_decimal(out, u64::from(seconds));
         out.put(b"\r\n");
     }
-    out.put(if head.keep_alive { b"\r\n" } else { b"Connection: close\r\n\r\n" });
-    OpenResponse { length_at, body_at: out.len(), head_only: head.head_only }
+    out.put(if head.keep_alive {
+        b"\r\n"
+    } else {
+        b"Connection: close\r\n\r\n"
+    });
+    OpenResponse {
+        length_at,
+        body_at: out.len(),
+        head_only: head.head_only,
+    }
 }
 
 /// Fills in the length of what was written since [`begin_response`]. Drops the body where there must be none.
 #[inline]
+#[allow(clippy::needless_pass_by_value)] // Taken, so that it is ended once.
 pub fn end_response<O: Out + ?Sized>(out: &mut O, open: OpenResponse) {
-    let mut length = out.len().saturating_sub(open.body_at);
-    if let Some(at) = open.length_at {
+    let OpenResponse {
+        length_at,
+        body_at,
+        head_only,
+    } = open;
+    let mut length = out.len().saturating_sub(body_at);
+    if let Some(at) = length_at {
         let mut digits = [b' '; LENGTH_WIDTH];
         for place in digits.iter_mut().rev() {
             *place = b'0' + u8::try_from(length % 10).unwrap_or(0);
@@ -84,8 +99,8 @@ pub fn end_response<O: Out + ?Sized>(out: &mut O, open: OpenResponse) {
         }
         out.patch(at, &digits);
     }
-    if open.head_only || open.length_at.is_none() {
-        out.truncate(open.body_at);
+    if head_only || length_at.is_none() {
+        out.truncate(body_at);
     }
 }
 
@@ -141,7 +156,14 @@ pub struct RequestHead<'a> {
 
 /// Writes a whole request with a `Content-Length`.
 pub fn write_request<O: Out + ?Sized>(out: &mut O, head: &RequestHead<'_>, body: &[u8]) {
-    for part in [head.method, " ", head.target, " HTTP/1.1\r\nHost: ", head.host, "\r\n"] {
+    for part in [
+        head.method,
+        " ",
+        head.target,
+        " HTTP/1.1\r\nHost: ",
+        head.host,
+        "\r\n",
+    ] {
         out.put(part.as_bytes());
     }
     for (name, value) in head.headers {

@@ -26,13 +26,19 @@ impl Excerpt {
     }
 
     /// The first character, or the first byte where it is no UTF-8.
-    fn first(&self) -> Result<char, u8> {
+    fn first(self) -> Result<char, u8> {
         let bytes = self.bytes();
         let valid = match std::str::from_utf8(bytes) {
             Ok(text) => text,
-            Err(error) => bytes.get(..error.valid_up_to()).and_then(|part| std::str::from_utf8(part).ok()).unwrap_or(""),
+            Err(error) => bytes
+                .get(..error.valid_up_to())
+                .and_then(|part| std::str::from_utf8(part).ok())
+                .unwrap_or(""),
         };
-        valid.chars().next().ok_or_else(|| bytes.first().copied().unwrap_or(0))
+        valid
+            .chars()
+            .next()
+            .ok_or_else(|| bytes.first().copied().unwrap_or(0))
     }
 }
 
@@ -78,26 +84,35 @@ impl std::error::Error for JsonError {}
 impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if *self == Self::TooManyStrings {
-            return f.write_str("refused JSON input due to high complexity: exceeded maximum number of strings");
+            return f.write_str(
+                "refused JSON input due to high complexity: exceeded maximum number of strings",
+            );
         }
         f.write_str("failed to decode JSON input: ")?;
         match self {
             Self::Truncated => f.write_str("unexpected EOF"),
             Self::Unexpected { found, place } => {
                 f.write_str("invalid character ")?;
-                quote_first(f, found)?;
+                quote_first(f, *found)?;
                 write!(f, " {place}")
             }
-            Self::Literal { found, word, expecting } => {
+            Self::Literal {
+                found,
+                word,
+                expecting,
+            } => {
                 f.write_str("invalid character ")?;
-                quote_first(f, found)?;
+                quote_first(f, *found)?;
                 write!(f, " in literal {word} (expecting '{expecting}')")
             }
             Self::MissingValue => f.write_str("missing value after object key"),
             Self::NameNotString => f.write_str("object member name must be a string"),
-            Self::Escape(sequence) => quote_escape(f, sequence),
+            Self::Escape(sequence) => quote_escape(f, *sequence),
             Self::NotAnObject(kind) => {
-                write!(f, "json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}")
+                write!(
+                    f,
+                    "json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+                )
             }
             Self::TooDeep | Self::TooManyStrings => f.write_str("exceeded max depth"),
         }
@@ -105,7 +120,7 @@ impl fmt::Display for JsonError {
 }
 
 /// Go's `strconv.QuoteRune` of the first character.
-fn quote_first(f: &mut fmt::Formatter<'_>, found: &Excerpt) -> fmt::Result {
+fn quote_first(f: &mut fmt::Formatter<'_>, found: Excerpt) -> fmt::Result {
     f.write_char('\'')?;
     match found.first() {
         Ok('\'') => f.write_str("\\'")?,
@@ -138,17 +153,25 @@ fn is_printable(character: char) -> bool {
 }
 
 /// In back quotes, or double-quoted and escaped where those would mislead.
-fn quote_escape(f: &mut fmt::Formatter<'_>, sequence: &Excerpt) -> fmt::Result {
+fn quote_escape(f: &mut fmt::Formatter<'_>, sequence: Excerpt) -> fmt::Result {
     f.write_str("invalid escape sequence ")?;
     match std::str::from_utf8(sequence.bytes()) {
-        Ok(text) if text.chars().all(|c| c != '`' && !c.is_whitespace() && !c.is_control() && is_printable(c)) => {
+        Ok(text)
+            if text
+                .chars()
+                .all(|c| c != '`' && !c.is_whitespace() && !c.is_control() && is_printable(c)) =>
+        {
             write!(f, "`{text}`")?;
         }
         _ => {
             f.write_char('"')?;
             for chunk in sequence.bytes().utf8_chunks() {
                 for character in chunk.valid().chars() {
-                    if character == '"' { f.write_str("\\\"")? } else { escaped(f, character)? }
+                    if character == '"' {
+                        f.write_str("\\\"")?;
+                    } else {
+                        escaped(f, character)?;
+                    }
                 }
                 for byte in chunk.invalid() {
                     write!(f, "\\x{byte:02x}")?;

@@ -44,13 +44,25 @@ impl<'a> Reader<'a> {
     /// A reader over a whole body.
     #[inline]
     pub fn new(input: &'a [u8]) -> Self {
-        Self { input, at: 0, strings_left: limits::JSON_STRINGS_MAX, filled: false, torn: false }
+        Self {
+            input,
+            at: 0,
+            strings_left: limits::JSON_STRINGS_MAX,
+            filled: false,
+            torn: false,
+        }
     }
 
     /// A reader inside a raw [`Value::Array`] or [`Value::Object`].
     #[inline]
     pub fn nested(raw: &'a [u8]) -> Self {
-        Self { input: raw, at: 1, strings_left: usize::MAX, filled: false, torn: false }
+        Self {
+            input: raw,
+            at: 1,
+            strings_left: usize::MAX,
+            filled: false,
+            torn: false,
+        }
     }
 
     /// Opens the body: true for an object, false for no fields at all (empty, or `null`).
@@ -89,13 +101,19 @@ impl<'a> Reader<'a> {
     /// The next element of the open array; `None` at the end.
     #[inline]
     pub fn element(&mut self) -> Result<Option<Value<'a>>, JsonError> {
-        if self.separator(b']', AFTER_ELEMENT)? { Ok(None) } else { self.value().map(Some) }
+        if self.separator(b']', AFTER_ELEMENT)? {
+            Ok(None)
+        } else {
+            self.value().map(Some)
+        }
     }
 
     /// The value that stands next.
     #[inline]
     pub fn value(&mut self) -> Result<Value<'a>, JsonError> {
-        let Some(byte) = self.peek() else { return Err(JsonError::Truncated) };
+        let Some(byte) = self.peek() else {
+            return Err(JsonError::Truncated);
+        };
         self.filled = true;
         match byte {
             b'"' => {
@@ -107,7 +125,11 @@ impl<'a> Reader<'a> {
                 self.skip_nested()?;
                 let raw = self.input.get(from..self.at).unwrap_or_default();
                 self.filled = true;
-                Ok(if byte == b'{' { Value::Object(raw) } else { Value::Array(raw) })
+                Ok(if byte == b'{' {
+                    Value::Object(raw)
+                } else {
+                    Value::Array(raw)
+                })
             }
             _ => self.scalar(byte),
         }
@@ -139,7 +161,10 @@ impl<'a> Reader<'a> {
 
     #[cold]
     fn unexpected(&self, place: &'static str) -> JsonError {
-        JsonError::Unexpected { found: self.excerpt(), place }
+        JsonError::Unexpected {
+            found: self.excerpt(),
+            place,
+        }
     }
 
     fn excerpt(&self) -> Excerpt {
@@ -155,7 +180,9 @@ impl<'a> Reader<'a> {
     /// Takes what stands between two values, or `close`: true when it was `close`.
     #[inline]
     fn separator(&mut self, close: u8, after: &'static str) -> Result<bool, JsonError> {
-        let Some(byte) = self.peek() else { return Err(JsonError::Truncated) };
+        let Some(byte) = self.peek() else {
+            return Err(JsonError::Truncated);
+        };
         if byte == close {
             self.at += 1;
             self.filled = true;
@@ -202,13 +229,18 @@ impl<'a> Reader<'a> {
     /// What stands between the quotes, and whether it holds escapes.
     #[inline]
     fn string(&mut self) -> Result<(&'a [u8], bool), JsonError> {
-        self.strings_left = self.strings_left.checked_sub(1).ok_or(JsonError::TooManyStrings)?;
+        self.strings_left = self
+            .strings_left
+            .checked_sub(1)
+            .ok_or(JsonError::TooManyStrings)?;
         let from = self.at + 1;
         let mut escaped = false;
         self.at = from;
         loop {
             let rest = self.input.get(self.at..).unwrap_or_default();
-            let Some(stop) = scan::find_string_stop(rest) else { return Err(self.torn()) };
+            let Some(stop) = scan::find_string_stop(rest) else {
+                return Err(self.torn());
+            };
             self.at += stop;
             match rest.get(stop) {
                 Some(b'"') => {
@@ -245,7 +277,9 @@ impl<'a> Reader<'a> {
                 self.at += 6;
                 Ok(())
             }
-            Some(_) => Err(JsonError::Escape(Excerpt::of(rest.get(..2).unwrap_or_default()))),
+            Some(_) => Err(JsonError::Escape(Excerpt::of(
+                rest.get(..2).unwrap_or_default(),
+            ))),
         }
     }
 
@@ -265,7 +299,13 @@ impl<'a> Reader<'a> {
             match self.input.get(self.at) {
                 None => return Err(self.torn()),
                 Some(&byte) if char::from(byte) == expecting => self.at += 1,
-                Some(_) => return Err(JsonError::Literal { found: self.excerpt(), word, expecting }),
+                Some(_) => {
+                    return Err(JsonError::Literal {
+                        found: self.excerpt(),
+                        word,
+                        expecting,
+                    });
+                }
             }
         }
         Ok(())
@@ -321,7 +361,11 @@ impl<'a> Reader<'a> {
                     return Err(JsonError::TooDeep);
                 }
                 let bit = 1 << (depth % 64);
-                *word = if open == b'{' { *word | bit } else { *word & !bit };
+                *word = if open == b'{' {
+                    *word | bit
+                } else {
+                    *word & !bit
+                };
                 depth += 1;
                 self.at += 1;
                 self.filled = false;
@@ -332,10 +376,16 @@ impl<'a> Reader<'a> {
                 self.value()?;
             }
             loop {
-                let Some(level) = depth.checked_sub(1) else { return Ok(()) };
+                let Some(level) = depth.checked_sub(1) else {
+                    return Ok(());
+                };
                 let word = objects.get(level / 64).copied().unwrap_or(0);
                 let in_object = word >> (level % 64) & 1 == 1;
-                let (close, after) = if in_object { (b'}', AFTER_PAIR) } else { (b']', AFTER_ELEMENT) };
+                let (close, after) = if in_object {
+                    (b'}', AFTER_PAIR)
+                } else {
+                    (b']', AFTER_ELEMENT)
+                };
                 if !self.separator(close, after)? {
                     if in_object {
                         self.object_name()?;

@@ -59,7 +59,9 @@ fn unescape(raw: &[u8], capacity: usize) -> Zeroizing<String> {
 
 /// Takes one escape sequence off the front of `input`.
 fn escape<'i>(input: &'i [u8], text: &mut String) -> &'i [u8] {
-    let Some((&[_, kind], rest)) = input.split_first_chunk::<2>() else { return &[] };
+    let Some((&[_, kind], rest)) = input.split_first_chunk::<2>() else {
+        return &[];
+    };
     text.push(match kind {
         b'b' => '\u{8}',
         b'f' => '\u{c}',
@@ -73,7 +75,9 @@ fn escape<'i>(input: &'i [u8], text: &mut String) -> &'i [u8] {
 }
 
 fn unicode_escape<'i>(input: &'i [u8], text: &mut String) -> &'i [u8] {
-    let Some((digits, rest)) = input.split_first_chunk::<4>() else { return &[] };
+    let Some((digits, rest)) = input.split_first_chunk::<4>() else {
+        return &[];
+    };
     let unit = hex4(*digits);
     if (0xd800..0xdc00).contains(&unit)
         && let Some((&[b'\\', b'u', a, b, c, d], after)) = rest.split_first_chunk::<6>()
@@ -90,5 +94,7 @@ fn unicode_escape<'i>(input: &'i [u8], text: &mut String) -> &'i [u8] {
 }
 
 fn hex4(digits: [u8; 4]) -> u32 {
-    digits.iter().fold(0, |value, &digit| value << 4 | char::from(digit).to_digit(16).unwrap_or(0))
+    digits.iter().fold(0, |value, &digit| {
+        value << 4 | char::from(digit).to_digit(16).unwrap_or(0)
+    })
 }

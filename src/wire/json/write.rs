@@ -43,11 +43,21 @@ fn put_escape<O: Out + ?Sized>(out: &mut O, bytes: &[u8], at: usize, byte: u8) -
         0x08 => out.put(b"\\b"),
         0x0c => out.put(b"\\f"),
         0xe2 => {
-            out.put(if bytes.get(at + 2) == Some(&0xa8) { b"\\u2028" } else { b"\\u2029" });
+            out.put(if bytes.get(at + 2) == Some(&0xa8) {
+                b"\\u2028"
+            } else {
+                b"\\u2029"
+            });
             return 3;
         }
         _ => {
-            let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+            let digit = |nibble: u8| {
+                if nibble < 10 {
+                    b'0' + nibble
+                } else {
+                    b'a' + nibble - 10
+                }
+            };
             out.put(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
         }
     }

@@ -217,7 +217,7 @@ where
                     w.bytes(tags::UNIQUE_BATCH_ITEM_ID, &id.to_be_bytes());
                 }
                 w.structure(tags::REQUEST_PAYLOAD, |w| {
-                    call.payload.encode(w, header.version)
+                    call.payload.encode(w, header.version);
                 });
             });
         }

@@ -71,7 +71,7 @@ pub(super) fn batch_response(count: u8, failures: bool) -> Vec<u8> {
     out
 }
 
-/// The 120 bytes that a PyKMIP server answers.
+/// The 120 bytes that a `PyKMIP` server answers.
 #[test]
 fn a_query_as_sent_to_a_real_server() {
     let want = unhex(

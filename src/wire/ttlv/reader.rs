@@ -172,7 +172,7 @@ impl<'a> Item<'a> {
     pub fn text(&self) -> Result<&'a str, TtlvError> {
         let bytes = self.want(Kind::TextString)?;
         match std::str::from_utf8(bytes) {
-            Ok(text) if !bytes.iter().fold(false, |nul, byte| nul | (*byte == 0)) => Ok(text),
+            Ok(text) if !has_nul(bytes) => Ok(text),
             _ => Err(TtlvError::Text(self.tag)),
         }
     }
@@ -202,6 +202,16 @@ impl<'a> Item<'a> {
     pub fn date_time_extended(&self) -> Result<i64, TtlvError> {
         Ok(i64::from_be_bytes(self.array(Kind::DateTimeExtended)?))
     }
+}
+
+/// Without an early exit, so that it is done many bytes at a time.
+#[inline]
+fn has_nul(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .map(|byte| u8::from(*byte == 0))
+        .fold(0, |any, nul| any | nul)
+        != 0
 }
 
 impl fmt::Debug for Item<'_> {

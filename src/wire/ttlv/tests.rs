@@ -32,77 +32,18 @@ fn unhex(text: &str) -> Vec<u8> {
 fn the_examples_of_the_standard() {
     type Write = fn(&mut Writer<'_, Vec<u8>>);
     type Read = fn(Item<'_>) -> bool;
+    #[rustfmt::skip]
     let rows: [(&str, &str, Write, Read); 10] = [
-        (
-            "integer 8",
-            "42002002 00000004 00000008 00000000",
-            |w| w.integer(TAG, 8),
-            |i| i.integer() == Ok(8),
-        ),
-        (
-            "long integer 123456789000000000",
-            "42002003 00000008 01B69B4B A5749200",
-            |w| w.long_integer(TAG, 123_456_789_000_000_000),
-            |i| i.long_integer() == Ok(123_456_789_000_000_000),
-        ),
-        (
-            "big integer 1234567890000000000000000000",
-            "42002004 00000010 00000000 03FD35EB 6BC2DF46 18080000",
-            |w| w.big_integer(TAG, &unhex("03FD35EB6BC2DF4618080000")),
-            |i| i.big_integer() == Ok(&unhex("0000000003FD35EB6BC2DF4618080000")),
-        ),
-        (
-            "enumeration 255",
-            "42002005 00000004 000000FF 00000000",
-            |w| w.enumeration(TAG, 255),
-            |i| i.enumeration() == Ok(255),
-        ),
-        (
-            "boolean true",
-            "42002006 00000008 00000000 00000001",
-            |w| w.boolean(TAG, true),
-            |i| i.boolean() == Ok(true),
-        ),
-        (
-            "text Hello World",
-            "42002007 0000000B 48656C6C 6F20576F 726C6400 00000000",
-            |w| w.text(TAG, "Hello World"),
-            |i| i.text() == Ok("Hello World"),
-        ),
-        (
-            "bytes 1 2 3",
-            "42002008 00000003 01020300 00000000",
-            |w| w.bytes(TAG, &[1, 2, 3]),
-            |i| i.bytes() == Ok(&[1, 2, 3]),
-        ),
-        (
-            "date time 14 March 2008 11:56:40",
-            "42002009 00000008 00000000 47DA67F8",
-            |w| w.date_time(TAG, 0x47DA_67F8),
-            |i| i.date_time() == Ok(0x47DA_67F8),
-        ),
-        (
-            "interval of ten days",
-            "4200200A 00000004 000D2F00 00000000",
-            |w| w.interval(TAG, 864_000),
-            |i| i.interval() == Ok(864_000),
-        ),
-        (
-            "structure of enumeration 254 and integer 255",
-            "42002001 00000020 42000405 00000004 000000FE 00000000 42000502 00000004 000000FF 00000000",
-            |w| {
-                w.structure(TAG, |w| {
-                    w.enumeration(Tag(0x42_0004), 254);
-                    w.integer(Tag(0x42_0005), 255);
-                });
-            },
-            |i| {
-                let mut inner = i.structure().unwrap();
-                inner.next().unwrap().unwrap().enumeration() == Ok(254)
-                    && inner.next().unwrap().unwrap().integer() == Ok(255)
-                    && inner.next().is_none()
-            },
-        ),
+        ("integer 8", "42002002 00000004 00000008 00000000", |w| w.integer(TAG, 8), |i| i.integer() == Ok(8)),
+        ("long integer 123456789000000000", "42002003 00000008 01B69B4B A5749200", |w| w.long_integer(TAG, 123_456_789_000_000_000), |i| i.long_integer() == Ok(123_456_789_000_000_000)),
+        ("big integer 1234567890000000000000000000", "42002004 00000010 00000000 03FD35EB 6BC2DF46 18080000", |w| w.big_integer(TAG, &unhex("03FD35EB6BC2DF4618080000")), |i| i.big_integer() == Ok(&unhex("0000000003FD35EB6BC2DF4618080000"))),
+        ("enumeration 255", "42002005 00000004 000000FF 00000000", |w| w.enumeration(TAG, 255), |i| i.enumeration() == Ok(255)),
+        ("boolean true", "42002006 00000008 00000000 00000001", |w| w.boolean(TAG, true), |i| i.boolean() == Ok(true)),
+        ("text Hello World", "42002007 0000000B 48656C6C 6F20576F 726C6400 00000000", |w| w.text(TAG, "Hello World"), |i| i.text() == Ok("Hello World")),
+        ("bytes 1 2 3", "42002008 00000003 01020300 00000000", |w| w.bytes(TAG, &[1, 2, 3]), |i| i.bytes() == Ok(&[1, 2, 3])),
+        ("date time 14 March 2008 11:56:40", "42002009 00000008 00000000 47DA67F8", |w| w.date_time(TAG, 0x47DA_67F8), |i| i.date_time() == Ok(0x47DA_67F8)),
+        ("interval of ten days", "4200200A 00000004 000D2F00 00000000", |w| w.interval(TAG, 864_000), |i| i.interval() == Ok(864_000)),
+        ("structure of enumeration 254 and integer 255", "42002001 00000020 42000405 00000004 000000FE 00000000 42000502 00000004 000000FF 00000000", |w| { w.structure(TAG, |w| { w.enumeration(Tag(0x42_0004), 254); w.integer(Tag(0x42_0005), 255); }); }, |i| { let mut inner = i.structure().unwrap(); inner.next().unwrap().unwrap().enumeration() == Ok(254) && inner.next().unwrap().unwrap().integer() == Ok(255) && inner.next().is_none() }),
     ];
     for (name, hex, write, read) in rows {
         let bytes = unhex(hex);
@@ -157,84 +98,26 @@ fn hostile_bytes_are_refused() {
         kind,
         declared,
     };
-    for (name, hex, want) in [
-        (
-            "type below the table",
-            "42002000 00000008 0000000000000000",
-            TtlvError::UnknownType(0),
-        ),
-        (
-            "type above the table",
-            "4200200C 00000008 0000000000000000",
-            TtlvError::UnknownType(12),
-        ),
-        (
-            "short integer",
-            "42002002 00000003 0000000000000000",
-            length(Kind::Integer, 3),
-        ),
-        (
-            "long enumeration",
-            "42002005 00000008 0000000000000000",
-            length(Kind::Enumeration, 8),
-        ),
-        (
-            "short boolean",
-            "42002006 00000004 0000000000000000",
-            length(Kind::Boolean, 4),
-        ),
-        (
-            "odd structure",
-            "42002001 00000004 0000000000000000",
-            length(Kind::Structure, 4),
-        ),
-        (
-            "empty big integer",
-            "42002004 00000000",
-            length(Kind::BigInteger, 0),
-        ),
-        (
-            "odd big integer",
-            "42002004 00000007 0000000000000000",
-            length(Kind::BigInteger, 7),
-        ),
-        (
-            "boolean 2",
-            "42002006 00000008 0000000000000002",
-            TtlvError::Boolean(TAG),
-        ),
-        (
-            "padding of an integer",
-            "42002002 00000004 0000000000000001",
-            TtlvError::Padding(TAG),
-        ),
-        (
-            "padding of bytes",
-            "42002008 00000001 0000010000000000",
-            TtlvError::Padding(TAG),
-        ),
-        (
-            "broken UTF-8",
-            "42002007 00000001 FF00000000000000",
-            TtlvError::Text(TAG),
-        ),
-        (
-            "NUL in a text",
-            "42002007 00000002 4100000000000000",
-            TtlvError::Text(TAG),
-        ),
-        (
-            "value over the end",
-            "42002008 00000009 0000000000000000",
-            TtlvError::Truncated,
-        ),
-        (
-            "item over its structure",
-            "42002001 00000008 42002008 00000001",
-            TtlvError::Truncated,
-        ),
+    #[rustfmt::skip]
+    let rows = [
+        ("type below the table", "42002000 00000008 0000000000000000", TtlvError::UnknownType(0)),
+        ("type above the table", "4200200C 00000008 0000000000000000", TtlvError::UnknownType(12)),
+        ("short integer", "42002002 00000003 0000000000000000", length(Kind::Integer, 3)),
+        ("long enumeration", "42002005 00000008 0000000000000000", length(Kind::Enumeration, 8)),
+        ("short boolean", "42002006 00000004 0000000000000000", length(Kind::Boolean, 4)),
+        ("odd structure", "42002001 00000004 0000000000000000", length(Kind::Structure, 4)),
+        ("empty big integer", "42002004 00000000", length(Kind::BigInteger, 0)),
+        ("odd big integer", "42002004 00000007 0000000000000000", length(Kind::BigInteger, 7)),
+        ("boolean 2", "42002006 00000008 0000000000000002", TtlvError::Boolean(TAG)),
+        ("padding of an integer", "42002002 00000004 0000000000000001", TtlvError::Padding(TAG)),
+        ("padding of bytes", "42002008 00000001 0000010000000000", TtlvError::Padding(TAG)),
+        ("broken UTF-8", "42002007 00000001 FF00000000000000", TtlvError::Text(TAG)),
+        ("NUL in a text", "42002007 00000002 4100000000000000", TtlvError::Text(TAG)),
+        ("value over the end", "42002008 00000009 0000000000000000", TtlvError::Truncated),
+        ("item over its structure", "42002001 00000008 42002008 00000001", TtlvError::Truncated),
         ("length of 4 GiB", "42002008 FFFFFFFF", TtlvError::Truncated),
-    ] {
+    ];
+    for (name, hex, want) in rows {
         assert_eq!(check(&unhex(hex)), Err(want), "{name}");
         assert!(!want.to_string().is_empty());
     }

@@ -33,83 +33,25 @@ const TAG_UNKNOWN: &str = "54000105 00000004 00000009 00000000";
 #[test]
 fn what_a_server_may_and_may_not_answer() {
     let good: &[&str] = &[DECRYPT, SUCCESS, PAYLOAD];
-    for (name, head, items, want) in [
+    #[rustfmt::skip]
+    let rows = [
         ("plain", &[VERSION, ONE][..], &[good][..], Ok(())),
         ("header out of order", &[ONE, VERSION], &[good], Ok(())),
-        (
-            "item out of order",
-            &[VERSION, ONE],
-            &[&[PAYLOAD, SUCCESS, DECRYPT]],
-            Ok(()),
-        ),
-        (
-            "unknown fields",
-            &[TAG_UNKNOWN, VERSION, ONE],
-            &[&[UNKNOWN, DECRYPT, SUCCESS, PAYLOAD]],
-            Ok(()),
-        ),
-        (
-            "no version",
-            &[ONE],
-            &[good],
-            Err(KmipError::Missing(tags::PROTOCOL_VERSION)),
-        ),
-        (
-            "no count",
-            &[VERSION],
-            &[good],
-            Err(KmipError::Missing(tags::BATCH_COUNT)),
-        ),
-        (
-            "two counts",
-            &[VERSION, ONE, ONE],
-            &[good],
-            Err(KmipError::Duplicate(tags::BATCH_COUNT)),
-        ),
-        (
-            "no items",
-            &[VERSION, ONE],
-            &[],
-            Err(KmipError::BatchSize(0)),
-        ),
-        (
-            "fewer items",
-            &[VERSION, TWO],
-            &[good],
-            Err(KmipError::BatchCount {
-                declared: 2,
-                found: 1,
-            }),
-        ),
-        (
-            "more items",
-            &[VERSION, ONE],
-            &[good, good],
-            Err(KmipError::BatchCount {
-                declared: 1,
-                found: 2,
-            }),
-        ),
-        (
-            "no status",
-            &[VERSION, ONE],
-            &[&[DECRYPT, PAYLOAD]],
-            Err(KmipError::Missing(tags::RESULT_STATUS)),
-        ),
-        (
-            "two payloads",
-            &[VERSION, ONE],
-            &[&[SUCCESS, PAYLOAD, PAYLOAD]],
-            Err(KmipError::Duplicate(tags::RESPONSE_PAYLOAD)),
-        ),
-    ] {
+        ("item out of order", &[VERSION, ONE], &[&[PAYLOAD, SUCCESS, DECRYPT]], Ok(())),
+        ("unknown fields", &[TAG_UNKNOWN, VERSION, ONE], &[&[UNKNOWN, DECRYPT, SUCCESS, PAYLOAD]], Ok(())),
+        ("no version", &[ONE], &[good], Err(KmipError::Missing(tags::PROTOCOL_VERSION))),
+        ("no count", &[VERSION], &[good], Err(KmipError::Missing(tags::BATCH_COUNT))),
+        ("two counts", &[VERSION, ONE, ONE], &[good], Err(KmipError::Duplicate(tags::BATCH_COUNT))),
+        ("no items", &[VERSION, ONE], &[], Err(KmipError::BatchSize(0))),
+        ("fewer items", &[VERSION, TWO], &[good], Err(KmipError::BatchCount { declared: 2, found: 1, })),
+        ("more items", &[VERSION, ONE], &[good, good], Err(KmipError::BatchCount { declared: 1, found: 2, })),
+        ("no status", &[VERSION, ONE], &[&[DECRYPT, PAYLOAD]], Err(KmipError::Missing(tags::RESULT_STATUS))),
+        ("two payloads", &[VERSION, ONE], &[&[SUCCESS, PAYLOAD, PAYLOAD]], Err(KmipError::Duplicate(tags::RESPONSE_PAYLOAD))),
+    ];
+    for (name, head, items, want) in rows {
         let bytes = response_of(head, items);
-        let got = decode_response(&bytes).and_then(|message| {
-            message
-                .items
-                .map(|item| item.map(drop))
-                .collect::<Result<(), _>>()
-        });
+        let got = decode_response(&bytes)
+            .and_then(|message| { message }.items.try_for_each(|item| item.map(drop)));
         assert_eq!(got, want, "{name}");
     }
     let request = batch_request(1);

@@ -121,7 +121,12 @@ fn requests_about_objects() {
         let (object, wanted) = GetAttributes::decode(asked(&bytes).payload).unwrap();
         assert_eq!(object.need(), Ok("7"));
         assert_eq!(wanted.collect::<Vec<_>>(), attributes, "{version}");
+    }
+}
 
+#[test]
+fn requests_that_end_or_begin_a_key() {
+    for version in VERSIONS {
         let revoke = Revoke {
             unique_identifier: Some("7"),
             reason_code: 5,
@@ -148,7 +153,7 @@ fn requests_about_objects() {
     }
 }
 
-/// The trees that PyKMIP took (Name and Template-Attribute, Attributes), byte for byte.
+/// The trees that `PyKMIP` took (Name and Template-Attribute, Attributes), byte for byte.
 #[test]
 fn locate_by_name_in_both_forms() {
     let name = "42005507 00000001 6B00000000000000 42005405 00000004 00000001 00000000";
