@@ -225,8 +225,13 @@ impl<S: Read + Write> Pipe<S> {
                 Ok(Turn::Rest) => break,
                 Ok(Turn::Closed) => self.closed = true,
                 Err(error) => {
+<<<<<<< HEAD
+                    plain[..plain_len].zeroize();
+                    self.queue_alert(&mut cipher[used..]);
+=======
                     wipe_slice(&mut plain[..plain_len]);
                     self.queue_alert();
+>>>>>>> main
                     return Err(error);
                 }
             }
@@ -240,23 +245,30 @@ impl<S: Read + Write> Pipe<S> {
         Ok((used, plain_len))
     }
 
-    /// After a fatal error rustls still holds the alert to send.
-    fn queue_alert(&mut self) {
+    /// After a fatal error rustls still holds the alert to send. `rest` is what follows the bytes
+    /// used so far: rustls looks again at the handshake messages behind the refused one, and panics
+    /// when their bytes are not there.
+    fn queue_alert(&mut self, rest: &mut [u8]) {
+        let mut used = 0;
         for _ in 0..8 {
-            let (_, turn) = match &mut self.tls {
+            let Some(input) = rest.get_mut(used..) else {
+                break;
+            };
+            let (discard, turn) = match &mut self.tls {
                 Tls::Client(tls) => turn(
-                    tls.process_tls_records(&mut []),
+                    tls.process_tls_records(input),
                     &mut self.out,
                     &mut [],
                     &mut 0,
                 ),
                 Tls::Server(tls) => turn(
-                    tls.process_tls_records(&mut []),
+                    tls.process_tls_records(input),
                     &mut self.out,
                     &mut [],
                     &mut 0,
                 ),
             };
+            used += discard;
             if !matches!(turn, Ok(Turn::Again)) {
                 break;
             }
