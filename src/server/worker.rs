@@ -117,7 +117,8 @@ impl Seat {
                 clock: Clock::new(),
                 reply: Scratch::new(reply),
                 decoded: Vec::with_capacity(4096),
-                ids: RequestIds::new(),
+                ids: RequestIds::new()
+                    .map_err(|_| io::Error::other("the kernel gives no random numbers"))?,
             },
             poll: self.poll,
             port: self.port,
