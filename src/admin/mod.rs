@@ -1,1 +1,11 @@
-//! admin
+//! The read-only side door: `/healthz`, `/readyz`, `/metrics`.
+//!
+//! Must never be true: an answer here that changes anything, or that tells a key or a secret.
+//! Called by `node`.
+
+mod exposition;
+mod listener;
+mod readiness;
+
+pub use listener::{Handle, start};
+pub use readiness::{Readiness, readiness};

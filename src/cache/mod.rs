@@ -1,7 +1,41 @@
 //! Unwrapped keys that are ready: lookup, insert, expire, evict, purge. Nothing in flight lives here.
+//!
+//! Must never be true: an expired or purged entry is served, more entries than configured are held,
+//! or a hit takes a lock other than its shard's read lock. Called by `engine` and by `hsm`'s
+//! completions; `node` calls [`Cache::tick`].
+//!
+//! A hit touches the shard, a bucket, the visited bitmap and the key itself. Everything else
+//! (`residents`) is for misses. Bytes per 32-byte key at 1 000 000 entries: index 86 (41 a bucket,
+//! 2.1 buckets an entry), slot name 8, eviction links 8, expiry links 8, arena 32 and its count.
 
-use crate::secret::{Arena, SecretKey};
+mod epochs;
+mod index;
+mod residents;
+mod sieve;
+mod slots;
+#[cfg(test)]
+mod stress;
+#[cfg(test)]
+mod tests;
+mod visited;
+mod wheel;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use self::epochs::{Epochs, FamilyIndex, Stamp};
+use self::index::{Index, Ready};
+use self::residents::Residents;
+use self::visited::Visited;
+use self::wheel::Tenths;
+use crate::secret::{Arena, KeyHandle, SecretKey};
+
+/// Slots one [`Cache::tick`] wipes at most.
+const TICK_WIPES_MAX: usize = 256;
+/// Slots one [`Cache::tick`] looks at after a purge.
+const TICK_LOOKS_MAX: usize = 1024;
 
 /// Names one (object, version, ciphertext, associated data, context): see `engine`'s key derivation.
 /// Uniform already (a digest under a key of this process), so the map hashes it by its first bytes.
@@ -9,81 +43,337 @@ use std::time::Instant;
 pub struct Digest(pub [u8; 16]);
 
 /// A number for a key name, given by `keys`; purges go by it.
+/// Those from 65 535 on share one epoch with all others: purging one of them purges everything.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Family(pub u32);
 
 /// Taken before the HSM is asked; an insert under an epoch older than a purge is discarded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FillEpoch {
+    /// Purges of everything so far.
     pub all: u32,
+    /// Purges of the family so far.
     pub family: u32,
 }
 
 /// Sizes and lives.
 #[derive(Clone, Debug)]
 pub struct CacheConfig {
+    /// Entries held at most. 0: nothing is cached.
     pub entries_max: usize,
+    /// Life of an entry, hard; up to a tenth less by its digest, so that entries filled together do
+    /// not expire together. 0: nothing is cached.
     pub ttl_s: u32,
 }
 
+/// What left the cache since its start, by reason.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct CacheStats {
+    /// Pushed out for a newer entry, or by [`Cache::make_room`].
+    pub evictions: u64,
+    /// Wiped after their life.
+    pub expirations: u64,
+    /// Wiped after a purge.
+    pub purged: u64,
+}
+
+/// Why an entry is removed.
+#[derive(Clone, Copy)]
+enum Reason {
+    Evicted,
+    Expired,
+    Purged,
+}
+
 /// The cache.
-pub struct Cache {}
+pub struct Cache {
+    index: Index,
+    visited: Visited,
+    epochs: Epochs,
+    residents: Mutex<Residents>,
+    arena: &'static Arena,
+    start: Instant,
+    entries_max: usize,
+    ttl: Tenths,
+    len: AtomicUsize,
+    sweep_wanted: AtomicBool,
+    evictions: AtomicU64,
+    expirations: AtomicU64,
+    purged: AtomicU64,
+}
 
 impl Cache {
     /// Everything is allocated here; nothing grows later.
-    pub fn new(_config: &CacheConfig, _arena: &'static Arena, _start: Instant) -> Self {
-        todo!()
+    pub fn new(config: &CacheConfig, arena: &'static Arena, start: Instant) -> Self {
+        let entries_max = config.entries_max.min(slots::SLOTS_MAX);
+        let ttl = config.ttl_s.saturating_mul(10);
+        Self {
+            index: index::allocate(entries_max),
+            visited: Visited::new(entries_max),
+            epochs: Epochs::new(),
+            residents: Mutex::new(Residents::new(entries_max, ttl)),
+            arena,
+            start,
+            entries_max,
+            ttl,
+            len: AtomicUsize::new(0),
+            sweep_wanted: AtomicBool::new(false),
+            evictions: AtomicU64::new(0),
+            expirations: AtomicU64::new(0),
+            purged: AtomicU64::new(0),
+        }
     }
+
     /// Lends a ready key to `hit` under the shard's guard: encode and leave. `None`: absent, expired or purged.
-    pub fn lookup<R>(
-        &self,
-        _key: &Digest,
-        _now: Instant,
-        _hit: impl FnOnce(&[u8]) -> R,
-    ) -> Option<R> {
-        todo!()
+    ///
+    /// `hit` must not call the cache: a second lock of the same shard may never be had.
+    pub fn lookup<R>(&self, key: &Digest, now: Instant, hit: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        self.with_ready(key, now, |ready| self.arena.peek(&ready.handle, hit))
     }
+
     /// A handle on a ready key, for batch items that wait for others.
-    pub fn get(&self, _key: &Digest, _now: Instant) -> Option<SecretKey> {
-        todo!()
+    pub fn get(&self, key: &Digest, now: Instant) -> Option<SecretKey> {
+        self.with_ready(key, now, |ready| self.arena.share(&ready.handle))
     }
+
+    fn with_ready<R>(
+        &self,
+        key: &Digest,
+        now: Instant,
+        hit: impl FnOnce(&Ready) -> R,
+    ) -> Option<R> {
+        let (name, rest) = index::split(key);
+        let now = self.tenths(now);
+        self.index
+            .view(&name, |_, ready| {
+                let served = ready.rest == rest && now < ready.expires && self.is_current(ready);
+                served.then(|| {
+                    self.visited.mark(ready.slot);
+                    hit(ready)
+                })
+            })
+            .flatten()
+    }
+
+    fn is_current(&self, ready: &Ready) -> bool {
+        self.epochs.is_current(ready.family, ready.stamp)
+    }
+
     /// Before a fetch.
-    pub fn begin_fill(&self, _family: Family) -> FillEpoch {
-        todo!()
+    pub fn begin_fill(&self, family: Family) -> FillEpoch {
+        self.epochs.now(FamilyIndex::of(family))
     }
+
     /// Whether a purge of the family or of all came after `epoch`.
-    pub fn is_stale(&self, _family: Family, _epoch: FillEpoch) -> bool {
-        todo!()
+    pub fn is_stale(&self, family: Family, epoch: FillEpoch) -> bool {
+        self.begin_fill(family) != epoch
     }
+
     /// Makes `plaintext` ready. False: not cacheable, purged since `epoch`, or no room.
+    ///
+    /// The entry shares the slot of `plaintext`; nothing is copied. A purge that comes while this runs
+    /// still wins: the entry carries the epoch of its fill.
     pub fn insert(
         &self,
-        _key: Digest,
-        _family: Family,
-        _plaintext: &SecretKey,
-        _epoch: FillEpoch,
-        _now: Instant,
+        key: Digest,
+        family: Family,
+        plaintext: &SecretKey,
+        epoch: FillEpoch,
+        now: Instant,
     ) -> bool {
-        todo!()
+        if !plaintext.is_cacheable()
+            || self.entries_max == 0
+            || self.ttl == 0
+            || self.is_stale(family, epoch)
+        {
+            return false;
+        }
+        let (name, rest) = index::split(&key);
+        let expires = self.tenths(now).saturating_add(self.life(rest));
+        let mut ready = Ready {
+            handle: plaintext.clone().into_handle(),
+            rest,
+            expires,
+            stamp: Stamp::from(epoch),
+            slot: slots::NIL,
+            family: FamilyIndex::of(family),
+        };
+        let mut residents = self.residents.lock();
+        let gone = if let Some(mut held) = self.index.get_mut(&name) {
+            ready.slot = held.slot;
+            let gone = std::mem::replace(&mut *held, ready);
+            drop(held);
+            residents.renew(gone.slot, expires);
+            Some(gone.handle)
+        } else {
+            let (slot, gone) = self.slot_for(&mut residents, name, expires);
+            let Some(slot) = slot else {
+                drop(residents);
+                self.wipe(Some(ready.handle));
+                return false;
+            };
+            ready.slot = slot;
+            self.index.insert(name, ready);
+            self.len.fetch_add(1, Ordering::Relaxed);
+            gone
+        };
+        drop(residents);
+        self.wipe(gone);
+        true
     }
+
+    /// A slot for `name`, and the key that was evicted for it. `None` only when the order is broken.
+    fn slot_for(
+        &self,
+        residents: &mut Residents,
+        name: u64,
+        expires: Tenths,
+    ) -> (Option<u32>, Option<KeyHandle>) {
+        if let Some(slot) = residents.admit(name, expires, &self.visited) {
+            return (Some(slot), None);
+        }
+        let gone = residents
+            .victim(&self.visited)
+            .and_then(|slot| self.remove(residents, slot, Reason::Evicted));
+        (residents.admit(name, expires, &self.visited), gone)
+    }
+
+    /// Takes the entry in `slot` out of everything. Its key is wiped by the caller, after the lock.
+    fn remove(&self, residents: &mut Residents, slot: u32, reason: Reason) -> Option<KeyHandle> {
+        let name = residents.slots.name(slot);
+        residents.remove(slot);
+        let (_, ready) = self.index.remove_if(&name, |_, ready| ready.slot == slot)?;
+        self.len.fetch_sub(1, Ordering::Relaxed);
+        let counter = match reason {
+            Reason::Evicted => &self.evictions,
+            Reason::Expired => &self.expirations,
+            Reason::Purged => &self.purged,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        Some(ready.handle)
+    }
+
+    fn wipe(&self, handle: Option<KeyHandle>) {
+        if let Some(handle) = handle {
+            drop(self.arena.redeem(handle));
+        }
+    }
+
+    /// Evicts up to `count` entries, for a caller whose [`Arena::store`] was refused as full; it then
+    /// tries again. Returns how many went; their slots are free unless somebody still holds the key.
+    pub fn make_room(&self, count: usize) -> usize {
+        for made in 0..count {
+            let mut residents = self.residents.lock();
+            let Some(slot) = residents.victim(&self.visited) else {
+                return made;
+            };
+            let gone = self.remove(&mut residents, slot, Reason::Evicted);
+            drop(residents);
+            self.wipe(gone);
+        }
+        count
+    }
+
     /// No entry of `family` is served from now on; slots are wiped by the next ticks.
-    pub fn purge_family(&self, _family: Family) {
-        todo!()
+    pub fn purge_family(&self, family: Family) {
+        self.epochs.bump(FamilyIndex::of(family));
+        self.sweep_wanted.store(true, Ordering::Release);
     }
+
     /// No entry is served from now on.
     pub fn purge_all(&self) {
-        todo!()
+        self.epochs.bump_all();
+        self.sweep_wanted.store(true, Ordering::Release);
     }
+
     /// Once a second or more often: wipes at most 256 expired or purged slots a call. True: call again soon.
-    pub fn tick(&self, _now: Instant) -> bool {
-        todo!()
+    ///
+    /// The lock is taken for one slot at a time, so that a miss never waits for a whole tick.
+    pub fn tick(&self, now: Instant) -> bool {
+        let now = self.tenths(now);
+        if self.sweep_wanted.swap(false, Ordering::AcqRel) {
+            self.residents.lock().start_sweep();
+        }
+        let mut wipes = 0;
+        while wipes < TICK_WIPES_MAX
+            && self.wipe_one(|residents| Some((residents.expired(now)?, Reason::Expired)))
+        {
+            wipes += 1;
+        }
+        for _ in 0..TICK_LOOKS_MAX {
+            if wipes == TICK_WIPES_MAX {
+                break;
+            }
+            let mut is_over = false;
+            let wiped = self.wipe_one(|residents| {
+                let Some(slot) = residents.sweep() else {
+                    is_over = true;
+                    return None;
+                };
+                let is_purged = |ready: &Ready| ready.slot == slot && !self.is_current(ready);
+                let purged = self
+                    .index
+                    .view(&residents.slots.name(slot), |_, ready| is_purged(ready));
+                (purged == Some(true)).then_some((slot, Reason::Purged))
+            });
+            wipes += usize::from(wiped);
+            if is_over {
+                break;
+            }
+        }
+        wipes == TICK_WIPES_MAX || self.residents.lock().is_sweeping()
     }
+
+    /// Removes the slot that `choose` names, and wipes its key after the lock.
+    fn wipe_one(&self, choose: impl FnOnce(&mut Residents) -> Option<(u32, Reason)>) -> bool {
+        let mut residents = self.residents.lock();
+        let Some((slot, reason)) = choose(&mut residents) else {
+            return false;
+        };
+        let gone = self.remove(&mut residents, slot, reason);
+        drop(residents);
+        self.wipe(gone);
+        true
+    }
+
     /// Entries held now.
     pub fn len(&self) -> usize {
-        todo!()
+        self.len.load(Ordering::Relaxed)
     }
+
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What left since the start. Hits and misses are the caller's to count.
+    pub fn stats(&self) -> CacheStats {
+        CacheStats {
+            evictions: self.evictions.load(Ordering::Relaxed),
+            expirations: self.expirations.load(Ordering::Relaxed),
+            purged: self.purged.load(Ordering::Relaxed),
+        }
+    }
+
+    fn tenths(&self, now: Instant) -> Tenths {
+        let since = now.saturating_duration_since(self.start);
+        let tenths = since
+            .as_secs()
+            .saturating_mul(10)
+            .saturating_add(u64::from(since.subsec_millis() / 100));
+        Tenths::try_from(tenths).unwrap_or(Tenths::MAX)
+    }
+
+    /// The time to live, less up to a tenth by the digest.
+    fn life(&self, rest: u64) -> Tenths {
+        let jitter = rest % (u64::from(self.ttl / 10) + 1);
+        self.ttl - Tenths::try_from(jitter).unwrap_or(0)
+    }
+}
+
+impl Drop for Cache {
+    /// Handles do not give their slots back by themselves.
+    fn drop(&mut self) {
+        self.make_room(usize::MAX);
     }
 }

@@ -1,3 +1,58 @@
-//! cli
+//! The command line: one file a command, arguments in, exit code out.
+//!
+//! Must never be true: a secret as an argument (they show in process lists); a failure without a
+//! remedy. Called by `main`.
 
+mod check;
+mod demo;
+mod keyfile;
+pub mod log;
 pub mod pki;
+mod serve;
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Key server: unwraps data keys over mutual TLS with an HSM, and caches them in locked memory.
+#[derive(Debug, Parser)]
+#[command(name = "kms", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve as configured until SIGTERM or Ctrl-C.
+    Serve {
+        /// The properties file.
+        #[arg(long, value_name = "FILE", default_value = "/etc/kms/kms.properties")]
+        config: PathBuf,
+    },
+    /// Check configuration, keystore and host, and show what would be in force.
+    Check(check::Arguments),
+    /// Try everything in one command: certificates, embedded back end, server, one unwrap.
+    Demo(demo::Arguments),
+    /// Back up or restore the key file of the embedded back end.
+    Keyfile(keyfile::Arguments),
+}
+
+/// Runs the command that the arguments name.
+pub fn run() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Serve { config } => serve::run(&config),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Keyfile(arguments) => keyfile::run(&arguments),
+    }
+}
+
+/// Says what failed, on standard error, and is the exit code for it.
+#[allow(clippy::print_stderr)]
+fn fail(why: impl Display) -> ExitCode {
+    eprintln!("kms: {why}");
+    ExitCode::from(2)
+}

@@ -1,1 +1,30 @@
-//! config
+//! `kms.properties` and the environment, checked and typed: [`load`] gives a whole [`Config`] or every problem at once.
+//!
+//! One table ([`table`]) says which keys there are; parsing, `kms check`, the commented example file and
+//! the documentation all come from it. Must never be true: a key that is read but not in the table, a
+//! value in force that was not range-checked, a secret in an error, a warning or [`Config::effective`].
+//! Called by `node` and `cli`; the rooms below get plain values from them and never read a key themselves.
+
+mod build;
+mod error;
+mod model;
+pub mod plan;
+mod properties;
+mod source;
+pub mod table;
+mod template;
+mod url;
+mod value;
+
+pub use build::{Loaded, load, parse};
+pub use error::{ConfigError, Problem, Warning};
+pub use model::{
+    CacheKind, CacheSettings, Config, Embedded, Hsm, KeystoreRef, KmipCredential, LogFormat,
+    LogSettings, Origin, Protocol, RoleSettings, Server, Setting, Sizes,
+};
+pub use template::render_template;
+pub use url::Endpoint;
+pub use value::OPERATION_NAMES;
+
+#[cfg(test)]
+mod tests;

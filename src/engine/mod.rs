@@ -1,1 +1,168 @@
-//! engine
+//! Commands to answers: authorised request in, reply written or request parked.
+//!
+//! A command is a function of the request's bytes and of what has been gathered for it so far. The
+//! first run takes what the cache has and asks the HSM for the rest; when every ticket has come in,
+//! the same bytes are run again and now everything is there to be encoded. Nothing of a request is
+//! copied to outlive a run, and what is checked is checked again by each run.
+//!
+//! Must never be true: a waiter that nobody completes; a plaintext from a key that the directory
+//! says is gone; an error of the HSM worded anywhere but in [`faults`]. Called by `server`.
+
+mod crypt;
+mod decrypt;
+mod digest;
+mod encrypt;
+mod faults;
+mod fetch;
+pub mod gather;
+mod health;
+mod key;
+mod refused;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::api::reply::Reply;
+use crate::api::{Command, Fault};
+use crate::cache::{Cache, Digest};
+use crate::flight::Flights;
+use crate::hsm::{Answer, Hsm, HsmError};
+use crate::identity::Role;
+use crate::keys::Directory;
+use crate::metrics::Metrics;
+use crate::wire::Out;
+
+pub use gather::{Gather, Waiter};
+
+use digest::DigestKey;
+use refused::Refused;
+
+/// What a waiter is told.
+pub type Outcome = Result<Answer, HsmError>;
+
+/// Names one fetch: equal fetches are one flight.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum FlightKey {
+    /// An unwrap.
+    Unwrap(Digest),
+    /// A key looked up by name.
+    Key(Arc<str>),
+    /// An operation that nobody shares (a wrap, a create).
+    Alone(u64),
+}
+
+/// What a run needs to know of its request.
+pub struct Call<'a> {
+    /// The principal's role.
+    pub role: &'a Role,
+    /// Where tickets for this request go.
+    pub waiter: Waiter,
+    /// Now, read once a wake.
+    pub now: Instant,
+    /// When the answer is due.
+    pub deadline: Instant,
+    /// Room to decode into, kept from request to request. Never holds a secret.
+    pub decoded: &'a mut Vec<u8>,
+}
+
+/// Whether a run has written its answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Flow {
+    /// The reply is complete.
+    Answered,
+    /// Tickets will come for the call's waiter.
+    Parked,
+}
+
+/// Bounds of what may be in flight.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineLimits {
+    /// Distinct fetches at once.
+    pub flights_max: usize,
+    /// Waiters at once, joined ones included.
+    pub waiters_max: usize,
+}
+
+/// The product, without sockets.
+pub struct Engine {
+    cache: Arc<Cache>,
+    flights: Arc<Flights<FlightKey, Waiter, Outcome>>,
+    keys: Arc<Directory>,
+    hsm: Arc<dyn Hsm>,
+    refused: Arc<Refused>,
+    digest_key: DigestKey,
+    alone: std::sync::atomic::AtomicU64,
+    metrics: Arc<Metrics>,
+    /// As a UUID's text.
+    cluster_id: String,
+}
+
+impl Engine {
+    /// Puts the parts together. `deliver` hands an outcome to its waiter's inbox and must not block.
+    pub fn new(
+        cache: Arc<Cache>,
+        hsm: Arc<dyn Hsm>,
+        limits: EngineLimits,
+        metrics: Arc<Metrics>,
+        start: Instant,
+        deliver: impl Fn(Waiter, Outcome) + Send + Sync + 'static,
+    ) -> Result<Self, ring::error::Unspecified> {
+        Ok(Self {
+            cache,
+            flights: Flights::new(
+                limits.flights_max,
+                limits.waiters_max,
+                Err(HsmError::Abandoned),
+                deliver,
+            ),
+            keys: Arc::new(Directory::new(start)),
+            hsm,
+            refused: Arc::new(Refused::default()),
+            digest_key: DigestKey::random()?,
+            alone: std::sync::atomic::AtomicU64::new(0),
+            metrics,
+            cluster_id: health::random_uuid()?,
+        })
+    }
+
+    /// Runs an authorised `command`. Run it again with the same bytes and `gather` when the tickets
+    /// are in.
+    pub fn run<O: Out>(
+        &self,
+        call: &mut Call<'_>,
+        command: &Command<'_>,
+        gather: &mut Gather,
+        reply: &mut Reply<'_, O>,
+    ) -> Flow {
+        let done = match command {
+            Command::Decrypt { key, body } => self.decrypt(call, key, body, gather, reply),
+            Command::Encrypt { key, body } => self.encrypt(call, key, body, gather, reply),
+            Command::CreateKey { key, body } => self.create_key(call, key, body, gather, reply),
+            Command::ReadKey { key } => self.read_key(call, key, gather, reply),
+            Command::Health => {
+                self.health(reply);
+                Ok(Flow::Answered)
+            }
+        };
+        done.unwrap_or_else(|fault: Fault| {
+            reply.fault(&fault);
+            Flow::Answered
+        })
+    }
+
+    /// The back end, for readiness.
+    pub fn hsm(&self) -> &Arc<dyn Hsm> {
+        &self.hsm
+    }
+
+    /// The cache, for its ticks and gauges.
+    pub fn cache(&self) -> &Arc<Cache> {
+        &self.cache
+    }
+
+    /// Fetches in flight now.
+    pub fn in_flight(&self) -> usize {
+        self.flights.len()
+    }
+}
+

@@ -3,6 +3,12 @@
 //! The engine does not know which back end it talks to, and no back end knows the cache. Must never
 //! be true: a job whose `done` is neither called nor dropped; a plaintext outside the arena.
 
+pub mod batch;
+pub mod embedded;
+pub mod keyfile;
+pub mod kmip;
+pub mod pool;
+
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -5,4 +5,5 @@
 pub mod inbox;
 pub mod lane;
 pub mod pipe;
+pub mod scratch;
 pub mod tls;

@@ -17,7 +17,8 @@ use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{ClientConfig, ServerConfig};
-use zeroize::Zeroize;
+
+use crate::secret::wipe_slice;
 
 /// Ciphertext that may wait for the socket. A whole reply of the largest body fits, with its records' overhead.
 const BACKLOG_BYTES_MAX: usize = 2 * crate::limits::HTTP_BODY_BYTES_MAX;
@@ -155,8 +156,8 @@ impl<S: Read + Write> Pipe<S> {
         if plain_len > 0 {
             sink(&mut plain[..plain_len]);
         }
-        plain[..plain_len].zeroize();
-        cipher.zeroize();
+        wipe_slice(&mut plain[..plain_len]);
+        wipe_slice(cipher);
         Ok(Received {
             bytes: read,
             more: filled == half,
@@ -224,8 +225,8 @@ impl<S: Read + Write> Pipe<S> {
                 Ok(Turn::Rest) => break,
                 Ok(Turn::Closed) => self.closed = true,
                 Err(error) => {
-                    plain[..plain_len].zeroize();
-                    self.queue_alert();
+                    wipe_slice(&mut plain[..plain_len]);
+                    self.queue_alert(&mut cipher[used..]);
                     return Err(error);
                 }
             }
@@ -239,23 +240,30 @@ impl<S: Read + Write> Pipe<S> {
         Ok((used, plain_len))
     }
 
-    /// After a fatal error rustls still holds the alert to send.
-    fn queue_alert(&mut self) {
+    /// After a fatal error rustls still holds the alert to send. `rest` is what follows the bytes
+    /// used so far: rustls looks again at the handshake messages behind the refused one, and panics
+    /// when their bytes are not there.
+    fn queue_alert(&mut self, rest: &mut [u8]) {
+        let mut used = 0;
         for _ in 0..8 {
-            let (_, turn) = match &mut self.tls {
+            let Some(input) = rest.get_mut(used..) else {
+                break;
+            };
+            let (discard, turn) = match &mut self.tls {
                 Tls::Client(tls) => turn(
-                    tls.process_tls_records(&mut []),
+                    tls.process_tls_records(input),
                     &mut self.out,
                     &mut [],
                     &mut 0,
                 ),
                 Tls::Server(tls) => turn(
-                    tls.process_tls_records(&mut []),
+                    tls.process_tls_records(input),
                     &mut self.out,
                     &mut [],
                     &mut 0,
                 ),
             };
+            used += discard;
             if !matches!(turn, Ok(Turn::Again)) {
                 break;
             }
@@ -324,6 +332,19 @@ impl<S: Read + Write> Pipe<S> {
         if !queued {
             log::trace!("close_notify not sent: the connection is not established");
         }
+    }
+
+    /// TLS version, cipher suite and key exchange, for people. Empty before the handshake is complete.
+    pub fn describe(&self) -> String {
+        let common: &rustls::CommonState = match &self.tls {
+            Tls::Client(tls) => tls,
+            Tls::Server(tls) => tls,
+        };
+        let version = common.protocol_version().map(|version| format!("{version:?}"));
+        let suite = common.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()));
+        let group = common.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
+        let parts: Vec<String> = [version, suite, group].into_iter().flatten().collect();
+        parts.join(", ")
     }
 
     /// The socket.

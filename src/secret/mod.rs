@@ -7,8 +7,17 @@
 mod arena;
 mod bytes;
 pub mod harden;
+mod wipe;
 mod wipe_alloc;
 
-pub use arena::{Arena, ArenaError, ArenaPlan, LockedBuf, Mode, SecretKey, StoreError};
-pub use bytes::{SecretBytes, SecretString};
+pub use arena::{
+    Arena, ArenaError, ArenaPlan, KeyHandle, LockedBuf, Mode, SecretKey, StoreError, Usage, memlock_limit,
+};
+pub use bytes::{NotUtf8, SecretBytes, SecretString};
 pub use wipe_alloc::WipeOnFree;
+
+/// Zeroes `bytes` in a way the compiler may not leave out.
+pub fn wipe_slice(bytes: &mut [u8]) {
+    bytes.fill(0);
+    std::hint::black_box(bytes);
+}

@@ -1,1 +1,218 @@
-//! server
+//! Sockets to commands and back: one acceptor, a few handshake threads, one worker a core.
+//!
+//! Each thread runs its own mio loop; connections move from left to right and never back. Must never
+//! be true: a worker that blocks; a connection that waits without a deadline; a request served
+//! before its certificate was checked against the snapshot in force. Called by `node`.
+
+mod acceptor;
+mod clock;
+mod conn;
+mod desk;
+mod handshake;
+mod input;
+mod linger;
+mod session;
+mod slots;
+mod worker;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use mio::net::TcpListener;
+use rustls::ServerConfig;
+
+use crate::engine::{Engine, Outcome, Waiter};
+use crate::identity::Snapshot;
+use crate::metrics::Metrics;
+use crate::secret::Arena;
+
+pub use worker::{Mail, Port, Seat};
+
+/// Sizes and deadlines of the service side.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Connections at once, those in a handshake included.
+    pub connections_max: usize,
+    /// Bytes of a request body.
+    pub body_bytes_max: usize,
+    /// From a request's last byte to its answer.
+    pub request_timeout: Duration,
+    /// For a whole TLS handshake.
+    pub handshake_timeout: Duration,
+    /// For the whole of a request to arrive, from its first byte.
+    pub receive_timeout: Duration,
+    /// Without a request.
+    pub idle_timeout: Duration,
+    /// For a peer that does not read its answers.
+    pub send_timeout: Duration,
+    /// Handshake threads.
+    pub handshake_threads: usize,
+    /// Heap bytes of partly received bodies, all connections together.
+    pub buffered_bytes_max: usize,
+}
+
+/// Where the node is in its life.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[repr(u8)]
+pub enum Phase {
+    /// Not accepting yet.
+    Starting = 0,
+    /// Accepting.
+    Serving = 1,
+    /// No longer accepting; answers end their connections.
+    Draining = 2,
+    /// Idle connections are cut.
+    Stopping = 3,
+}
+
+/// What all threads of the service side share.
+pub struct Shared {
+    /// The product.
+    pub engine: Engine,
+    /// The pins in force.
+    pub pins: Arc<ArcSwap<Snapshot>>,
+    /// The TLS configuration for new connections.
+    pub tls: ArcSwap<ServerConfig>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Locked memory.
+    pub arena: &'static Arena,
+    /// Sizes and deadlines.
+    pub settings: Settings,
+    phase: AtomicU8,
+    connections: AtomicUsize,
+    buffered: AtomicUsize,
+}
+
+impl Shared {
+    /// Puts the parts together, in [`Phase::Starting`].
+    pub fn new(
+        engine: Engine,
+        pins: Arc<ArcSwap<Snapshot>>,
+        tls: Arc<ServerConfig>,
+        metrics: Arc<Metrics>,
+        arena: &'static Arena,
+        settings: Settings,
+    ) -> Self {
+        Self {
+            engine,
+            pins,
+            tls: ArcSwap::new(tls),
+            metrics,
+            arena,
+            settings,
+            phase: AtomicU8::new(Phase::Starting as u8),
+            connections: AtomicUsize::new(0),
+            buffered: AtomicUsize::new(0),
+        }
+    }
+
+    /// Where the node is in its life.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Starting,
+            1 => Phase::Serving,
+            2 => Phase::Draining,
+            _ => Phase::Stopping,
+        }
+    }
+
+    fn set_phase(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    /// Connections now, those in a handshake included.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+/// A running service side.
+pub struct Service {
+    shared: Arc<Shared>,
+    ports: Arc<[Arc<Port>]>,
+    acceptor: acceptor::Handle,
+    handshakes: Vec<handshake::Handle>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Makes the ports of `workers` workers: the engine's deliveries go there. `mail_max` bounds each.
+pub fn ports(workers: usize, mail_max: usize) -> io::Result<(Vec<Seat>, Arc<[Arc<Port>]>)> {
+    let seats = (0..workers)
+        .map(|index| worker::Seat::new(index, mail_max))
+        .collect::<io::Result<Vec<_>>>()?;
+    let ports = seats.iter().map(|seat| Arc::clone(seat.port())).collect();
+    Ok((seats, ports))
+}
+
+/// Hands an outcome to its waiter's worker.
+pub fn deliver(ports: &[Arc<Port>], waiter: Waiter, outcome: Outcome) {
+    if let Some(port) = ports.get(usize::from(waiter.worker)) {
+        port.deliver(waiter, outcome);
+    }
+}
+
+impl Service {
+    /// Starts all threads and serves.
+    pub fn start(
+        shared: Arc<Shared>,
+        seats: Vec<Seat>,
+        ports: Arc<[Arc<Port>]>,
+        listener: TcpListener,
+    ) -> io::Result<Self> {
+        let mut threads = Vec::new();
+        for seat in seats {
+            threads.push(seat.start(Arc::clone(&shared))?);
+        }
+        let mut handshakes = Vec::new();
+        for index in 0..shared.settings.handshake_threads.max(1) {
+            let (handle, thread) = handshake::start(index, Arc::clone(&shared), Arc::clone(&ports))?;
+            handshakes.push(handle);
+            threads.push(thread);
+        }
+        let (acceptor, thread) = acceptor::start(Arc::clone(&shared), listener, handshakes.clone())?;
+        threads.push(thread);
+        shared.set_phase(Phase::Serving);
+        Ok(Self { shared, ports, acceptor, handshakes, threads })
+    }
+
+    /// What the threads share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Stops accepting; every answer from now on ends its connection.
+    pub fn drain(&self) {
+        self.shared.set_phase(Phase::Draining);
+        self.wake_all();
+    }
+
+    /// Cuts idle connections; requests in flight are still answered.
+    pub fn stop(&self) {
+        self.shared.set_phase(Phase::Stopping);
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
+        self.acceptor.wake();
+        for handle in &self.handshakes {
+            handle.wake();
+        }
+        for port in self.ports.iter() {
+            port.wake();
+        }
+    }
+
+    /// Waits for all threads after [`Service::stop`]; each ends when its last connection has gone.
+    pub fn join(self) {
+        for thread in self.threads {
+            if thread.join().is_err() {
+                log::error!("a service thread panicked");
+            }
+        }
+    }
+}

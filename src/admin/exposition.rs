@@ -1,0 +1,85 @@
+//! `/metrics`: the Prometheus text exposition format, version 0.0.4.
+
+use std::fmt::Write;
+
+use crate::server::Shared;
+
+/// Everything that is counted, as text.
+pub(super) fn render(shared: &Shared) -> String {
+    let mut text = String::with_capacity(4096);
+    let metrics = &shared.metrics;
+    let health = shared.engine.hsm().health();
+    requests(shared, &mut text);
+    for (name, help, value) in [
+        ("kms_connections_accepted_total", "Connections accepted.", metrics.accepted.get()),
+        (
+            "kms_connections_turned_away_total",
+            "Connections turned away at kms.connections.max.",
+            metrics.turned_away.get(),
+        ),
+        ("kms_handshakes_total", "Handshakes with a pinned certificate.", metrics.handshakes.get()),
+        (
+            "kms_handshakes_failed_total",
+            "Handshakes that failed or were refused.",
+            metrics.handshakes_failed.get(),
+        ),
+        (
+            "kms_request_timeouts_total",
+            "Requests answered 504 because the HSM did not answer in time.",
+            metrics.sum(|worker| &worker.timeouts),
+        ),
+    ] {
+        number(&mut text, name, "counter", help, value);
+    }
+    let usage = shared.arena.usage();
+    for (name, help, value) in [
+        ("kms_connections", "Connections now.", shared.connections() as u64),
+        ("kms_cache_entries", "Unwrapped keys held now.", shared.engine.cache().len() as u64),
+        ("kms_hsm_in_flight", "Fetches in flight now.", shared.engine.in_flight() as u64),
+        ("kms_hsm_queue", "Jobs waiting for an HSM connection now.", health.queued as u64),
+        ("kms_hsm_up", "1 when the back end answered last.", u64::from(health.up)),
+        ("kms_arena_key_bytes_used", "Locked bytes in use for keys.", usage.key_bytes_used as u64),
+        ("kms_arena_key_bytes", "Locked bytes for keys in all.", usage.key_bytes_total as u64),
+    ] {
+        number(&mut text, name, "gauge", help, value);
+    }
+    text
+}
+
+fn requests(shared: &Shared, text: &mut String) {
+    let metrics = &shared.metrics;
+    family(
+        text,
+        "kms_requests_total",
+        "Requests answered, by class of status.",
+        "class",
+        &[
+            ("2xx", metrics.sum(|worker| &worker.requests_ok)),
+            ("4xx", metrics.sum(|worker| &worker.requests_refused)),
+            ("5xx", metrics.sum(|worker| &worker.requests_failed)),
+        ],
+    );
+    family(
+        text,
+        "kms_unwraps_total",
+        "Unwraps (items), by where the plaintext came from.",
+        "source",
+        &[
+            ("cache", metrics.sum(|worker| &worker.hits)),
+            ("joined", metrics.sum(|worker| &worker.joins)),
+            ("hsm", metrics.sum(|worker| &worker.misses)),
+        ],
+    );
+}
+
+fn family(text: &mut String, name: &str, help: &str, label: &str, values: &[(&str, u64)]) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
+    for (value_of_label, value) in values {
+        let _ = writeln!(text, "{name}{{{label}=\"{value_of_label}\"}} {value}");
+    }
+}
+
+fn number(text: &mut String, name: &str, kind: &str, help: &str, value: u64) {
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+}

@@ -1,0 +1,62 @@
+//! Whether a load balancer should send clients here.
+
+use serde::Serialize;
+
+use crate::server::{Phase, Shared};
+
+/// The body of `/readyz`.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Readiness {
+    /// `starting`, `ready`, `degraded`, `draining` or `stopping`.
+    pub state: &'static str,
+    /// Name of the back end.
+    pub backend: &'static str,
+    /// What it is connected to, or what is wrong.
+    pub backend_detail: String,
+    /// HTTP status of the answer.
+    #[serde(skip)]
+    pub status: u16,
+}
+
+/// Judges the node now. Once ready, losing the HSM is `degraded` and still 200: else one HSM outage
+/// would take every node out and cut the warm unwraps that could still be served.
+pub fn readiness(shared: &Shared) -> Readiness {
+    let health = shared.engine.hsm().health();
+    let (state, status) = judge(shared.phase(), health.up, health.was_up);
+    Readiness {
+        state,
+        backend: shared.engine.hsm().name(),
+        backend_detail: health.detail,
+        status,
+    }
+}
+
+fn judge(phase: Phase, up: bool, was_up: bool) -> (&'static str, u16) {
+    match phase {
+        Phase::Starting => ("starting", 503),
+        Phase::Stopping => ("stopping", 404),
+        Phase::Draining => ("draining", 404),
+        Phase::Serving if up => ("ready", 200),
+        Phase::Serving if was_up => ("degraded", 200),
+        Phase::Serving => ("starting", 503),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hsm_lost_after_start_degrades_but_stays_ready() {
+        for (name, phase, up, was_up, want) in [
+            ("before listening", Phase::Starting, true, true, ("starting", 503)),
+            ("HSM never reached", Phase::Serving, false, false, ("starting", 503)),
+            ("HSM there", Phase::Serving, true, true, ("ready", 200)),
+            ("HSM lost", Phase::Serving, false, true, ("degraded", 200)),
+            ("draining", Phase::Draining, true, true, ("draining", 404)),
+            ("draining without HSM", Phase::Draining, false, true, ("draining", 404)),
+        ] {
+            assert_eq!(judge(phase, up, was_up), want, "{name}");
+        }
+    }
+}

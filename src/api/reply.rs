@@ -1,0 +1,106 @@
+//! One HTTP answer, written front to back into the caller's buffer.
+//!
+//! Shapes: openbao-transit.md 2.1 to 2.3. A reply is complete when the call returns, or taken back
+//! whole; nothing here keeps a secret.
+
+use crate::wire::Out;
+use crate::wire::http::{self, OpenResponse, ResponseHead};
+use crate::wire::transit;
+
+use super::Fault;
+
+/// What an answer needs besides its data.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplyHead<'a> {
+    /// `Date`, as RFC 9110 prints it.
+    pub date: &'a [u8; 29],
+    /// False: say `Connection: close`.
+    pub keep_alive: bool,
+    /// A HEAD request: headers only.
+    pub head_only: bool,
+    /// Random; becomes the envelope's `request_id`.
+    pub request_id: [u8; 16],
+}
+
+/// Writes answers for one request.
+pub struct Reply<'a, O: Out> {
+    out: &'a mut O,
+    head: ReplyHead<'a>,
+    status: u16,
+}
+
+/// An envelope begun: its data goes to [`Reply::out`].
+#[must_use]
+pub struct OpenEnvelope {
+    start: usize,
+    response: OpenResponse,
+}
+
+impl<'a, O: Out> Reply<'a, O> {
+    /// A writer that appends to `out`.
+    pub fn new(out: &'a mut O, head: ReplyHead<'a>) -> Self {
+        Self { out, head, status: 0 }
+    }
+
+    /// Where the envelope's `data` goes.
+    pub fn out(&mut self) -> &mut O {
+        self.out
+    }
+
+    /// Begins an envelope; write `data`, then [`Reply::close`] or [`Reply::take_back`].
+    pub fn open(&mut self, status: u16, retry_after_s: Option<u32>) -> OpenEnvelope {
+        let start = self.out.len();
+        let response = self.begin(status, retry_after_s);
+        transit::envelope_open(self.out, &self.head.request_id);
+        OpenEnvelope { start, response }
+    }
+
+    /// Ends an envelope. Transit leaves the line feed out where a batch has failed items.
+    pub fn close(&mut self, open: OpenEnvelope, warnings: &[impl AsRef<str>], newline: bool) {
+        transit::envelope_close(self.out, warnings, newline);
+        http::end_response(self.out, open.response);
+    }
+
+    /// Takes an envelope back, as if it had not been begun.
+    pub fn take_back(&mut self, open: OpenEnvelope) {
+        self.out.truncate(open.start);
+    }
+
+    /// A body without the envelope (`sys/health`).
+    pub fn plain(&mut self, status: u16, body: impl FnOnce(&mut O)) {
+        let response = self.begin(status, None);
+        body(self.out);
+        http::end_response(self.out, response);
+    }
+
+    /// `{"errors":[...]}`.
+    pub fn fault(&mut self, fault: &Fault) {
+        let response = self.begin(fault.status, fault.retry_after_s);
+        if fault.text.is_empty() {
+            transit::no_errors_body(self.out);
+        } else {
+            transit::error_body(self.out, &fault.text);
+        }
+        http::end_response(self.out, response);
+    }
+
+    /// Status of what was written last; 0 before anything was.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    fn begin(&mut self, status: u16, retry_after_s: Option<u32>) -> OpenResponse {
+        self.status = status;
+        http::begin_response(
+            self.out,
+            &ResponseHead {
+                status,
+                date: self.head.date,
+                keep_alive: self.head.keep_alive,
+                head_only: self.head.head_only,
+                retry_after_s,
+                content_type: ResponseHead::JSON,
+            },
+        )
+    }
+}

@@ -1,0 +1,178 @@
+//! Threads, queues and locked memory, worked out from the configuration and the number of cores.
+//!
+//! Pure. Each number comes with its rule, for `kms check`. Must never be true: a size that grows after start.
+
+use serde::Serialize;
+
+use super::model::{Config, Protocol};
+use crate::limits::{BATCH_ITEMS_MAX, CACHED_PLAINTEXT_BYTES_MAX};
+use crate::secret::ArenaPlan;
+
+const KIB: usize = 1024;
+const PAGE_BYTES: usize = 4 * KIB;
+/// Locked bytes planned for one cached key: 32 for a DEK, half as much again for longer ones.
+const ENTRY_BYTES: usize = 48;
+/// Locked bytes planned for one result that is not yet delivered.
+const IN_FLIGHT_BYTES: usize = 64;
+/// Size classes of the arena.
+const CLASSES: usize = 5;
+/// Input buffer of a worker or handshake thread.
+pub const INPUT_BYTES: usize = 64 * KIB;
+/// Output scratch of a worker.
+pub const OUTPUT_BYTES: usize = 256 * KIB;
+/// One of the two buffers of an HSM connection.
+pub const HSM_BUFFER_BYTES: usize = 128 * KIB;
+/// Large regions together take no more than this, save that there are at least two.
+const LARGE_TOTAL_BYTES_MAX: usize = 64 * KIB * KIB;
+
+/// One derived number and where it comes from.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Rule {
+    /// What it sizes.
+    pub name: &'static str,
+    /// The number.
+    pub value: usize,
+    /// How it was found.
+    pub rule: String,
+}
+
+/// Everything that is sized at start.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Plan {
+    /// Worker threads.
+    pub worker_threads: usize,
+    /// Handshake threads.
+    pub handshake_threads: usize,
+    /// Connections to the HSM; 0 with EMBEDDED.
+    pub pool_size: usize,
+    /// Jobs that may wait for the back end.
+    pub queue_max: usize,
+    /// Locked memory.
+    pub arena: ArenaPlan,
+    /// The numbers above with their rules.
+    pub rules: Vec<Rule>,
+}
+
+impl Plan {
+    /// Bytes of locked memory in all, guard pages not counted.
+    pub fn locked_bytes(&self) -> usize {
+        let ArenaPlan {
+            key_bytes,
+            large_count,
+            large_bytes,
+            buffer_bytes,
+            ..
+        } = &self.arena;
+        key_bytes
+            .saturating_add(large_count.saturating_mul(*large_bytes))
+            .saturating_add(*buffer_bytes)
+    }
+}
+
+/// Plans for a machine of `cores` cores.
+pub fn plan(config: &Config, cores: usize) -> Plan {
+    let mut rules = Vec::new();
+    let mut note = |name, value, rule: String| {
+        rules.push(Rule { name, value, rule });
+        value
+    };
+    let choose = |set: Option<usize>, key: &str, derived: usize, rule: &str| match set {
+        Some(value) => (value, format!("{key} is set")),
+        None => (derived, rule.to_owned()),
+    };
+    let (value, rule) = choose(
+        config.sizes.threads,
+        "kms.threads",
+        cores.clamp(1, 256),
+        "one for each core",
+    );
+    let workers = note("worker threads", value, rule);
+    let derived = (workers / 2).clamp(1, 64);
+    let (value, rule) = choose(
+        config.sizes.handshake_threads,
+        "kms.handshake.threads",
+        derived,
+        "one for each two worker threads",
+    );
+    let handshakes = note("handshake threads", value, rule);
+    let (value, rule) = match config.hsm.protocol {
+        Protocol::Embedded => (0, "none with EMBEDDED".to_owned()),
+        Protocol::Kmip1 => {
+            let derived = (workers * 2).clamp(4, 32);
+            choose(
+                config.hsm.pool_size,
+                "kms.hsm.pool.size",
+                derived,
+                "2 for each worker thread, at least 4, at most 32",
+            )
+        }
+    };
+    let pool = note("HSM connections", value, rule);
+    let derived = (pool * config.hsm.batch_max * 16).clamp(1024, 65_536);
+    let rule = "16 full messages for each connection, at least 1024, at most 65536";
+    let (value, rule) = choose(config.hsm.queue_max, "kms.hsm.queue.max", derived, rule);
+    let queue = note("jobs waiting", value, rule);
+    let arena = arena(config, [workers, handshakes, pool, queue], &mut note);
+    Plan {
+        worker_threads: workers,
+        handshake_threads: handshakes,
+        pool_size: pool,
+        queue_max: queue,
+        arena,
+        rules,
+    }
+}
+
+fn arena(
+    config: &Config,
+    [workers, handshakes, pool, queue]: [usize; 4],
+    note: &mut impl FnMut(&'static str, usize, String) -> usize,
+) -> ArenaPlan {
+    let entries = config.cache.entries_max;
+    let keys = entries * ENTRY_BYTES + queue * IN_FLIGHT_BYTES + CLASSES * PAGE_BYTES;
+    let keys = note(
+        "locked bytes for keys",
+        keys.next_multiple_of(PAGE_BYTES),
+        format!(
+            "{entries} entries of {ENTRY_BYTES} bytes (a 32-byte key and half as much for longer ones), {queue} in flight of {IN_FLIGHT_BYTES}, a page for each of {CLASSES} sizes"
+        ),
+    );
+    let body = config.sizes.request_body_bytes_max;
+    let large = (body / 4 * 3)
+        .max(CACHED_PLAINTEXT_BYTES_MAX)
+        .next_multiple_of(PAGE_BYTES);
+    let large = note(
+        "bytes of a large plaintext",
+        large,
+        "what base64 in kms.request.body.max can hold".to_owned(),
+    );
+    let count = (workers * 2)
+        .max(4)
+        .min(LARGE_TOTAL_BYTES_MAX / large)
+        .max(2);
+    let count = note(
+        "large plaintexts at once",
+        count,
+        "2 for each worker, at least 4; together at most 64 MiB".to_owned(),
+    );
+    let buffers = workers * (INPUT_BYTES + OUTPUT_BYTES)
+        + handshakes * INPUT_BYTES
+        + pool * 2 * HSM_BUFFER_BYTES;
+    let buffers = note(
+        "locked bytes for buffers",
+        buffers,
+        "64 KiB in and 256 KiB out for each worker, 64 KiB for each handshake thread, twice 128 KiB for each HSM connection".to_owned(),
+    );
+    ArenaPlan {
+        key_bytes: keys,
+        large_count: count,
+        large_bytes: large,
+        buffer_bytes: buffers,
+        mode: None,
+    }
+}
+
+const _: () = assert!(
+    BATCH_ITEMS_MAX <= 1024,
+    "one whole request must fit the smallest derived queue"
+);

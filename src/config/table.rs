@@ -1,0 +1,296 @@
+//! The one table of keys. A key is here once it works, not before.
+//!
+//! Must never be true: two keys of one name, a default outside its own range, a key without help.
+
+/// What a value is, and its range.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// A path; a relative one starts at the folder of the properties file.
+    Path,
+    /// A password or passphrase: never shown, may come from `<key>.file`.
+    Secret,
+    /// A keystore alias; upper and lower case are the same.
+    Alias,
+    /// Aliases by comma.
+    Aliases,
+    /// An IP address.
+    Address,
+    /// `address:port`.
+    Socket,
+    /// A host name without port.
+    Host,
+    /// HSM addresses by comma.
+    Urls,
+    /// SHA-256 of a certificate.
+    Fingerprint,
+    /// One of these words; case does not matter.
+    Choice(&'static [&'static str]),
+    /// A whole number and its unit.
+    Number {
+        /// Lowest accepted.
+        min: u64,
+        /// Highest accepted.
+        max: u64,
+        /// For people; empty for a plain count.
+        unit: &'static str,
+    },
+    /// Bytes, with an optional k, M or G.
+    Bytes {
+        /// Lowest accepted.
+        min: u64,
+        /// Highest accepted.
+        max: u64,
+    },
+    /// Names with `*` and `?`, by comma.
+    Globs,
+    /// Operations of a role, by comma.
+    Operations,
+}
+
+/// What holds when a key is not set.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Default {
+    /// Nothing.
+    None,
+    /// This text, parsed like a set value.
+    Value(&'static str),
+    /// Worked out from other settings or the machine; the text says how.
+    Derived(&'static str),
+}
+
+/// One key.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Key {
+    /// As in `kms.properties`.
+    pub name: &'static str,
+    /// The original's name, still read with a warning.
+    pub old_name: Option<&'static str>,
+    /// Value type and range.
+    pub kind: Kind,
+    /// When not set.
+    pub default: Default,
+    /// The one `kms.hsm.protocol` that reads it; set with another it is ignored with a warning.
+    pub only_with: Option<&'static str>,
+    /// One or two sentences for operators.
+    pub help: &'static str,
+}
+
+impl Key {
+    /// Whether the value must never be shown.
+    pub fn is_secret(&self) -> bool {
+        self.kind == Kind::Secret
+    }
+
+    /// The environment variable that overrides it.
+    pub fn environment_name(&self) -> String {
+        environment_name(self.name)
+    }
+}
+
+/// `kms.hsm.server.url` is `KMS_HSM_SERVER_URL`.
+pub(super) fn environment_name(key: &str) -> String {
+    key.to_ascii_uppercase().replace(['.', '-'], "_")
+}
+
+/// The key of this name; old names are not found here.
+pub fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().copied().find(|key| key.name == name)
+}
+
+/// The last parts of `kms.role.NAME.*`, in the order of the role keys in [`ROLE_KEYS`].
+pub(super) fn role_part(name: &str) -> Option<(&str, &'static Key)> {
+    let (role, part) = name.strip_prefix("kms.role.")?.rsplit_once('.')?;
+    let key = ROLE_KEYS
+        .iter()
+        .find(|key| key.name.rsplit('.').next() == Some(part))?;
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    (!role.is_empty() && role.len() <= 32 && role.chars().all(legal)).then_some((role, key))
+}
+
+/// The known name nearest to `name`, if one is near.
+pub fn suggest(name: &str) -> Option<String> {
+    let lower = name.to_ascii_lowercase();
+    let secrets = KEYS
+        .iter()
+        .filter(|key| key.is_secret())
+        .map(|key| format!("{}.file", key.name));
+    let role = lower
+        .strip_prefix("kms.role.")
+        .and_then(|rest| rest.split_once('.'))
+        .map(|(role, _)| role);
+    let roles = role.into_iter().flat_map(|role| {
+        ROLE_KEYS
+            .iter()
+            .map(move |key| key.name.replace("NAME", role))
+    });
+    let names = KEYS.iter().map(|key| key.name.to_owned());
+    names
+        .chain(secrets)
+        .chain(roles)
+        .map(|known| {
+            (
+                strsim::jaro_winkler(&lower, &known),
+                strsim::damerau_levenshtein(&lower, &known),
+                known,
+            )
+        })
+        .filter(|(_, edits, known)| *edits * 4 <= known.len())
+        .min_by(|a, b| a.1.cmp(&b.1).then(b.0.total_cmp(&a.0)))
+        .map(|(_, _, known)| known)
+}
+
+const fn number(min: u64, max: u64, unit: &'static str) -> Kind {
+    Kind::Number { min, max, unit }
+}
+
+macro_rules! keys {
+    ($($id:ident $name:literal $(was $old:literal)? $(only $only:literal)?, $kind:expr, $default:expr, $help:literal;)*) => {
+        $(
+            #[doc = concat!("`", $name, "`: ", $help)]
+            pub static $id: Key = Key {
+                name: $name,
+                old_name: first(&[$($old)?]),
+                kind: $kind,
+                default: $default,
+                only_with: first(&[$($only)?]),
+                help: $help,
+            };
+        )*
+        /// Every key, in the order of the example file. The role keys are in [`ROLE_KEYS`].
+        pub static KEYS: &[&Key] = &[$(&$id),*];
+    };
+}
+
+const fn first(list: &[&'static str]) -> Option<&'static str> {
+    match list {
+        [one, ..] => Some(one),
+        [] => None,
+    }
+}
+
+use self::Default::{Derived, None as Unset, Value};
+
+keys! {
+    SERVER_ADDRESS "kms.server.address", Kind::Address, Value("0.0.0.0"),
+        "Address the service listens on.";
+    SERVER_PORT "kms.server.port", number(0, 65535, ""), Value("8443"),
+        "Port of the service. 0 takes a free one and logs it.";
+    SERVER_KEYSTORE_FILE "kms.server.keystore.file", Kind::Path, Derived("that of kms.keystore.file"),
+        "Keystore with the server certificate (was keystoreFile in Tomcat's server.xml).";
+    SERVER_KEYSTORE_PASSWORD "kms.server.keystore.password", Kind::Secret, Derived("that of kms.keystore.password"),
+        "Its password (was keystorePass in server.xml).";
+    SERVER_ALIAS "kms.server.alias", Kind::Alias,
+        Derived("the only private key that is not kms.keystore.alias, else kmsServer"),
+        "Alias of the server certificate (was keyAlias in server.xml).";
+    HEALTH_ADDRESS "kms.health.address", Kind::Socket, Value("127.0.0.1:8444"),
+        "Address and port of /healthz, /readyz and /metrics. Read-only; may be opened to the load balancer.";
+    KEYSTORE_FILE "kms.keystore.file", Kind::Path, Unset,
+        "Keystore with this server's certificates and those of its clients: JKS, JCEKS or PKCS12. Required.";
+    KEYSTORE_PASSWORD "kms.keystore.password", Kind::Secret, Unset,
+        "Password of the keystore and of the keys in it. Required.";
+    KEYSTORE_ALIAS "kms.keystore.alias", Kind::Alias, Value("kmsClient"),
+        "Alias of the client certificate that is shown to the HSM. Not needed with EMBEDDED.";
+    KEYSTORE_KEY_PASSWORD "kms.keystore.key.password", Kind::Secret, Derived("that of the keystore"),
+        "Password of the private keys, when a JKS or JCEKS keystore gives them their own.";
+    HSM_PROTOCOL "kms.hsm.protocol", Kind::Choice(&["kmip1", "VAULT", "EMBEDDED"]), Value("kmip1"),
+        "How the HSM is spoken to. EMBEDDED keeps the master keys in this process: to try, to test, for sites without an HSM.";
+    HSM_URL "kms.hsm.server.url" was "kmip.server.url" only "kmip1", Kind::Urls, Unset,
+        "Where the HSM is: [scheme://]host[:port], several by comma for failover, IPv6 in brackets. Required with kmip1.";
+    HSM_PORT "kms.hsm.server.port" was "kmip.server.port" only "kmip1", number(1, 65535, ""), Value("5696"),
+        "Port of the HSM. A port in the URL wins.";
+    HSM_CA_ALIAS "kms.hsm.ca.alias" only "kmip1", Kind::Aliases, Value("kmipSigningCA"),
+        "Alias of the CA that vouches for the HSM, several by comma during a rotation. It never vouches for clients.";
+    HSM_SERVER_NAME "kms.hsm.server.name" only "kmip1", Kind::Host, Derived("the host of the URL"),
+        "Name to expect in the HSM's certificate, when it is not the host of the URL.";
+    HSM_FINGERPRINT "kms.hsm.fingerprint" only "kmip1", Kind::Fingerprint, Unset,
+        "Pins the HSM's certificate by its SHA-256, for certificates whose name cannot be checked.";
+    HSM_POOL_SIZE "kms.hsm.pool.size" only "kmip1", number(1, 64, "connections"),
+        Derived("2 for each worker thread, at least 4, at most 32"),
+        "Connections kept to the HSM.";
+    HSM_BATCH_MAX "kms.hsm.batch.max" only "kmip1", number(1, 1024, "operations"), Value("32"),
+        "Operations in one message to the HSM. 1 turns batching off.";
+    HSM_QUEUE_MAX "kms.hsm.queue.max", number(1, 1_000_000, "operations"),
+        Derived("16 full messages for each connection, at least 1024, at most 65536"),
+        "Operations that may wait for the HSM. More are answered 503 at once.";
+    HSM_TIMEOUT_MS "kms.hsm.timeout.ms", number(10, 600_000, "ms"), Value("2000"),
+        "Deadline of one HSM operation, waiting included.";
+    HSM_KMIP_USERNAME "kms.hsm.kmip.username" only "kmip1", Kind::Text, Unset,
+        "User name sent in each message, if the HSM wants one beside the certificate.";
+    HSM_KMIP_PASSWORD "kms.hsm.kmip.password" only "kmip1", Kind::Secret, Unset,
+        "Password sent with the user name.";
+    HSM_VAULT_NAMESPACE "kms.hsm.vault.namespace" only "VAULT", Kind::Text, Unset,
+        "Vault namespace.";
+    HSM_VAULT_AUTH "kms.hsm.vault.auth" only "VAULT", Kind::Choice(&["token", "azure"]), Value("token"),
+        "How to log in to Vault.";
+    HSM_VAULT_RENEW "kms.hsm.vault.auth.renew-before-expiry" only "VAULT", number(1, 86400, "s"), Value("30"),
+        "Renew the Vault token this long before it expires.";
+    HSM_VAULT_AZURE_ROLE "kms.hsm.vault.auth.azure.role" only "VAULT", Kind::Text, Unset,
+        "Role of the Azure login.";
+    HSM_VAULT_AZURE_PATH "kms.hsm.vault.auth.azure.path" only "VAULT", Kind::Text, Value("/v1/auth/azure/login"),
+        "Request path of the Azure login.";
+    HSM_VAULT_AZURE_RESOURCE "kms.hsm.vault.auth.azure.resource" only "VAULT", Kind::Text,
+        Value("https://vault.hashicorp.com/"),
+        "Resource the Azure token is asked for.";
+    HSM_EMBEDDED_FILE "kms.hsm.embedded.file" only "EMBEDDED", Kind::Path, Unset,
+        "File that holds the sealed master keys. Required with EMBEDDED.";
+    HSM_EMBEDDED_PASSPHRASE "kms.hsm.embedded.passphrase" only "EMBEDDED", Kind::Secret, Unset,
+        "Passphrase that seals the file. Required with EMBEDDED.";
+    CACHE_TYPE "kms.cache.type", Kind::Choice(&["none", "distributed"]), Value("none"),
+        "none: this node's own cache. distributed: shared by the nodes.";
+    CACHE_CLUSTER_FILE "kms.distributed.cache.config.file", Kind::Path, Value("/etc/kms/cluster.properties"),
+        "Settings of the shared cache; ignored with none.";
+    CACHE_ENTRIES_MAX "kms.cache.entries.max", number(1, 100_000_000, "keys"), Value("100000"),
+        "Unwrapped keys kept in locked memory.";
+    CACHE_TTL_S "kms.cache.ttl.s", number(1, 86400, "s"), Value("300"),
+        "How long an unwrapped key is kept. A key disabled in the HSM may be served this long.";
+    LOG_LEVEL "kms.log.level", Kind::Choice(&["error", "warn", "info", "debug", "trace"]), Value("info"),
+        "Least important message that is logged.";
+    LOG_FILE "kms.log.file", Kind::Path, Derived("standard error"),
+        "Log file, created with mode 0640 and appended to.";
+    LOG_FORMAT "kms.log.format", Kind::Choice(&["text", "json"]), Value("text"),
+        "Lines of text, or one JSON object a line.";
+    THREADS "kms.threads", number(1, 256, "threads"), Derived("one for each core"),
+        "Worker threads.";
+    HANDSHAKE_THREADS "kms.handshake.threads", number(1, 64, "threads"), Derived("one for each two worker threads"),
+        "Threads for TLS handshakes, so that a storm of them does not slow open connections.";
+    CONNECTIONS_MAX "kms.connections.max", number(1, 1_000_000, "connections"), Value("20000"),
+        "Client connections. More are closed at once.";
+    REQUEST_BODY_MAX "kms.request.body.max",
+        Kind::Bytes { min: 1024, max: crate::limits::HTTP_BODY_BYTES_MAX as u64 }, Value("1 MiB"),
+        "Largest request body. Larger ones are answered 413.";
+}
+
+const fn role(name: &'static str, kind: Kind, default: Default, help: &'static str) -> Key {
+    Key {
+        name,
+        old_name: None,
+        kind,
+        default,
+        only_with: None,
+        help,
+    }
+}
+
+/// Keys that exist once for each role NAME: aliases, operations, keys.
+pub static ROLE_KEYS: [Key; 3] = [
+    role(
+        "kms.role.NAME.aliases",
+        Kind::Globs,
+        Derived("device: cmxDevice*; backend: cmxBackend*; other roles: required"),
+        "Keystore aliases of the client certificates that have this role. * and ? match any text and one character.",
+    ),
+    role(
+        "kms.role.NAME.operations",
+        Kind::Operations,
+        Derived("device: encrypt,decrypt,datakey,read; backend: all; other roles: required"),
+        "What they may do.",
+    ),
+    role(
+        "kms.role.NAME.keys",
+        Kind::Globs,
+        Value("*"),
+        "On which keys.",
+    ),
+];

@@ -1,0 +1,188 @@
+//! Unwrap: cache first, else the HSM.
+
+use crate::api::Fault;
+use crate::api::reply::Reply;
+use crate::keys::Known;
+use crate::limits::{NONCE_BYTES, TAG_BYTES};
+use crate::wire::transit::{self, CryptBody, Item as Asked, Verb};
+use crate::wire::Out;
+use crate::wire::base64;
+
+use super::crypt::{self, Key};
+use super::fetch::Wanted;
+use super::gather::Item;
+use super::{Call, Engine, Flow, Gather};
+
+impl Engine {
+    pub(super) fn decrypt<O: Out>(
+        &self,
+        call: &mut Call<'_>,
+        key: &str,
+        body: &CryptBody<'_>,
+        gather: &mut Gather,
+        reply: &mut Reply<'_, O>,
+    ) -> Result<Flow, Fault> {
+        let known = match self.key(call, key, gather)? {
+            Key::Known(known) => known,
+            Key::Absent => return Err(Fault::key_not_found()),
+            Key::Parked => return Ok(Flow::Parked),
+        };
+        if gather.items.is_empty() {
+            if !body.batch && self.decrypt_hit(call, &known, body, reply)? {
+                return Ok(Flow::Answered);
+            }
+            gather.items.resize_with(body.len(), Item::default);
+        }
+        for (index, asked) in body.items().enumerate() {
+            if matches!(gather.items[index], Item::Untried) {
+                self.decrypt_item(call, &known, index, asked, gather);
+            }
+        }
+        if gather.is_waiting() {
+            return Ok(Flow::Parked);
+        }
+        if body.batch {
+            encode_batch(body, &gather.items, reply);
+        } else {
+            encode_single(body, &gather.items[0], reply);
+        }
+        Ok(Flow::Answered)
+    }
+
+    /// The way of nearly every request: the answer is encoded from locked memory, or nothing is
+    /// written and the caller goes on.
+    fn decrypt_hit<O: Out>(
+        &self,
+        call: &mut Call<'_>,
+        known: &Known,
+        body: &CryptBody<'_>,
+        reply: &mut Reply<'_, O>,
+    ) -> Result<bool, Fault> {
+        let Some(asked) = body.items().next() else {
+            return Ok(false);
+        };
+        let wanted = self.wanted(call.decoded, known, asked).map_err(Fault::of_single_request)?;
+        let open = reply.open(200, None);
+        let hit = self.cache.lookup(&wanted.digest, call.now, |plaintext| {
+            transit::put_decrypted(reply.out(), plaintext);
+        });
+        if hit.is_none() {
+            reply.take_back(open);
+            return Ok(false);
+        }
+        reply.close(open, &body.warnings, true);
+        self.metrics.worker(call.waiter.worker).hits.bump();
+        Ok(true)
+    }
+
+    fn decrypt_item(
+        &self,
+        call: &mut Call<'_>,
+        known: &Known,
+        index: usize,
+        asked: &Asked<'_>,
+        gather: &mut Gather,
+    ) {
+        let mut decoded = std::mem::take(call.decoded);
+        match self.wanted(&mut decoded, known, asked) {
+            Err(fault) => gather.items[index] = Item::Failed(fault),
+            Ok(wanted) => match self.cache.get(&wanted.digest, call.now) {
+                Some(key) => {
+                    self.metrics.worker(call.waiter.worker).hits.bump();
+                    gather.items[index] = Item::Plaintext(key);
+                }
+                None if self.refused.contains(&wanted.digest, call.now) => {
+                    gather.items[index] = Item::Failed(Fault::authentication_failed());
+                }
+                None => self.fetch_plaintext(call, index, &wanted, gather),
+            },
+        }
+        *call.decoded = decoded;
+    }
+
+    /// Decodes and checks one item, and names its unwrap.
+    fn wanted<'a>(
+        &self,
+        decoded: &'a mut Vec<u8>,
+        known: &'a Known,
+        asked: &Asked<'_>,
+    ) -> Result<Wanted<'a>, Fault> {
+        let refuse = |text: &'static str| Fault::new(400, text);
+        decoded.clear();
+        if let Some(context) = &asked.context {
+            check_base64(decoded, context.as_str())?;
+        }
+        if asked.text.as_str().is_empty() {
+            return Err(refuse(Verb::Decrypt.missing()));
+        }
+        let (number, text) = transit::parse_ciphertext(asked.text.as_str()).map_err(refuse)?;
+        if number > known.latest() {
+            return Err(refuse(transit::VERSION_TOO_NEW_ERROR));
+        }
+        if number < known.record.min_decryption_version {
+            return Err(refuse(transit::VERSION_TOO_OLD_ERROR));
+        }
+        let version = known
+            .version(Some(number))
+            .filter(|version| crypt::is_usable(version))
+            .ok_or_else(Fault::key_not_found)?;
+        let sealed_len = crypt::decode_onto(decoded, text)
+            .map_err(|_| refuse("invalid ciphertext: could not decode base64"))?;
+        if sealed_len < NONCE_BYTES + TAG_BYTES {
+            return Err(refuse(transit::CIPHERTEXT_LENGTH_ERROR));
+        }
+        if let Some(associated_data) = &asked.associated_data {
+            crypt::decode_onto(decoded, associated_data.as_str())
+                .map_err(|error| Fault::associated_data(&error.to_string()))?;
+        }
+        let (sealed, associated_data) = decoded.split_at(sealed_len);
+        let digest = self.digest_key.digest(version, sealed, associated_data);
+        Ok(Wanted { digest, family: known.family, version, sealed, associated_data })
+    }
+}
+
+/// A context is ignored by keys that are not derived, but it must be base64.
+pub(super) fn check_base64(room: &mut Vec<u8>, text: &str) -> Result<(), Fault> {
+    let at = room.len();
+    let decoded = crypt::decode_onto(room, text);
+    room.truncate(at);
+    decoded.map(|_| ()).map_err(|error: base64::DecodeError| Fault::base64(error.to_string()))
+}
+
+fn encode_single<O: Out>(body: &CryptBody<'_>, item: &Item, reply: &mut Reply<'_, O>) {
+    match item {
+        Item::Plaintext(key) => {
+            let open = reply.open(200, None);
+            key.expose(|plaintext| transit::put_decrypted(reply.out(), plaintext));
+            reply.close(open, &body.warnings, true);
+        }
+        Item::Failed(fault) => crypt::refuse_single(reply, fault.clone()),
+        _ => crypt::refuse_single(reply, Fault::internal("an unwrap ended without an answer")),
+    }
+}
+
+fn encode_batch<O: Out>(body: &CryptBody<'_>, items: &[Item], reply: &mut Reply<'_, O>) {
+    let status = crypt::batch_status(body, items);
+    let open = reply.open(status, crypt::batch_retry_after_s(items));
+    transit::put_batch_open(reply.out());
+    for (index, (asked, item)) in body.items().zip(items).enumerate() {
+        if index > 0 {
+            reply.out().put(b",");
+        }
+        match item {
+            Item::Plaintext(key) => key.expose(|plaintext| {
+                transit::put_decrypted_item(reply.out(), plaintext, &asked.reference);
+            }),
+            Item::Failed(fault) => {
+                transit::put_failed_decrypt_item(reply.out(), &fault.text, &asked.reference);
+            }
+            _ => transit::put_failed_decrypt_item(
+                reply.out(),
+                "an unwrap ended without an answer",
+                &asked.reference,
+            ),
+        }
+    }
+    transit::put_batch_close(reply.out());
+    reply.close(open, &crypt::batch_warnings(body, status), status == 200);
+}

@@ -1,0 +1,166 @@
+//! Wrap: always the HSM; the cache neither asked nor filled.
+
+use zeroize::Zeroizing;
+
+use crate::api::Fault;
+use crate::api::reply::Reply;
+use crate::hsm::KeyVersion;
+use crate::identity::Operation;
+use crate::keys::Known;
+use crate::secret::SecretBytes;
+use crate::wire::Out;
+use crate::wire::transit::{self, CryptBody, Item as Asked};
+
+use super::crypt::{self, Key};
+use super::decrypt::check_base64;
+use super::gather::{Item, KeyAnswer};
+use super::{Call, Engine, Flow, Gather};
+
+impl Engine {
+    pub(super) fn encrypt<O: Out>(
+        &self,
+        call: &mut Call<'_>,
+        key: &str,
+        body: &CryptBody<'_>,
+        gather: &mut Gather,
+        reply: &mut Reply<'_, O>,
+    ) -> Result<Flow, Fault> {
+        let known = match self.key(call, key, gather)? {
+            Key::Known(known) => known,
+            Key::Parked => return Ok(Flow::Parked),
+            Key::Absent => return self.create_for_encrypt(call, key, gather),
+        };
+        if gather.items.is_empty() {
+            gather.items.resize_with(body.len(), Item::default);
+        }
+        for (index, asked) in body.items().enumerate() {
+            if matches!(gather.items[index], Item::Untried) {
+                self.encrypt_item(call, &known, index, asked, gather);
+            }
+        }
+        if gather.is_waiting() {
+            return Ok(Flow::Parked);
+        }
+        if body.batch {
+            encode_batch(body, &gather.items, reply);
+        } else {
+            encode_single(body, &gather.items[0], reply);
+        }
+        Ok(Flow::Answered)
+    }
+
+    /// Transit creates a missing key when the principal may create keys.
+    fn create_for_encrypt(&self, call: &Call<'_>, key: &str, gather: &mut Gather) -> Result<Flow, Fault> {
+        if !call.role.allows(Operation::Create, key) {
+            return Err(Fault::permission_denied());
+        }
+        gather.key = KeyAnswer::Untried;
+        self.create_at_hsm(call, key, gather);
+        match &gather.key {
+            KeyAnswer::Failed(fault) => Err(fault.clone()),
+            _ => Ok(Flow::Parked),
+        }
+    }
+
+    fn encrypt_item(
+        &self,
+        call: &mut Call<'_>,
+        known: &Known,
+        index: usize,
+        asked: &Asked<'_>,
+        gather: &mut Gather,
+    ) {
+        match prepare(call.decoded, known, asked) {
+            Err(fault) => gather.items[index] = Item::Failed(fault),
+            Ok((version, plaintext, associated_data)) => {
+                self.fetch_sealed(call, index, version, plaintext, associated_data, gather);
+            }
+        }
+    }
+}
+
+/// Decodes and checks one item.
+fn prepare<'a>(
+    room: &mut Vec<u8>,
+    known: &'a Known,
+    asked: &Asked<'_>,
+) -> Result<(&'a KeyVersion, SecretBytes, Vec<u8>), Fault> {
+    let mut plaintext = Zeroizing::new(Vec::new());
+    crypt::decode_onto(&mut plaintext, asked.text.as_str())
+        .map_err(|error| Fault::base64(error.to_string()))?;
+    room.clear();
+    if let Some(context) = &asked.context {
+        check_base64(room, context.as_str())?;
+    }
+    let version = choose_version(known, asked.key_version)?;
+    if let Some(associated_data) = &asked.associated_data {
+        crypt::decode_onto(room, associated_data.as_str())
+            .map_err(|error| Fault::associated_data(&error.to_string()))?;
+    }
+    Ok((version, SecretBytes::new(std::mem::take(&mut *plaintext)), room.clone()))
+}
+
+fn choose_version(known: &Known, asked: i64) -> Result<&KeyVersion, Fault> {
+    let refuse = |text: &'static str| Fault::new(400, text);
+    if asked < 0 {
+        return Err(refuse("requested version for encryption is negative"));
+    }
+    let number = match u32::try_from(asked) {
+        Ok(0) => known.latest(),
+        Ok(number) if number <= known.latest() => number,
+        _ => {
+            return Err(refuse(
+                "requested version for encryption is higher than the latest key version",
+            ));
+        }
+    };
+    if number < known.record.min_encryption_version {
+        return Err(refuse(
+            "requested version for encryption is less than the minimum encryption key version",
+        ));
+    }
+    known
+        .version(Some(number))
+        .filter(|version| crypt::is_usable(version))
+        .filter(|version| version.number >= known.record.min_decryption_version)
+        .ok_or_else(|| refuse("no such key version"))
+}
+
+fn encode_single<O: Out>(body: &CryptBody<'_>, item: &Item, reply: &mut Reply<'_, O>) {
+    match item {
+        Item::Sealed { version, bytes } => {
+            let open = reply.open(200, None);
+            transit::put_encrypted(reply.out(), *version, bytes);
+            reply.close(open, &body.warnings, true);
+        }
+        Item::Failed(fault) => crypt::refuse_single(reply, fault.clone()),
+        _ => crypt::refuse_single(reply, Fault::internal("a wrap ended without an answer")),
+    }
+}
+
+fn encode_batch<O: Out>(body: &CryptBody<'_>, items: &[Item], reply: &mut Reply<'_, O>) {
+    let status = crypt::batch_status(body, items);
+    let open = reply.open(status, crypt::batch_retry_after_s(items));
+    transit::put_batch_open(reply.out());
+    for (index, (asked, item)) in body.items().zip(items).enumerate() {
+        if index > 0 {
+            reply.out().put(b",");
+        }
+        let reference = &asked.reference;
+        match item {
+            Item::Sealed { version, bytes } => {
+                transit::put_encrypted_item(reply.out(), *version, bytes, reference);
+            }
+            Item::Failed(fault) => {
+                transit::put_failed_encrypt_item(reply.out(), &fault.text, reference);
+            }
+            _ => transit::put_failed_encrypt_item(
+                reply.out(),
+                "a wrap ended without an answer",
+                reference,
+            ),
+        }
+    }
+    transit::put_batch_close(reply.out());
+    reply.close(open, &crypt::batch_warnings(body, status), status == 200);
+}

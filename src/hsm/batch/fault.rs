@@ -1,0 +1,106 @@
+//! What a failed item means: KMIP's Result Reasons to our errors.
+//!
+//! Two reasons cannot be read without the key's state. 0x100 (General Failure) is what some servers
+//! say for a wrong tag (the standard asks for 0x0A), but also for troubles of their own; 0x0C
+//! (Permission Denied) is what some say for a key that is not active. So these are [`Doubtful`]: the
+//! session asks for the key's state once, and then decides. A 0x100 is blamed on the ciphertext only
+//! when the HSM still answers for that very key and calls it active; an HSM that is in trouble
+//! itself does not, and then the error stays the HSM's.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Finished, HsmError, Item, KeyState, ObjectId, Request};
+use crate::secret::SecretBytes;
+
+const ITEM_NOT_FOUND: u32 = 0x01;
+const CRYPTOGRAPHIC_FAILURE: u32 = 0x0A;
+const ILLEGAL_OPERATION: u32 = 0x0B;
+const PERMISSION_DENIED: u32 = 0x0C;
+const OBJECT_DESTROYED: u32 = 0x36;
+const OBJECT_NOT_FOUND: u32 = 0x37;
+const WRONG_KEY_LIFECYCLE_STATE: u32 = 0x43;
+const GENERAL_FAILURE: u32 = 0x100;
+
+/// Characters of the HSM's own text that an error may carry.
+const TEXT_CHARS_MAX: usize = 200;
+
+/// The HSM's text without line breaks and control characters, cut to a length fit for a log line.
+pub fn clean(text: &str) -> Arc<str> {
+    let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    printable
+        .take(TEXT_CHARS_MAX)
+        .collect::<String>()
+        .trim()
+        .into()
+}
+
+/// What the failure means, or `None` when the key's state must be known first.
+pub(super) fn judge(request: &Request, reason: u32, text: &str) -> Option<HsmError> {
+    let decrypts = matches!(request, Request::Decrypt { .. });
+    Some(match reason {
+        CRYPTOGRAPHIC_FAILURE if decrypts => HsmError::AuthenticationFailed,
+        ITEM_NOT_FOUND | OBJECT_NOT_FOUND => HsmError::ObjectNotFound,
+        OBJECT_DESTROYED => HsmError::NotActive {
+            state: KeyState::Destroyed,
+        },
+        GENERAL_FAILURE if decrypts => return None,
+        PERMISSION_DENIED | ILLEGAL_OPERATION | WRONG_KEY_LIFECYCLE_STATE => return None,
+        _ => HsmError::Refused {
+            reason,
+            text: clean(text),
+        },
+    })
+}
+
+/// A failure whose meaning depends on the key's state.
+pub struct Doubtful {
+    item: Item,
+    reason: u32,
+    text: Arc<str>,
+}
+
+impl Doubtful {
+    pub(super) fn new(mut item: Item, reason: u32, text: &str) -> Self {
+        // Nobody reads the plaintext again; it need not wait for one more round trip.
+        if let Request::Encrypt { plaintext, .. } = &mut item.request {
+            *plaintext = SecretBytes::default();
+        }
+        Self {
+            item,
+            reason,
+            text: clean(text),
+        }
+    }
+
+    /// The key to ask about.
+    pub fn object(&self) -> Option<&ObjectId> {
+        match &self.item.request {
+            Request::Decrypt { object, .. } | Request::Encrypt { object, .. } => Some(object),
+            // `gather` makes no items of these.
+            Request::Find { .. } | Request::Create { .. } => None,
+        }
+    }
+
+    /// Until when the most patient waiter waits.
+    pub fn deadline(&self) -> Option<Instant> {
+        let deadlines = self.item.waiters.iter().map(|(deadline, _)| *deadline);
+        deadlines.max()
+    }
+
+    /// Decides, given the state the HSM tells (`None`: it would not tell).
+    pub fn resolve(self, state: Option<KeyState>, finished: &mut Finished) {
+        let decrypts = matches!(self.item.request, Request::Decrypt { .. });
+        let error = match state {
+            Some(KeyState::Active) if decrypts && self.reason == GENERAL_FAILURE => {
+                HsmError::AuthenticationFailed
+            }
+            Some(KeyState::Active) | None => HsmError::Refused {
+                reason: self.reason,
+                text: self.text,
+            },
+            Some(state) => HsmError::NotActive { state },
+        };
+        self.item.finish(&Err(error), finished);
+    }
+}

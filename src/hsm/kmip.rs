@@ -1,0 +1,164 @@
+//! The KMIP back end: what an HSM that speaks KMIP 1.4 to 2.1 needs behind the seam.
+//!
+//! `link` carries messages over TLS, `session` speaks, [`super::pool`] owns the threads. Must never be
+//! true: a plaintext outside the arena's buffers and keys; a key chosen among several of one name;
+//! authenticated encryption below KMIP 1.4, where servers drop the tag.
+
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+
+use super::HsmError;
+use super::pool::{Connector, Pool, PoolPlan, Session as PoolSession};
+use crate::secret::{Arena, SecretKey, SecretString, StoreError};
+
+mod keys;
+mod link;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use link::{LOCKED_BYTES_PER_LINK, Link, LinkError, TlsLink};
+pub use session::{LOCKED_BYTES_PER_SESSION, Session};
+
+/// Bytes of locked buffers that one connection holds; the arena's plan must have them.
+pub const LOCKED_BYTES_PER_CONNECTION: usize = LOCKED_BYTES_PER_LINK + LOCKED_BYTES_PER_SESSION;
+
+/// One place to connect to.
+#[derive(Clone, Debug)]
+pub struct Address {
+    /// Host name or IP address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Whom the certificate must name.
+    pub server_name: ServerName<'static>,
+}
+
+/// A login beside the client certificate.
+pub struct Login {
+    /// Who.
+    pub username: String,
+    /// The password.
+    pub password: SecretString,
+}
+
+/// Called when the arena is full, to evict something; the store is then tried once more.
+pub type MakeRoom = Box<dyn Fn() + Send + Sync>;
+
+/// Puts plaintexts into the arena.
+pub struct Vault {
+    arena: &'static Arena,
+    make_room: Option<MakeRoom>,
+}
+
+impl Vault {
+    /// Over `arena`.
+    pub fn new(arena: &'static Arena, make_room: Option<MakeRoom>) -> Self {
+        Self { arena, make_room }
+    }
+
+    /// The arena.
+    pub fn arena(&self) -> &'static Arena {
+        self.arena
+    }
+
+    /// Copies `plaintext` into the arena.
+    pub fn store(&self, plaintext: &[u8]) -> Result<SecretKey, HsmError> {
+        let mut stored = self.arena.store(plaintext);
+        if let (Err(StoreError::Full), Some(make_room)) = (&stored, &self.make_room) {
+            make_room();
+            stored = self.arena.store(plaintext);
+        }
+        stored.map_err(|_| HsmError::NoLockedMemory)
+    }
+}
+
+/// What to connect to, and how.
+pub struct KmipPlan {
+    /// Tried in order at each connect; never empty.
+    pub addresses: Vec<Address>,
+    /// Trust and client certificate.
+    pub tls: Arc<ClientConfig>,
+    /// Login, if the HSM wants one.
+    pub login: Option<Login>,
+}
+
+/// Starts the back end. Fails only when a thread cannot be made: an HSM that is down is no error.
+pub fn start(plan: KmipPlan, pool: PoolPlan, vault: Vault) -> std::io::Result<Pool> {
+    Pool::start(
+        pool,
+        Box::new(KmipConnector {
+            plan,
+            vault: Arc::new(vault),
+        }),
+    )
+}
+
+struct KmipConnector {
+    plan: KmipPlan,
+    vault: Arc<Vault>,
+}
+
+impl Connector for KmipConnector {
+    fn connect(&self, deadline: Instant) -> Result<Box<dyn PoolSession>, String> {
+        let mut faults = Vec::new();
+        let now = Instant::now();
+        let left = u32::try_from(self.plan.addresses.len().max(1)).unwrap_or(1);
+        let share = deadline.saturating_duration_since(now) / left;
+        for (at, address) in (1_u32..).zip(&self.plan.addresses) {
+            let until = (now + share * at).min(deadline);
+            match self.open(address, until) {
+                Ok(session) => return Ok(Box::new(session)),
+                Err(why) => faults.push(format!("{}:{}: {why}", address.host, address.port)),
+            }
+        }
+        Err(faults.join("; "))
+    }
+}
+
+impl KmipConnector {
+    fn open(&self, address: &Address, deadline: Instant) -> Result<Session, String> {
+        let socket = dial(address, deadline)?;
+        let arena = self.vault.arena();
+        let tls = Arc::clone(&self.plan.tls);
+        let link = TlsLink::open(socket, tls, address.server_name.clone(), arena, deadline)
+            .map_err(|error| error.to_string())?;
+        let place = format!("{}:{}", address.host, address.port);
+        let login = self.plan.login.as_ref();
+        Session::open(
+            Box::new(link),
+            place,
+            Arc::clone(&self.vault),
+            login,
+            deadline,
+        )
+    }
+}
+
+/// Connects to the first of the name's addresses that answers.
+fn dial(address: &Address, deadline: Instant) -> Result<TcpStream, String> {
+    let found = (address.host.as_str(), address.port)
+        .to_socket_addrs()
+        .map_err(|error| format!("the host name cannot be resolved: {error}"))?;
+    let mut last = "the host name has no address".to_owned();
+    for place in found {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left < Duration::from_millis(1) {
+            return Err(format!("{last} (no time left to try further)"));
+        }
+        match TcpStream::connect_timeout(&place, left) {
+            Ok(socket) => {
+                socket
+                    .set_nodelay(true)
+                    .map_err(|error| error.to_string())?;
+                return Ok(socket);
+            }
+            Err(error) => last = format!("connecting failed: {error}"),
+        }
+    }
+    Err(last)
+}

@@ -1,0 +1,300 @@
+//! One KMIP message out, one in, over TLS on a blocking socket, each by a deadline.
+//!
+//! Received plaintext lies in locked buffers only. After any error a link is not used again: the
+//! other side may still send what was asked before, and some servers lose their place in the stream.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use zeroize::Zeroize;
+
+use crate::net::pipe::{Pipe, PipeError, SCRATCH_BYTES_MIN};
+use crate::secret::{Arena, LockedBuf};
+use crate::wire::Step;
+use crate::wire::ttlv;
+
+/// Bytes of the buffer for usual messages; a longer one borrows a buffer for itself.
+const INBOUND_BYTES: usize = 32 * 1024;
+
+/// Bytes of locked buffers that one link holds.
+pub const LOCKED_BYTES_PER_LINK: usize = SCRATCH_BYTES_MIN + INBOUND_BYTES;
+
+/// Why a message could not be exchanged.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// The connection ended. `answering`: bytes of the answer had arrived.
+    Dead {
+        /// The answer had begun.
+        answering: bool,
+        /// What happened.
+        why: String,
+    },
+    /// The deadline passed.
+    TimedOut,
+    /// The bytes are no KMIP message.
+    Protocol(&'static str),
+    /// No locked buffer for so long a message.
+    NoLockedMemory,
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dead { why, .. } => f.write_str(why),
+            Self::TimedOut => f.write_str("the HSM did not answer in time"),
+            Self::Protocol(why) => f.write_str(why),
+            Self::NoLockedMemory => f.write_str("no locked memory left for the HSM's answer"),
+        }
+    }
+}
+
+impl std::error::Error for LinkError {}
+
+/// What carries messages: TLS, or a fake in tests.
+pub trait Link: Send {
+    /// Writes one whole request.
+    fn send(&mut self, request: &[u8], deadline: Instant) -> Result<(), LinkError>;
+    /// Reads one whole response and lends it, until [`Link::forget`].
+    fn receive(&mut self, deadline: Instant) -> Result<&[u8], LinkError>;
+    /// Wipes the last response.
+    fn forget(&mut self);
+    /// Whether the idle connection still stands and nothing unasked has come.
+    fn is_quiet(&mut self) -> bool;
+}
+
+/// A socket whose every read and write ends by `deadline`.
+struct Timed {
+    socket: TcpStream,
+    deadline: Instant,
+}
+
+impl Timed {
+    fn left(&self) -> io::Result<std::time::Duration> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(left)
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(Some(self.left()?))?;
+        self.socket.read(buf)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(Some(self.left()?))?;
+        self.socket.write(buf)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
+}
+
+/// A [`Link`] over TLS.
+pub struct TlsLink {
+    pipe: Pipe<Timed>,
+    scratch: LockedBuf,
+    inbound: LockedBuf,
+    long: Option<LockedBuf>,
+    filled: usize,
+    arena: &'static Arena,
+}
+
+impl TlsLink {
+    /// Shakes hands over `socket`.
+    pub fn open(
+        socket: TcpStream,
+        tls: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        arena: &'static Arena,
+        deadline: Instant,
+    ) -> Result<Self, LinkError> {
+        let pipe = Pipe::client(tls, name, Timed { socket, deadline }).map_err(dead)?;
+        let scratch = arena
+            .buffer(SCRATCH_BYTES_MIN)
+            .ok_or(LinkError::NoLockedMemory)?;
+        let inbound = arena
+            .buffer(INBOUND_BYTES)
+            .ok_or(LinkError::NoLockedMemory)?;
+        let mut link = Self {
+            pipe,
+            scratch,
+            inbound,
+            long: None,
+            filled: 0,
+            arena,
+        };
+        link.flush()?;
+        while !link.pipe.is_established() {
+            link.read_some()?;
+        }
+        Ok(link)
+    }
+
+    fn flush(&mut self) -> Result<(), LinkError> {
+        match self.pipe.flush() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(LinkError::TimedOut),
+            Err(error) => Err(dead(error)),
+        }
+    }
+
+    /// Reads the socket once and appends what it holds. True: the HSM has closed behind it.
+    fn read_some(&mut self) -> Result<bool, LinkError> {
+        let Self {
+            pipe,
+            scratch,
+            inbound,
+            long,
+            filled,
+            ..
+        } = self;
+        let room: &mut [u8] = long.as_mut().unwrap_or(inbound);
+        let mut fits = true;
+        let received = pipe.receive(scratch, |plain| {
+            match room.get_mut(*filled..*filled + plain.len()) {
+                Some(place) => {
+                    place.copy_from_slice(plain);
+                    *filled += plain.len();
+                }
+                None => fits = false,
+            }
+        });
+        let flushed = self.flush();
+        let received = received.map_err(|error| self.died(error))?;
+        flushed?;
+        if !fits {
+            return Err(LinkError::Protocol("the HSM sent more than one answer"));
+        }
+        if received.closed && received.bytes == 0 {
+            let why = "the HSM closed the connection".to_owned();
+            return Err(LinkError::Dead {
+                answering: self.filled > 0,
+                why,
+            });
+        }
+        if received.bytes == 0 {
+            return Err(LinkError::TimedOut);
+        }
+        Ok(received.closed)
+    }
+
+    fn died(&self, error: PipeError) -> LinkError {
+        match dead(error) {
+            LinkError::Dead { why, .. } => LinkError::Dead {
+                answering: self.filled > 0,
+                why,
+            },
+            other => other,
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        let room: &[u8] = self.long.as_ref().unwrap_or(&self.inbound);
+        room.get(..self.filled).unwrap_or_default()
+    }
+
+    /// Moves a message that is longer than the usual buffer into one of its own.
+    fn make_room(&mut self, whole: usize) -> Result<(), LinkError> {
+        if self.long.is_some() || whole <= self.inbound.len() {
+            return Ok(());
+        }
+        // Records may hold more than the message; what follows it is refused anyway.
+        let room = whole + SCRATCH_BYTES_MIN;
+        let mut long = self.arena.buffer(room).ok_or(LinkError::NoLockedMemory)?;
+        if let Some(front) = long.get_mut(..self.filled) {
+            front.copy_from_slice(self.bytes());
+        }
+        self.inbound.zeroize();
+        self.long = Some(long);
+        Ok(())
+    }
+}
+
+impl Link for TlsLink {
+    fn send(&mut self, request: &[u8], deadline: Instant) -> Result<(), LinkError> {
+        self.pipe.stream_mut().deadline = deadline;
+        self.pipe.send(request).map_err(dead)?;
+        self.flush()
+    }
+
+    fn receive(&mut self, deadline: Instant) -> Result<&[u8], LinkError> {
+        self.pipe.stream_mut().deadline = deadline;
+        loop {
+            let step = ttlv::frame(self.bytes());
+            let whole = match step {
+                Ok(Step::Item(_, used)) if used == self.filled => break,
+                Ok(Step::Item(..)) => {
+                    return Err(LinkError::Protocol("the HSM sent bytes behind its answer"));
+                }
+                Ok(Step::Need(more)) => self.filled + more,
+                Err(_) => return Err(LinkError::Protocol("the HSM's answer is no KMIP message")),
+            };
+            self.make_room(whole)?;
+            self.read_some()?;
+        }
+        Ok(self.bytes())
+    }
+
+    fn forget(&mut self) {
+        self.long = None;
+        if let Some(used) = self.inbound.get_mut(..self.filled) {
+            used.zeroize();
+        }
+        self.filled = 0;
+    }
+
+    fn is_quiet(&mut self) -> bool {
+        let mut byte = [0_u8; 1];
+        let socket = &self.pipe.stream().socket;
+        if socket.set_nonblocking(true).is_err() {
+            return false;
+        }
+        let seen = socket.peek(&mut byte);
+        if socket.set_nonblocking(false).is_err() {
+            return false;
+        }
+        match seen {
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+            Ok(0) => false,
+            // A session ticket perhaps, or the end: TLS knows.
+            Ok(_) => {
+                let soon = Instant::now() + std::time::Duration::from_millis(100);
+                self.pipe.stream_mut().deadline = soon;
+                matches!(self.read_some(), Ok(false)) && self.filled == 0
+            }
+        }
+    }
+}
+
+impl Drop for TlsLink {
+    fn drop(&mut self) {
+        let soon = Instant::now() + std::time::Duration::from_millis(100);
+        self.pipe.stream_mut().deadline = soon;
+        self.pipe.close();
+        if self.flush().is_err() {
+            log::trace!("the HSM's connection ended before close_notify");
+        }
+    }
+}
+
+fn dead(error: PipeError) -> LinkError {
+    match error {
+        PipeError::Io(error) if error.kind() == io::ErrorKind::TimedOut => LinkError::TimedOut,
+        error => LinkError::Dead {
+            answering: false,
+            why: error.to_string(),
+        },
+    }
+}

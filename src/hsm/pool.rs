@@ -1,0 +1,251 @@
+//! Threads that each own one connection to the HSM, and the queue they share.
+//!
+//! A thread takes what waits (up to a batch), has its session exchange it, and takes again: a batch
+//! grows while the last one flies, and a lone job never waits for company. Which protocol is spoken
+//! is the session's business.
+//!
+//! Must never be true: a job that waits past its deadline; a connection used after a timeout or a
+//! broken answer; an attempt to connect that blocks for ever. Called by the engine through [`Hsm`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::{Answer, Health, Hsm, HsmError, Job};
+use crate::net::lane::{Lane, Refused};
+
+#[cfg(test)]
+mod tests;
+mod worker;
+
+/// How often expired jobs are looked for: how late a [`HsmError::TimedOut`] may be.
+const SWEEP: Duration = Duration::from_millis(20);
+
+/// Makes connections.
+pub trait Connector: Send + Sync + 'static {
+    /// Connects, logs in, negotiates: when this returns, a request has been answered. The text of an
+    /// error names the address and what went wrong.
+    fn connect(&self, deadline: Instant) -> Result<Box<dyn Session>, String>;
+}
+
+/// One connection.
+pub trait Session {
+    /// What it is connected to, for people.
+    fn describe(&self) -> String;
+    /// Does the jobs and calls every `done` but those of [`Served::retry`].
+    fn serve(&mut self, jobs: Vec<Job>) -> Served;
+    /// Whether an idle connection still stands, without asking the HSM.
+    fn is_quiet(&mut self) -> bool;
+    /// Asks the HSM something small.
+    fn probe(&mut self, deadline: Instant) -> Result<(), String>;
+}
+
+/// What became of a [`Session::serve`].
+#[derive(Default)]
+pub struct Served {
+    /// Jobs that died with the connection before any byte of an answer, and may be asked again.
+    pub retry: Vec<Job>,
+    /// Why the connection must be dropped.
+    pub broken: Option<String>,
+}
+
+/// Sizes of a pool.
+#[derive(Clone, Debug)]
+pub struct PoolPlan {
+    /// As [`Hsm::name`].
+    pub name: &'static str,
+    /// Connections, one thread each.
+    pub connections: usize,
+    /// Jobs given to a session at once.
+    pub batch_max: usize,
+    /// Jobs that may wait.
+    pub queue_max: usize,
+    /// Bound of one attempt to connect, and of a probe.
+    pub connect_timeout: Duration,
+}
+
+struct Queued {
+    job: Job,
+    /// It has died with a connection once.
+    tried: bool,
+}
+
+#[derive(Default)]
+struct Status {
+    up: bool,
+    /// A state was logged.
+    known: bool,
+    detail: String,
+}
+
+struct Shared {
+    plan: PoolPlan,
+    connector: Box<dyn Connector>,
+    lane: Lane<Queued>,
+    live: AtomicUsize,
+    was_up: AtomicBool,
+    status: Mutex<Status>,
+    stopping: Mutex<bool>,
+    stopped: Condvar,
+}
+
+/// The pool.
+pub struct Pool {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Pool {
+    /// Starts the threads; connecting goes on behind. Fails when a thread cannot be made.
+    pub fn start(plan: PoolPlan, connector: Box<dyn Connector>) -> std::io::Result<Self> {
+        let connections = plan.connections.max(1);
+        let shared = Arc::new(Shared {
+            lane: Lane::new(plan.queue_max.max(1)),
+            plan,
+            connector,
+            live: AtomicUsize::new(0),
+            was_up: AtomicBool::new(false),
+            status: Mutex::new(Status {
+                detail: "not connected yet".into(),
+                ..Status::default()
+            }),
+            stopping: Mutex::new(false),
+            stopped: Condvar::new(),
+        });
+        let pool = Self {
+            shared: Arc::clone(&shared),
+            threads: Mutex::default(),
+        };
+        for n in 0..connections {
+            let shared = Arc::clone(&shared);
+            let thread = std::thread::Builder::new().name(format!("hsm-{n}"));
+            pool.threads
+                .lock()
+                .push(thread.spawn(move || worker::run(&shared))?);
+        }
+        let sweeper = std::thread::Builder::new().name("hsm-sweep".into());
+        pool.threads
+            .lock()
+            .push(sweeper.spawn(move || shared.sweep())?);
+        Ok(pool)
+    }
+}
+
+impl Hsm for Pool {
+    fn name(&self) -> &'static str {
+        self.shared.plan.name
+    }
+
+    fn submit(&self, job: Job) {
+        let deadline = job.deadline;
+        match self
+            .shared
+            .lane
+            .push(Queued { job, tried: false }, deadline)
+        {
+            Ok(()) => {}
+            Err(Refused::Full(queued)) => queued.fail(HsmError::Overloaded),
+            Err(Refused::Closed(queued)) => queued.fail(HsmError::Abandoned),
+        }
+    }
+
+    fn health(&self) -> Health {
+        let status = self.shared.status.lock();
+        Health {
+            up: status.up,
+            was_up: self.shared.was_up.load(Ordering::Relaxed),
+            queued: self.shared.lane.len(),
+            detail: status.detail.clone(),
+        }
+    }
+
+    fn shutdown(&self) {
+        for queued in self.shared.lane.close() {
+            queued.fail(HsmError::Abandoned);
+        }
+        *self.shared.stopping.lock() = true;
+        self.shared.stopped.notify_all();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
+            // A completion may drop the last handle on the pool; a thread cannot wait for itself.
+            if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+                log::error!("a thread of the HSM pool had panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+impl Queued {
+    fn fail(self, error: HsmError) {
+        let outcome: Result<Answer, HsmError> = Err(error);
+        (self.job.done)(outcome);
+    }
+}
+
+impl Shared {
+    /// Answers expired jobs even while every thread waits for the HSM.
+    fn sweep(&self) {
+        while !self.pause(SWEEP) {
+            for queued in self.lane.expire(Instant::now()) {
+                queued.fail(HsmError::TimedOut);
+            }
+        }
+    }
+
+    /// Sleeps; true when the pool is stopping.
+    fn pause(&self, time: Duration) -> bool {
+        let mut stopping = self.stopping.lock();
+        if !*stopping {
+            self.stopped.wait_for(&mut stopping, time);
+        }
+        *stopping
+    }
+
+    fn went_up(&self, what: String) {
+        self.live.fetch_add(1, Ordering::Relaxed);
+        self.was_up.store(true, Ordering::Relaxed);
+        let mut status = self.status.lock();
+        if !status.up {
+            log::info!("{}: connected to {what}", self.plan.name);
+        }
+        *status = Status {
+            up: true,
+            known: true,
+            detail: what,
+        };
+    }
+
+    fn lost(&self, why: &str) {
+        let before = self.live.fetch_sub(1, Ordering::Relaxed);
+        if before == 1 {
+            self.down(why);
+        } else {
+            log::debug!(
+                "{}: one of {before} connections ended: {why}",
+                self.plan.name
+            );
+        }
+    }
+
+    /// No connection stands.
+    fn down(&self, why: &str) {
+        let mut status = self.status.lock();
+        if status.up || !status.known {
+            log::warn!("{}: not available: {why}", self.plan.name);
+        }
+        *status = Status {
+            up: false,
+            known: true,
+            detail: why.into(),
+        };
+    }
+}

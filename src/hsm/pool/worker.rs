@@ -1,0 +1,155 @@
+//! One thread of the pool: connect, serve, reconnect.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::super::HsmError;
+use super::{Queued, Session, Shared};
+
+/// Pause after the first failed attempt to connect; doubles with each.
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// Longest pause: with it, service is back within 1 s of the HSM's return.
+const BACKOFF_MAX: Duration = Duration::from_millis(600);
+/// How often an idle connection is looked at.
+const IDLE_TICK: Duration = Duration::from_millis(500);
+/// After how long without work the HSM is asked something, so that a silently cut connection is
+/// found before a job is.
+const PROBE_AFTER: Duration = Duration::from_secs(15);
+
+/// Runs until the pool is stopped.
+pub(super) fn run(shared: &Shared) {
+    let mut backoff = BACKOFF_MIN;
+    while !shared.pause(Duration::ZERO) {
+        let Some(session) = connect(shared) else {
+            if shared.pause(jitter(backoff)) {
+                return;
+            }
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+            continue;
+        };
+        backoff = BACKOFF_MIN;
+        // A completion's panic must not cost the pool a thread.
+        let end = catch_unwind(AssertUnwindSafe(|| serve(shared, session)));
+        match end {
+            Ok(Some(why)) => shared.lost(&why),
+            Ok(None) => return shared.lost("the server is stopping"),
+            Err(_) => {
+                shared.lost("a thread of the pool panicked; this is a defect of this program")
+            }
+        }
+    }
+}
+
+/// One attempt. When it fails and no other connection stands, what was queued before it began has
+/// nothing to wait for.
+fn connect(shared: &Shared) -> Option<Box<dyn Session>> {
+    let mark = shared.lane.mark();
+    let deadline = Instant::now() + shared.plan.connect_timeout;
+    match shared.connector.connect(deadline) {
+        Ok(session) => {
+            shared.went_up(session.describe());
+            Some(session)
+        }
+        Err(why) => {
+            if shared.live.load(Ordering::Relaxed) == 0 {
+                shared.down(&why);
+                for queued in shared.lane.take_before(mark) {
+                    queued.fail(HsmError::Unavailable(why.as_str().into()));
+                }
+            }
+            None
+        }
+    }
+}
+
+/// Serves until the connection breaks (its reason) or the pool is stopped (`None`).
+fn serve(shared: &Shared, mut session: Box<dyn Session>) -> Option<String> {
+    let mut last_use = Instant::now();
+    loop {
+        let drained = shared.lane.drain(shared.plan.batch_max.max(1), IDLE_TICK);
+        if drained.closed {
+            return None;
+        }
+        for queued in drained.expired {
+            queued.fail(HsmError::TimedOut);
+        }
+        if drained.ready.is_empty() {
+            if !session.is_quiet() {
+                return Some(format!(
+                    "{}: closed by the HSM while idle",
+                    session.describe()
+                ));
+            }
+            if last_use.elapsed() >= PROBE_AFTER {
+                if let Err(why) = session.probe(Instant::now() + shared.plan.connect_timeout) {
+                    return Some(why);
+                }
+                last_use = Instant::now();
+            }
+            continue;
+        }
+        let broken = exchange(shared, session.as_mut(), drained.ready);
+        last_use = Instant::now();
+        if broken.is_some() {
+            return broken;
+        }
+    }
+}
+
+/// Has the session do the jobs. Those it gives back are queued once more, but only once.
+fn exchange(shared: &Shared, session: &mut dyn Session, ready: Vec<Queued>) -> Option<String> {
+    let (again, first): (Vec<_>, Vec<_>) = ready.into_iter().partition(|queued| queued.tried);
+    if !again.is_empty() {
+        let served = session.serve(again.into_iter().map(|queued| queued.job).collect());
+        let why = served.broken.as_deref().unwrap_or("the connection ended");
+        for job in served.retry {
+            (job.done)(Err(HsmError::Unavailable(why.into())));
+        }
+        if served.broken.is_some() {
+            // Not served at all, so this try does not count.
+            put_back(shared, first);
+            return served.broken;
+        }
+    }
+    if first.is_empty() {
+        return None;
+    }
+    let served = session.serve(first.into_iter().map(|queued| queued.job).collect());
+    put_back(
+        shared,
+        served
+            .retry
+            .into_iter()
+            .map(|job| Queued { job, tried: true })
+            .collect(),
+    );
+    served.broken
+}
+
+fn put_back(shared: &Shared, back: Vec<Queued>) {
+    if back.is_empty() {
+        return;
+    }
+    let back = back.into_iter().map(|queued| {
+        let deadline = queued.job.deadline;
+        (queued, deadline)
+    });
+    if let Err(closed) = shared.lane.put_back(back.collect()) {
+        for queued in closed {
+            queued.fail(HsmError::Abandoned);
+        }
+    }
+}
+
+/// Between half of `time` and all of it, so that many threads and nodes do not knock at once.
+fn jitter(time: Duration) -> Duration {
+    let mut byte = [0_u8; 1];
+    // Without randomness the pause is merely not spread.
+    if SystemRandom::new().fill(&mut byte).is_err() {
+        return time;
+    }
+    time / 2 + time / 2 * u32::from(byte[0]) / 255
+}

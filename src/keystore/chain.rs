@@ -1,0 +1,133 @@
+//! Linking: which certificate belongs to a key, and who issued whom.
+//!
+//! Must never be true: a key with another key's certificate; an issuer chosen by name alone where
+//! its signature could be checked (two CAs may share one name while a CA is being renewed).
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::der::{Der, DerFault, SEQUENCE};
+use super::{KeyEntry, KeystoreError, certificate};
+
+/// Certificates in one chain, leaf and root included.
+pub(super) const CHAIN_MAX: usize = 10;
+
+/// The public key (`SubjectPublicKeyInfo`, DER) of a private key that TLS can use.
+pub(super) fn public_key(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
+    let signer = aws_lc_rs::sign::any_supported_type(key).ok()?;
+    signer.public_key().map(|spki| spki.to_vec())
+}
+
+/// Refuses an entry whose key cannot be used, has no certificate, or has that of another key.
+pub(super) fn check_leaf(entry: &KeyEntry) -> Result<(), KeystoreError> {
+    let alias = || entry.alias.clone();
+    let own =
+        public_key(&entry.key).ok_or_else(|| KeystoreError::UnusableKey { alias: alias() })?;
+    let leaf = entry
+        .chain
+        .first()
+        .ok_or_else(|| KeystoreError::NoCertificate { alias: alias() })?;
+    let facts = certificate::facts(leaf).map_err(|_| KeystoreError::BadCertificate {
+        alias: Some(alias()),
+    })?;
+    if facts.spki == own {
+        Ok(())
+    } else {
+        Err(KeystoreError::KeyMismatch { alias: alias() })
+    }
+}
+
+/// One certificate of a heap of them, parsed once.
+pub(super) struct Link<'a> {
+    pub(super) der: &'a [u8],
+    pub(super) parsed: X509Certificate<'a>,
+}
+
+impl<'a> Link<'a> {
+    /// None when `der` is not exactly one certificate.
+    pub(super) fn new(der: &'a [u8]) -> Option<Self> {
+        let (rest, parsed) = X509Certificate::from_der(der).ok()?;
+        rest.is_empty().then_some(Self { der, parsed })
+    }
+
+    pub(super) fn spki(&self) -> &'a [u8] {
+        self.parsed.tbs_certificate.subject_pki.raw
+    }
+
+    fn names_issuer(&self, issuer: &Self) -> bool {
+        self.parsed.tbs_certificate.issuer.as_raw()
+            == issuer.parsed.tbs_certificate.subject.as_raw()
+    }
+
+    /// Whether `issuer`'s key made this certificate's signature; None when that cannot be checked
+    /// here (SHA-1, small RSA keys).
+    fn signed_by(&self, issuer: &Self) -> Option<bool> {
+        let algorithm = signature_algorithm(self.der).ok()?;
+        let key = &issuer.parsed.tbs_certificate.subject_pki;
+        let key_algorithm = Der(key.raw).sequence().ok()?.expect(SEQUENCE).ok()?;
+        let mut known = aws_lc_rs::default_provider()
+            .signature_verification_algorithms
+            .all
+            .iter()
+            .filter(|known| known.signature_alg_id().as_ref() == algorithm)
+            .filter(|known| known.public_key_alg_id().as_ref() == key_algorithm)
+            .peekable();
+        known.peek()?;
+        let message = self.parsed.tbs_certificate.as_ref();
+        let signature = &self.parsed.signature_value.data;
+        Some(known.any(|known| {
+            known
+                .verify_signature(&key.subject_public_key.data, message, signature)
+                .is_ok()
+        }))
+    }
+}
+
+/// The inside of the outer `AlgorithmIdentifier`, as the providers name algorithms.
+fn signature_algorithm(certificate: &[u8]) -> Result<&[u8], DerFault> {
+    let mut inside = Der(certificate).sequence()?;
+    inside.item()?;
+    inside.expect(SEQUENCE)
+}
+
+/// The chain above and including `leaf`, as far as `heap` has it: each issuer by name and signature.
+///
+/// Where a signature algorithm cannot be checked, an issuer is taken by name if it is the only one.
+pub(super) fn build(leaf: usize, heap: &[Link<'_>]) -> Vec<CertificateDer<'static>> {
+    let mut chain = vec![leaf];
+    while let Some(below) = chain.last().and_then(|last| heap.get(*last)) {
+        if chain.len() == CHAIN_MAX
+            || (below.names_issuer(below) && below.signed_by(below) != Some(false))
+        {
+            break;
+        }
+        let unused = |link: &Link<'_>| {
+            chain
+                .iter()
+                .filter_map(|used| heap.get(*used))
+                .all(|used| used.der != link.der)
+        };
+        let by_name: Vec<_> = heap
+            .iter()
+            .enumerate()
+            .filter(|(_, link)| below.names_issuer(link) && unused(link))
+            .collect();
+        let proved = by_name
+            .iter()
+            .find(|(_, link)| below.signed_by(link) == Some(true));
+        let unchecked = || match by_name.as_slice() {
+            [only] if below.signed_by(only.1).is_none() => Some(only),
+            _ => None,
+        };
+        match proved.or_else(unchecked) {
+            Some((above, _)) => chain.push(*above),
+            None => break,
+        }
+    }
+    chain
+        .iter()
+        .filter_map(|used| heap.get(*used))
+        .map(|link| CertificateDer::from(link.der.to_vec()))
+        .collect()
+}

@@ -1,0 +1,164 @@
+//! What the keystores hold, sorted by use: server certificate, client certificate, HSM CAs, pins.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustls::pki_types::CertificateDer;
+
+use crate::config::{Config, KeystoreRef, RoleSettings};
+use crate::identity::{self, BuildWarning, Operations, RoleSpec, Snapshot};
+use crate::keystore::{self, CertificateFacts, KeyEntry, Keystore};
+use crate::limits::KEYSTORE_BYTES_MAX;
+use crate::net::tls::Identity;
+
+use super::StartError;
+
+/// Alias of the server certificate when nothing else tells.
+const SERVER_ALIAS: &str = "kmsserver";
+
+/// Everything a node needs from its keystores.
+pub struct Credentials {
+    server: Identity,
+    client: Option<Identity>,
+    authorities: Vec<CertificateDer<'static>>,
+    trusted: Vec<identity::CertificateFacts>,
+    warnings: Vec<String>,
+}
+
+impl Credentials {
+    /// Opens the keystores of `config` and finds everything it names.
+    pub fn load(config: &Config) -> Result<Self, StartError> {
+        let main = open("kms.keystore.file", &config.keystore)?;
+        let other = if config.server.keystore.file == config.keystore.file {
+            None
+        } else {
+            Some(open("kms.server.keystore.file", &config.server.keystore)?)
+        };
+        let server = identity_of(server_entry(config, other.as_ref().unwrap_or(&main))?);
+        let client = main.key(&config.client_alias).map(identity_of);
+        let needs_hsm = !config.hsm.endpoints.is_empty();
+        if client.is_none() && needs_hsm {
+            return Err(missing(&main, "kms.keystore.alias", &config.client_alias));
+        }
+        let mut authorities = Vec::new();
+        if needs_hsm && config.hsm.fingerprint.is_none() {
+            for alias in &config.hsm.ca_aliases {
+                let entry = main
+                    .trusted(alias)
+                    .ok_or_else(|| missing(&main, "kms.hsm.ca.alias", alias))?;
+                authorities.push(entry.certificate.clone());
+            }
+        }
+        let trusted = main.trusted.iter().map(facts).collect::<Result<Vec<_>, _>>()?;
+        let mut credentials = Self { server, client, authorities, trusted, warnings: Vec::new() };
+        let (_, warnings) = credentials.build(config)?;
+        credentials.warnings = warnings.iter().map(ToString::to_string).collect();
+        Ok(credentials)
+    }
+
+    /// The certificate shown to clients.
+    pub fn server(&self) -> &Identity {
+        &self.server
+    }
+
+    /// The certificate shown to the HSM.
+    pub fn client(&self) -> Option<&Identity> {
+        self.client.as_ref()
+    }
+
+    /// Who may vouch for the HSM.
+    pub fn authorities(&self) -> &[CertificateDer<'static>] {
+        &self.authorities
+    }
+
+    /// What an operator should know: pins without roles, roles without pins, expiry.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The pins with their roles, as of now.
+    pub fn snapshot(&self, config: &Config) -> Result<Snapshot, StartError> {
+        self.build(config).map(|(snapshot, _)| snapshot)
+    }
+
+    fn build(&self, config: &Config) -> Result<(Snapshot, Vec<BuildWarning>), StartError> {
+        let roles = config.roles.iter().map(role).collect::<Result<Vec<_>, _>>()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_unix_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        Snapshot::build(&roles, self.trusted.iter().cloned(), &config.hsm.ca_aliases, 0, now_unix_s)
+            .map_err(StartError::Identity)
+    }
+}
+
+fn role(settings: &RoleSettings) -> Result<RoleSpec, StartError> {
+    let operations: Operations = settings
+        .operations
+        .join(",")
+        .parse()
+        .map_err(|error| StartError::Backend(format!("kms.role.{}.operations: {error}", settings.name)))?;
+    Ok(RoleSpec {
+        name: settings.name.clone(),
+        alias_globs: settings.aliases.clone(),
+        operations,
+        key_globs: settings.keys.clone(),
+    })
+}
+
+fn open(key: &'static str, at: &KeystoreRef) -> Result<Keystore, StartError> {
+    let bytes = read(key, &at.file)?;
+    keystore::open(&bytes, &at.password, at.key_password.as_ref())
+        .map_err(|error| StartError::Keystore { file: at.file.clone(), error })
+}
+
+/// Reads a file of bounded size.
+fn read(key: &'static str, file: &Path) -> Result<Vec<u8>, StartError> {
+    let fail = |error| StartError::Read { key, file: file.to_owned(), error };
+    let len = std::fs::metadata(file).map_err(fail)?.len();
+    if len > KEYSTORE_BYTES_MAX as u64 {
+        return Err(fail(std::io::Error::other(format!(
+            "{len} bytes; a keystore may have {KEYSTORE_BYTES_MAX}"
+        ))));
+    }
+    std::fs::read(file).map_err(fail)
+}
+
+/// The configured alias; else the only private key that is not the client's; else `kmsServer`.
+fn server_entry<'a>(config: &Config, store: &'a Keystore) -> Result<&'a KeyEntry, StartError> {
+    if let Some(alias) = &config.server.alias {
+        return store.key(alias).ok_or_else(|| missing(store, "kms.server.alias", alias));
+    }
+    let mut others = store.keys.iter().filter(|entry| entry.alias != config.client_alias);
+    match (others.next(), others.next()) {
+        (Some(only), None) => Ok(only),
+        _ => store
+            .key(SERVER_ALIAS)
+            .ok_or_else(|| missing(store, "kms.server.alias", SERVER_ALIAS)),
+    }
+}
+
+fn missing(store: &Keystore, key: &'static str, alias: &str) -> StartError {
+    let held: Vec<&str> = store.aliases().collect();
+    let hint = match store.did_you_mean(alias) {
+        Some(near) => format!("did you mean '{near}'? It holds: {}", held.join(", ")),
+        None => format!("it holds: {}", held.join(", ")),
+    };
+    StartError::Alias { key, alias: alias.to_owned(), hint }
+}
+
+fn identity_of(entry: &KeyEntry) -> Identity {
+    Identity { chain: entry.chain.clone(), key: entry.key.clone_key() }
+}
+
+fn facts(entry: &keystore::TrustedEntry) -> Result<identity::CertificateFacts, StartError> {
+    let facts = CertificateFacts::from_der(&entry.certificate).map_err(|error| {
+        StartError::Certificate { alias: entry.alias.clone(), why: error.to_string() }
+    })?;
+    Ok(identity::CertificateFacts {
+        alias: entry.alias.clone(),
+        der: entry.certificate.to_vec(),
+        subject: facts.subject,
+        not_before_unix_s: facts.not_before_unix_s,
+        not_after_unix_s: facts.not_after_unix_s,
+        spki: facts.spki,
+    })
+}

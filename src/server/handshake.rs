@@ -1,0 +1,285 @@
+//! Handshake threads: TLS handshakes apart from the workers, with caps and a deadline.
+//!
+//! With RSA handshakes on the workers, a reconnect storm multiplied the latency of warm unwraps
+//! by four to six; here it leaves them alone. A connection leaves with its principal fixed and
+//! checked against the snapshot in force, resumed sessions too.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token, Waker};
+use zeroize::Zeroizing;
+
+use crate::identity::Pin;
+use crate::net::inbox::Inbox;
+use crate::net::pipe::{Pipe, PipeError};
+use crate::net::tls;
+use crate::secret::LockedBuf;
+
+use super::clock::Clock;
+use super::linger::Linger;
+use super::slots::Slots;
+use super::worker::{Arrival, Port, RECORDS_BYTES};
+use super::{Phase, Shared};
+
+const WAKER: Token = Token(usize::MAX);
+const EVENTS_MAX: usize = 256;
+const SWEEP_EVERY: Duration = Duration::from_millis(250);
+/// Accepted sockets waiting for a handshake thread.
+const INBOX_MAX: usize = 4096;
+/// Plaintext a client may send along with its last handshake message.
+const EARLY_BYTES_MAX: usize = 64 * 1024;
+
+/// The way to a handshake thread.
+#[derive(Clone)]
+pub(super) struct Handle(Arc<Inbox<TcpStream>>);
+
+impl Handle {
+    pub(super) fn hand_over(&self, stream: TcpStream) -> Result<(), TcpStream> {
+        self.0.push(stream)
+    }
+
+    pub(super) fn wake(&self) {
+        self.0.wake();
+    }
+}
+
+/// Starts handshake thread `index`.
+pub(super) fn start(
+    index: usize,
+    shared: Arc<Shared>,
+    ports: Arc<[Arc<Port>]>,
+) -> io::Result<(Handle, JoinHandle<()>)> {
+    let poll = Poll::new()?;
+    let inbox = Arc::new(Inbox::new(INBOX_MAX, Waker::new(poll.registry(), WAKER)?));
+    let records = shared
+        .arena
+        .buffer(RECORDS_BYTES)
+        .ok_or_else(|| io::Error::other("no locked memory is left for a handshake thread's buffer"))?;
+    let loop_ = Loop {
+        poll,
+        inbox: Arc::clone(&inbox),
+        shared,
+        ports,
+        records,
+        shaking: Slots::new(),
+        clock: Clock::new(),
+        swept: Instant::now(),
+    };
+    let thread = std::thread::Builder::new()
+        .name(format!("handshake-{index}"))
+        .spawn(move || loop_.run())?;
+    Ok((Handle(inbox), thread))
+}
+
+struct Shaking {
+    pipe: Pipe<TcpStream>,
+    until: Instant,
+    early: Zeroizing<Vec<u8>>,
+    linger: Option<Linger>,
+}
+
+struct Loop {
+    poll: Poll,
+    inbox: Arc<Inbox<TcpStream>>,
+    shared: Arc<Shared>,
+    ports: Arc<[Arc<Port>]>,
+    records: LockedBuf,
+    shaking: Slots<Shaking>,
+    clock: Clock,
+    swept: Instant,
+}
+
+/// What a handshake has come to.
+enum Stage {
+    Going,
+    Done(Arc<Pin>),
+    /// Refused: the alert is written or being written.
+    Refused(String),
+    Dead,
+}
+
+impl Loop {
+    fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        loop {
+            match self.poll.poll(&mut events, Some(SWEEP_EVERY)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    log::error!("handshake thread: epoll failed: {error}");
+                    return;
+                }
+            }
+            self.clock.read();
+            for event in &events {
+                if event.token() == WAKER {
+                    self.inbox.drained();
+                    self.take_in();
+                } else if let Ok(index) = u32::try_from(event.token().0) {
+                    self.go_on(index);
+                }
+            }
+            self.sweep();
+            let idle = self.shaking.len() == 0 && self.inbox.is_empty();
+            if idle && self.shared.phase() == Phase::Stopping {
+                return;
+            }
+        }
+    }
+
+    fn take_in(&mut self) {
+        while let Some(stream) = self.inbox.pop() {
+            let config = self.shared.tls.load_full();
+            let until = self.clock.now + self.shared.settings.handshake_timeout;
+            let index = match Pipe::server(config, stream) {
+                Ok(pipe) => {
+                    let early = Zeroizing::new(Vec::new());
+                    self.shaking.insert_with(|_, _| Shaking { pipe, until, early, linger: None })
+                }
+                Err(error) => {
+                    log::error!("no TLS for a new connection: {error}");
+                    None
+                }
+            };
+            match index {
+                Some(index) => self.register(index),
+                None => self.forget_one(),
+            }
+        }
+    }
+
+    fn register(&mut self, index: u32) {
+        let Some(shaking) = self.shaking.get_mut(index) else {
+            return;
+        };
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let stream = shaking.pipe.stream_mut();
+        if self.poll.registry().register(stream, Token(index as usize), interest).is_err() {
+            self.close(index);
+        }
+        // Registering tells of what has arrived already.
+    }
+
+    fn go_on(&mut self, index: u32) {
+        let Some(shaking) = self.shaking.get_mut(index) else {
+            return;
+        };
+        if let Some(linger) = &mut shaking.linger {
+            if linger.is_over(shaking.pipe.stream_mut(), &mut self.records) {
+                self.close(index);
+            }
+            return;
+        }
+        match advance(shaking, &self.shared, &mut self.records, self.clock.unix_s) {
+            Stage::Going => {}
+            Stage::Done(pin) => self.hand_over(index, pin),
+            Stage::Refused(why) => {
+                self.shared.metrics.handshakes_failed.bump();
+                let peer = shaking.pipe.stream().peer_addr();
+                log::warn!("handshake refused: {why} peer={}", display(peer));
+                shaking.linger = Some(Linger::begin(shaking.pipe.stream(), self.clock.now));
+            }
+            Stage::Dead => {
+                self.shared.metrics.handshakes_failed.bump();
+                self.close(index);
+            }
+        }
+    }
+
+    /// Gives an established connection to the worker with the fewest.
+    fn hand_over(&mut self, index: u32, pin: Arc<Pin>) {
+        let Some(mut shaking) = self.shaking.remove(index) else {
+            return;
+        };
+        self.shared.metrics.handshakes.bump();
+        if self.poll.registry().deregister(shaking.pipe.stream_mut()).is_err() {
+            self.forget_one();
+            return;
+        }
+        let arrival = Box::new(Arrival { pipe: shaking.pipe, pin, early: shaking.early });
+        let least = self.ports.iter().min_by_key(|port| port.load());
+        let handed = least.is_some_and(|port| port.hand_over(arrival).is_ok());
+        if !handed {
+            log::error!("no worker took a connection");
+            self.forget_one();
+        }
+    }
+
+    fn sweep(&mut self) {
+        let now = self.clock.now;
+        if now.saturating_duration_since(self.swept) < SWEEP_EVERY {
+            return;
+        }
+        self.swept = now;
+        for index in 0..self.shaking.span() {
+            let late = self.shaking.get_mut(index).is_some_and(|shaking| {
+                shaking.linger.as_ref().map_or(now >= shaking.until, |linger| linger.is_late(now))
+            });
+            if late {
+                self.close(index);
+            }
+        }
+    }
+
+    fn close(&mut self, index: u32) {
+        if let Some(mut shaking) = self.shaking.remove(index) {
+            let _ = self.poll.registry().deregister(shaking.pipe.stream_mut());
+            self.forget_one();
+        }
+    }
+
+    fn forget_one(&self) {
+        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Reads and answers until the socket has no more.
+fn advance(shaking: &mut Shaking, shared: &Shared, records: &mut [u8], unix_s: i64) -> Stage {
+    loop {
+        let early = &mut shaking.early;
+        let received = shaking.pipe.receive(records, |plaintext| early.extend_from_slice(plaintext));
+        // After an error this writes the alert.
+        let flushed = shaking.pipe.flush();
+        let received = match received {
+            Ok(received) => received,
+            Err(PipeError::Tls(error)) => return Stage::Refused(tls::explain(tls::Peer::Client, &error)),
+            Err(_) => return Stage::Dead,
+        };
+        if flushed.is_err() || shaking.early.len() > EARLY_BYTES_MAX {
+            return Stage::Dead;
+        }
+        if received.established && matches!(flushed, Ok(true)) {
+            return identify(shaking, shared, unix_s);
+        }
+        if received.closed {
+            return Stage::Dead;
+        }
+        if received.bytes == 0 {
+            return Stage::Going;
+        }
+    }
+}
+
+/// The certificate as the snapshot in force sees it; on a resumed session the verifier was not asked.
+fn identify(shaking: &mut Shaking, shared: &Shared, unix_s: i64) -> Stage {
+    let Some(leaf) = shaking.pipe.peer_leaf() else {
+        return Stage::Dead;
+    };
+    match shared.pins.load().identify(leaf, unix_s) {
+        Ok(pin) => Stage::Done(pin),
+        Err(stranger) => {
+            shaking.pipe.close();
+            let _ = shaking.pipe.flush();
+            Stage::Refused(format!("the certificate is not accepted: {stranger:?}"))
+        }
+    }
+}
+
+fn display(peer: io::Result<std::net::SocketAddr>) -> String {
+    peer.map_or_else(|_| "-".to_owned(), |peer| peer.to_string())
+}

@@ -1,0 +1,306 @@
+//! One client's requests: plaintext bytes in, replies out. Knows no socket and reads no clock.
+//!
+//! A session stops parsing at its first parked request, so answers keep their order; the bytes of a
+//! parked request stay where they are and are run again when its tickets are in. Must never be true:
+//! a reply written for a request whose certificate is no longer accepted.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use crate::api::reply::{Reply, ReplyHead};
+use crate::api::{self, Fault, auth};
+use crate::engine::{Call, Flow, Gather, Outcome, Waiter};
+use crate::identity::Pin;
+use crate::net::scratch::Scratch;
+use crate::wire::Out;
+use crate::wire::http::{self, HttpError, Method, Progress, Request, RequestDecoder};
+
+use super::desk::Desk;
+use super::input::Input;
+use super::{Phase, Shared};
+
+/// Reply bytes after which parsing pauses until they are on their way.
+const REPLY_BYTES_PAUSE: usize = 128 * 1024;
+
+/// The HTTP side of one connection.
+pub(super) struct Session {
+    pin: Arc<Pin>,
+    input: Input,
+    decoder: RequestDecoder,
+    gather: Gather,
+    /// Number of the current request; stale tickets bear another.
+    request: u32,
+    conn: u32,
+    generation: u32,
+    state: State,
+    /// When the current request began to arrive, or the parked one must be answered.
+    since: Option<Instant>,
+}
+
+/// What a session is waiting for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum State {
+    /// Bytes, or nothing: whatever is buffered has been looked at.
+    Idle,
+    /// Buffered bytes have not been looked at.
+    Ready,
+    /// Tickets, until the deadline.
+    Parked {
+        /// When the request is answered 504.
+        deadline: Instant,
+    },
+    /// Nothing: what is written is the last, then the connection ends.
+    Ending,
+    /// Nothing: the certificate is no longer accepted, cut at once.
+    Cut,
+}
+
+impl Session {
+    pub(super) fn new(pin: Arc<Pin>, conn: u32, generation: u32) -> Self {
+        Self {
+            pin,
+            input: Input::default(),
+            decoder: RequestDecoder::default(),
+            gather: Gather::default(),
+            request: 0,
+            conn,
+            generation,
+            state: State::Idle,
+            since: None,
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state
+    }
+
+    pub(super) fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// The number that a deadline or ticket for the current request bears.
+    pub(super) fn request(&self) -> u32 {
+        self.request
+    }
+
+    /// Since when a request has been arriving.
+    pub(super) fn receiving_since(&self) -> Option<Instant> {
+        if matches!(self.state, State::Idle | State::Ready) { self.since } else { None }
+    }
+
+    /// Whether a reload dropped the certificate.
+    pub(super) fn is_revoked(&self) -> bool {
+        self.pin.revoked.load(Ordering::Relaxed)
+    }
+
+    /// The principal's certificate.
+    pub(super) fn pin(&self) -> &Pin {
+        &self.pin
+    }
+
+    /// Takes plaintext in and serves what is complete in it.
+    pub(super) fn feed(&mut self, plaintext: &mut [u8], shared: &Shared, desk: &mut Desk) {
+        if self.input.is_empty() && self.state == State::Idle {
+            let used = self.serve_from(plaintext, shared, desk);
+            self.keep(&plaintext[used..], shared, desk);
+        } else {
+            self.keep(plaintext, shared, desk);
+            if self.state == State::Idle {
+                self.state = State::Ready;
+            }
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8], shared: &Shared, desk: &mut Desk) {
+        if matches!(self.state, State::Ending | State::Cut) {
+            return;
+        }
+        if !bytes.is_empty() && self.since.is_none() {
+            self.since = Some(desk.clock.now);
+        }
+        if self.input.extend(bytes, Desk::supply(shared)).is_err() {
+            let fault = Fault::new(503, "too many bytes of request bodies wait").retry_after(1);
+            self.end_with(&fault, desk);
+        }
+    }
+
+    /// Looks at what is buffered.
+    pub(super) fn resume(&mut self, shared: &Shared, desk: &mut Desk) {
+        let mut input = std::mem::take(&mut self.input);
+        let used = self.serve_from(input.bytes(), shared, desk);
+        input.consume(used, Desk::supply(shared));
+        self.input = input;
+    }
+
+    /// Serves the complete requests at the front of `bytes`; returns how many bytes they were.
+    fn serve_from(&mut self, bytes: &mut [u8], shared: &Shared, desk: &mut Desk) -> usize {
+        let mut used = 0;
+        self.state = State::Idle;
+        while used < bytes.len() {
+            if desk.reply.len() > REPLY_BYTES_PAUSE {
+                self.state = State::Ready;
+                break;
+            }
+            match self.decoder.step(&mut bytes[used..], shared.settings.body_bytes_max) {
+                Ok(Progress::Request(request, len)) => {
+                    if self.serve(&request, shared, desk) == Flow::Parked {
+                        break;
+                    }
+                    used += len;
+                    self.next_request();
+                    if matches!(self.state, State::Ending | State::Cut) {
+                        break;
+                    }
+                }
+                Ok(Progress::Need(_)) => break,
+                Ok(Progress::NeedAfterContinue(_)) => {
+                    desk.reply.put(http::CONTINUE);
+                    break;
+                }
+                Err(error) => {
+                    self.end_with(&fault_of(error), desk);
+                    break;
+                }
+            }
+        }
+        used
+    }
+
+    fn next_request(&mut self) {
+        self.decoder.reset();
+        self.gather.clear();
+        self.request = self.request.wrapping_add(1);
+        self.since = None;
+    }
+
+    /// Serves or parks one request.
+    fn serve(&mut self, request: &Request<'_>, shared: &Shared, desk: &mut Desk) -> Flow {
+        if self.pin.revoked.load(Ordering::Relaxed) || self.pin.not_after_unix_s < desk.clock.unix_s {
+            self.state = State::Cut;
+            return Flow::Answered;
+        }
+        let keep_alive = request.head.keep_alive && shared.phase() <= Phase::Serving;
+        // A request that was parked keeps the deadline of its first run.
+        let deadline =
+            self.gather.deadline().unwrap_or(desk.clock.now + shared.settings.request_timeout);
+        let mut reply = Reply::new(
+            &mut desk.reply,
+            ReplyHead {
+                date: &desk.clock.date,
+                keep_alive,
+                head_only: request.head.method == Method::Head,
+                request_id: desk.ids.next(),
+            },
+        );
+        let mut call = Call {
+            role: &self.pin.role,
+            waiter: Waiter {
+                worker: desk.worker,
+                conn: self.conn,
+                generation: self.generation,
+                request: self.request,
+                item: 0,
+            },
+            now: desk.clock.now,
+            deadline,
+            decoded: &mut desk.decoded,
+        };
+        let flow = run(request, shared, &mut call, &mut self.gather, &mut reply);
+        match flow {
+            Flow::Parked => {
+                self.gather.set_deadline(deadline);
+                self.state = State::Parked { deadline };
+            }
+            Flow::Answered => {
+                count(shared, desk.worker, reply.status());
+                self.state = if keep_alive { State::Idle } else { State::Ending };
+            }
+        }
+        flow
+    }
+
+    /// Takes a ticket; true when the parked request can be run again.
+    pub(super) fn accept(&mut self, waiter: Waiter, outcome: Outcome, now: Instant) -> bool {
+        let State::Parked { deadline } = self.state else {
+            return false;
+        };
+        if waiter.request != self.request {
+            return false;
+        }
+        self.gather.accept(waiter.item, outcome, now < deadline);
+        !self.gather.is_waiting()
+    }
+
+    /// Runs the parked request again: its tickets are in, or its time is over.
+    pub(super) fn unpark(&mut self, shared: &Shared, desk: &mut Desk) {
+        if matches!(self.state, State::Parked { .. }) {
+            self.resume(shared, desk);
+        }
+    }
+
+    /// Gives up on tickets that have not come.
+    pub(super) fn give_up(&mut self, shared: &Shared, desk: &Desk) {
+        shared.metrics.worker(desk.worker).timeouts.bump();
+        self.gather.give_up();
+    }
+
+    /// Answers `fault` and ends the connection.
+    pub(super) fn end_with(&mut self, fault: &Fault, desk: &mut Desk) {
+        let head = ReplyHead {
+            date: &desk.clock.date,
+            keep_alive: false,
+            head_only: false,
+            request_id: [0; 16],
+        };
+        Reply::new(&mut desk.reply, head).fault(fault);
+        self.state = State::Ending;
+    }
+
+    /// Gives buffers back; call before dropping.
+    pub(super) fn release(&mut self, shared: &Shared) {
+        self.input.release(&shared.buffered);
+    }
+}
+
+fn run(
+    request: &Request<'_>,
+    shared: &Shared,
+    call: &mut Call<'_>,
+    gather: &mut Gather,
+    reply: &mut Reply<'_, Scratch>,
+) -> Flow {
+    let allowed = api::parse(request).and_then(|command| {
+        auth::authorise(call.role, &command)?;
+        Ok(command)
+    });
+    match allowed {
+        Ok(command) => shared.engine.run(call, &command, gather, reply),
+        Err(fault) => {
+            reply.fault(&fault);
+            Flow::Answered
+        }
+    }
+}
+
+fn count(shared: &Shared, worker: u16, status: u16) {
+    let counters = shared.metrics.worker(worker);
+    match status {
+        500.. => counters.requests_failed.bump(),
+        400.. => counters.requests_refused.bump(),
+        _ => counters.requests_ok.bump(),
+    }
+}
+
+/// What an unreadable request is answered before its connection ends.
+fn fault_of(error: HttpError) -> Fault {
+    match error {
+        HttpError::Malformed(what) => Fault::new(400, format!("malformed HTTP request: {what}")),
+        HttpError::HeadTooLarge => Fault::new(431, "request headers too large"),
+        HttpError::BodyTooLarge => Fault::new(413, "http: request body too large"),
+        HttpError::Version => Fault::new(505, "only HTTP/1.0 and HTTP/1.1 are served"),
+        HttpError::TransferCoding => Fault::new(501, "only the chunked transfer coding is served"),
+        HttpError::Expectation => Fault::new(417, "only the expectation 100-continue is served"),
+        _ => Fault::new(400, "malformed HTTP request"),
+    }
+}

@@ -1,0 +1,320 @@
+//! A worker: one event loop, its connections, its tickets.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token, Waker};
+use zeroize::Zeroizing;
+
+use crate::engine::{Outcome, Waiter};
+use crate::identity::Pin;
+use crate::net::inbox::Inbox;
+use crate::net::pipe::Pipe;
+use crate::net::scratch::Scratch;
+use crate::secret::LockedBuf;
+
+use super::clock::Clock;
+use super::conn::{Conn, Fate};
+use super::desk::{Desk, RequestIds};
+use super::session::State;
+use super::slots::Slots;
+use super::{Phase, Shared};
+
+/// Bytes for records being received, and for replies being written, of one worker.
+pub const RECORDS_BYTES: usize = 64 * 1024;
+/// See [`RECORDS_BYTES`].
+pub const REPLY_BYTES: usize = 192 * 1024;
+
+const WAKER: Token = Token(usize::MAX);
+const EVENTS_MAX: usize = 1024;
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Tickets handled before the sockets get their turn again.
+const MAIL_AT_ONCE: usize = 1024;
+
+/// A connection whose handshake is done.
+pub struct Arrival {
+    /// The TLS connection.
+    pub pipe: Pipe<TcpStream>,
+    /// Whose it is.
+    pub pin: Arc<Pin>,
+    /// Plaintext that came with the last handshake message.
+    pub early: Zeroizing<Vec<u8>>,
+}
+
+/// What other threads send a worker.
+pub enum Mail {
+    /// A connection to serve.
+    Arrival(Box<Arrival>),
+    /// An outcome for a parked request.
+    Ticket(Waiter, Outcome),
+}
+
+/// The way to a worker from other threads.
+pub struct Port {
+    inbox: Inbox<Mail>,
+    load: AtomicUsize,
+}
+
+impl Port {
+    /// Connections it has, or is about to have.
+    pub fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn deliver(&self, waiter: Waiter, outcome: Outcome) {
+        // The engine's waiter bound is the inbox's size; a full inbox is a bug, and the request's
+        // own deadline answers it.
+        if self.inbox.push(Mail::Ticket(waiter, outcome)).is_err() {
+            log::error!("a worker's inbox is full; a request will time out");
+        }
+    }
+
+    /// Hands a connection over; gives it back when the worker's inbox is full.
+    pub(super) fn hand_over(&self, arrival: Box<Arrival>) -> Result<(), Mail> {
+        self.load.fetch_add(1, Ordering::Relaxed);
+        self.inbox.push(Mail::Arrival(arrival)).inspect_err(|_| {
+            self.load.fetch_sub(1, Ordering::Relaxed);
+        })
+    }
+
+    pub(super) fn wake(&self) {
+        self.inbox.wake();
+    }
+}
+
+/// A worker before it runs: its port exists, so that the engine can be built around it.
+pub struct Seat {
+    index: u16,
+    poll: Poll,
+    port: Arc<Port>,
+}
+
+impl Seat {
+    pub(super) fn new(index: usize, mail_max: usize) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        let port = Arc::new(Port { inbox: Inbox::new(mail_max, waker), load: AtomicUsize::new(0) });
+        let index = u16::try_from(index).map_err(|_| io::Error::other("too many workers"))?;
+        Ok(Self { index, poll, port })
+    }
+
+    pub(super) fn port(&self) -> &Arc<Port> {
+        &self.port
+    }
+
+    pub(super) fn start(self, shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
+        let no_memory = || io::Error::other("no locked memory is left for a worker's buffers");
+        let records = shared.arena.buffer(RECORDS_BYTES).ok_or_else(no_memory)?;
+        let reply = shared.arena.buffer(REPLY_BYTES).ok_or_else(no_memory)?;
+        let worker = Worker {
+            desk: Desk {
+                worker: self.index,
+                clock: Clock::new(),
+                reply: Scratch::new(reply),
+                decoded: Vec::with_capacity(4096),
+                ids: RequestIds::new(),
+            },
+            poll: self.poll,
+            port: self.port,
+            shared,
+            records,
+            conns: Slots::new(),
+            parked: VecDeque::new(),
+            swept: Instant::now(),
+        };
+        std::thread::Builder::new()
+            .name(format!("worker-{}", self.index))
+            .spawn(move || worker.run())
+    }
+}
+
+struct Worker {
+    desk: Desk,
+    poll: Poll,
+    port: Arc<Port>,
+    shared: Arc<Shared>,
+    records: LockedBuf,
+    conns: Slots<Conn>,
+    /// Deadlines of parked requests in the order of their end: all requests get the same time.
+    parked: VecDeque<Deadline>,
+    swept: Instant,
+}
+
+struct Deadline {
+    at: Instant,
+    conn: u32,
+    generation: u32,
+    request: u32,
+}
+
+impl Worker {
+    fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        loop {
+            match self.poll.poll(&mut events, Some(self.timeout())) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    log::error!("worker {}: epoll failed: {error}", self.desk.worker);
+                    return;
+                }
+            }
+            self.desk.clock.read();
+            let mut mail = false;
+            for event in &events {
+                if event.token() == WAKER {
+                    mail = true;
+                } else if let Ok(index) = u32::try_from(event.token().0) {
+                    self.on_event(index, event);
+                }
+            }
+            if mail {
+                self.port.inbox.drained();
+                self.read_mail();
+            }
+            self.expire();
+            self.sweep();
+            if self.is_done() {
+                return;
+            }
+        }
+    }
+
+    fn timeout(&self) -> Duration {
+        let now = Instant::now();
+        let next = self.swept + SWEEP_EVERY;
+        let next = self.parked.front().map_or(next, |first| next.min(first.at));
+        next.saturating_duration_since(now)
+    }
+
+    fn is_done(&self) -> bool {
+        self.shared.phase() == Phase::Stopping
+            && self.conns.len() == 0
+            && self.port.inbox.is_empty()
+            && self.shared.connections() == 0
+    }
+
+    fn on_event(&mut self, index: u32, event: &mio::event::Event) {
+        let Some(conn) = self.conns.get_mut(index) else {
+            return;
+        };
+        conn.note(event);
+        let fate = conn.drive(&self.shared, &mut self.desk, &mut self.records);
+        self.settle(index, fate);
+    }
+
+    /// Notes a newly parked request's deadline, or drops a finished connection.
+    fn settle(&mut self, index: u32, fate: Fate) {
+        if fate == Fate::Close {
+            self.close(index);
+            return;
+        }
+        let Some(conn) = self.conns.get_mut(index) else {
+            return;
+        };
+        if let State::Parked { deadline } = conn.session.state() {
+            let (generation, request) = (conn.session.generation(), conn.session.request());
+            self.parked.push_back(Deadline { at: deadline, conn: index, generation, request });
+        }
+    }
+
+    fn close(&mut self, index: u32) {
+        if let Some(mut conn) = self.conns.remove(index) {
+            // Closing the socket takes it out of epoll; deregistering is for the fallback's sake.
+            let _ = self.poll.registry().deregister(conn.stream_mut());
+            conn.session.release(&self.shared);
+            self.port.load.fetch_sub(1, Ordering::Relaxed);
+            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn read_mail(&mut self) {
+        for _ in 0..MAIL_AT_ONCE {
+            match self.port.inbox.pop() {
+                Some(Mail::Arrival(arrival)) => self.on_arrival(*arrival),
+                Some(Mail::Ticket(waiter, outcome)) => self.on_ticket(waiter, outcome),
+                None => return,
+            }
+        }
+        // More is left: come back after the sockets have had their turn.
+        self.port.inbox.wake();
+    }
+
+    fn on_arrival(&mut self, arrival: Arrival) {
+        let Arrival { pipe, pin, mut early } = arrival;
+        let now = self.desk.clock.now;
+        let index = self
+            .conns
+            .insert_with(|index, generation| Conn::new(pipe, pin, index, generation, now));
+        let Some((index, conn)) = index.and_then(|index| Some((index, self.conns.get_mut(index)?))) else {
+            self.port.load.fetch_sub(1, Ordering::Relaxed);
+            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+            return;
+        };
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(conn.stream_mut(), Token(index as usize), interest) {
+            log::warn!("a connection could not be registered: {error}");
+            self.close(index);
+            return;
+        }
+        if !early.is_empty() {
+            conn.session.feed(&mut early, &self.shared, &mut self.desk);
+        }
+        // Drive once before polling: epoll does not tell again what it told the handshake thread.
+        let fate = match conn.pass_on(&mut self.desk) {
+            Ok(()) => conn.drive(&self.shared, &mut self.desk, &mut self.records),
+            Err(_) => Fate::Close,
+        };
+        self.settle(index, fate);
+    }
+
+    fn on_ticket(&mut self, waiter: Waiter, outcome: Outcome) {
+        let now = self.desk.clock.now;
+        let Some(conn) = self.conns.get_of(waiter.conn, waiter.generation) else {
+            return;
+        };
+        if conn.session.accept(waiter, outcome, now) {
+            let fate = conn.unpark(&self.shared, &mut self.desk, &mut self.records);
+            self.settle(waiter.conn, fate);
+        }
+    }
+
+    /// Answers parked requests whose time is over.
+    fn expire(&mut self) {
+        let now = self.desk.clock.now;
+        while self.parked.front().is_some_and(|first| first.at <= now) {
+            let Some(late) = self.parked.pop_front() else {
+                return;
+            };
+            let Some(conn) = self.conns.get_of(late.conn, late.generation) else {
+                continue;
+            };
+            let waits = matches!(conn.session.state(), State::Parked { .. });
+            if waits && conn.session.request() == late.request {
+                conn.session.give_up(&self.shared, &self.desk);
+                let fate = conn.unpark(&self.shared, &mut self.desk, &mut self.records);
+                self.settle(late.conn, fate);
+            }
+        }
+    }
+
+    fn sweep(&mut self) {
+        let now = self.desk.clock.now;
+        let stopping = self.shared.phase() == Phase::Stopping;
+        if now.saturating_duration_since(self.swept) < SWEEP_EVERY && !stopping {
+            return;
+        }
+        self.swept = now;
+        for index in 0..self.conns.span() {
+            let fate = self.conns.get_mut(index).map(|conn| conn.sweep(&self.shared, now));
+            if fate == Some(Fate::Close) {
+                self.close(index);
+            }
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Requests, as the server reads them.
+
+use std::ops::Range;
+
+use super::HttpError;
+use super::chunked::{Chunked, ChunkedStep};
+use super::head::{self, Common, Framing, HeadEnd, Lines};
+
+/// Request methods, Vault's LIST among them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Delete,
+    List,
+    Patch,
+    Options,
+    Scan,
+    Other,
+}
+
+impl Method {
+    #[inline]
+    fn of(name: &[u8]) -> Self {
+        match name {
+            b"POST" => Self::Post,
+            b"PUT" => Self::Put,
+            b"GET" => Self::Get,
+            b"HEAD" => Self::Head,
+            b"DELETE" => Self::Delete,
+            b"LIST" => Self::List,
+            b"PATCH" => Self::Patch,
+            b"OPTIONS" => Self::Options,
+            b"SCAN" => Self::Scan,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A request head.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Head<'a> {
+    /// The method.
+    pub method: Method,
+    /// Path as sent, without the query, still percent-encoded.
+    pub path: &'a str,
+    /// What follows `?`, if anything does.
+    pub query: Option<&'a str>,
+    /// Whether the connection may stay open after the answer (version and `Connection` considered).
+    pub keep_alive: bool,
+    /// `X-Vault-Wrap-TTL` was sent with a value other than empty or 0: refused with a 400.
+    pub wrap_ttl: bool,
+    /// `Content-Type: application/x-www-form-urlencoded`: see [`crate::wire::transit::crypt_form`].
+    pub form: bool,
+}
+
+/// One whole request inside the caller's buffer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Request<'a> {
+    /// The head.
+    pub head: Head<'a>,
+    /// The body, already without chunk framing.
+    pub body: &'a [u8],
+}
+
+/// What [`RequestDecoder::step`] found.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Progress<'a> {
+    /// A whole request; it used this many bytes of `input`.
+    Request(Request<'a>, usize),
+    /// At least this many more bytes are needed; never zero.
+    Need(usize),
+    /// As `Need`, and the client waits for `100 Continue` first. Reported once a request.
+    NeedAfterContinue(usize),
+}
+
+/// Decodes requests from a growing buffer that starts at a request's first byte. Remembers how far
+/// it came, so that a body that trickles in costs no second scan. `reset` after each request.
+#[derive(Debug, Default)]
+pub struct RequestDecoder {
+    head_end: HeadEnd,
+    parsed: Option<Parsed>,
+}
+
+/// What the head said, by position.
+#[derive(Debug)]
+struct Parsed {
+    head_len: usize,
+    method: Method,
+    path: Range<usize>,
+    query: Option<Range<usize>>,
+    keep_alive: bool,
+    wrap_ttl: bool,
+    form: bool,
+    /// The client waits for `100 Continue`, which has not been reported.
+    waits: bool,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    Fixed(usize),
+    Chunked(Chunked),
+}
+
+impl RequestDecoder {
+    /// Looks at `input`, the bytes of the current request so far (and of those pipelined behind it).
+    /// A chunked body is de-chunked in place, hence `&mut`.
+    #[inline]
+    pub fn step<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        body_bytes_max: usize,
+    ) -> Result<Progress<'a>, HttpError> {
+        if self.parsed.is_none() {
+            let blank = leading_line_ends(input);
+            if input
+                .get(blank)
+                .is_some_and(|&byte| !head::is_token(byte) && byte != b'\r')
+            {
+                return Err(HttpError::Malformed("no method in the first line"));
+            }
+            let rest = input.get(blank..).unwrap_or_default();
+            let Some(head_len) = self.head_end.find(rest)? else {
+                return Ok(Progress::Need(1));
+            };
+            let parsed = parse(rest.get(..head_len).unwrap_or_default(), blank)?;
+            if matches!(parsed.body, Body::Fixed(length) if length > body_bytes_max) {
+                return Err(HttpError::BodyTooLarge);
+            }
+            self.parsed = Some(parsed);
+        }
+        let Some(parsed) = &mut self.parsed else {
+            return Ok(Progress::Need(1));
+        };
+        let arrived = input.len() > parsed.head_len;
+        let waits = std::mem::take(&mut parsed.waits) && !arrived;
+        let (body, used) = match &mut parsed.body {
+            Body::Fixed(length) => {
+                let used = parsed.head_len.saturating_add(*length);
+                if input.len() < used {
+                    return Ok(need(used - input.len(), waits));
+                }
+                (parsed.head_len..used, used)
+            }
+            Body::Chunked(chunked) => match chunked.step(input, body_bytes_max)? {
+                ChunkedStep::Need(missing) => return Ok(need(missing, waits)),
+                ChunkedStep::Whole { from, to, used } => (from..to, used),
+            },
+        };
+        let input: &'a [u8] = input;
+        let head = Head {
+            method: parsed.method,
+            path: head::text(input, &parsed.path),
+            query: parsed.query.as_ref().map(|range| head::text(input, range)),
+            keep_alive: parsed.keep_alive,
+            wrap_ttl: parsed.wrap_ttl,
+            form: parsed.form,
+        };
+        let body = input.get(body).unwrap_or_default();
+        Ok(Progress::Request(Request { head, body }, used))
+    }
+
+    /// Forgets the current request: the next `step` starts a new one.
+    #[inline]
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[inline]
+fn need(missing: usize, waits: bool) -> Progress<'static> {
+    if waits {
+        Progress::NeedAfterContinue(missing)
+    } else {
+        Progress::Need(missing)
+    }
+}
+
+/// Bytes of empty lines before a request, which some clients send after a body. At most two are forgiven.
+#[inline]
+fn leading_line_ends(input: &[u8]) -> usize {
+    let mut at = 0;
+    for _ in 0..2 {
+        match input.get(at..) {
+            Some([b'\n', ..]) => at += 1,
+            Some([b'\r', b'\n', ..]) => at += 2,
+            _ => break,
+        }
+    }
+    at
+}
+
+/// Reads a whole head that starts `offset` bytes into the buffer.
+fn parse(input: &[u8], offset: usize) -> Result<Parsed, HttpError> {
+    let mut lines = Lines::new(input);
+    let (line, _) = lines.next();
+    let (method, target, http_1_1) = request_line(line)?;
+    let mut parsed = Parsed {
+        head_len: offset + input.len(),
+        method,
+        path: 0..0,
+        query: None,
+        keep_alive: false,
+        wrap_ttl: false,
+        form: false,
+        waits: false,
+        body: Body::Fixed(0),
+    };
+    split_target(line, target, offset, &mut parsed)?;
+    let mut common = Common::default();
+    let mut hosts = 0;
+    loop {
+        let (line, _) = lines.next();
+        if line.is_empty() {
+            break;
+        }
+        common.count()?;
+        let (name, value) = head::field(line)?;
+        header(name, value, http_1_1, &mut common, &mut parsed, &mut hosts)?;
+    }
+    if hosts > 1 || (hosts == 0 && http_1_1) {
+        return Err(HttpError::Malformed("exactly one Host header is required"));
+    }
+    parsed.keep_alive = common.persists(http_1_1);
+    parsed.body = match common.framing(http_1_1)? {
+        Framing::Absent => Body::Fixed(0),
+        Framing::Length(length) => Body::Fixed(length),
+        Framing::Chunked => Body::Chunked(Chunked::new(parsed.head_len)),
+    };
+    Ok(parsed)
+}
+
+/// Takes in one header. The length of the name decides first: most headers are nobody's.
+#[inline]
+fn header(
+    name: &[u8],
+    value: &[u8],
+    http_1_1: bool,
+    common: &mut Common,
+    parsed: &mut Parsed,
+    hosts: &mut u32,
+) -> Result<(), HttpError> {
+    match name.len() {
+        4 if name.eq_ignore_ascii_case(b"host") => *hosts += 1,
+        6 if name.eq_ignore_ascii_case(b"expect") && http_1_1 => {
+            if !value.eq_ignore_ascii_case(b"100-continue") {
+                return Err(HttpError::Expectation);
+            }
+            parsed.waits = true;
+        }
+        10 if name.eq_ignore_ascii_case(b"connection") => common.connection(value),
+        12 if name.eq_ignore_ascii_case(b"content-type") => {
+            let kind = value.split(|&byte| byte == b';').next().unwrap_or_default();
+            parsed.form =
+                head::trim(kind).eq_ignore_ascii_case(b"application/x-www-form-urlencoded");
+        }
+        14 if name.eq_ignore_ascii_case(b"content-length") => common.content_length(value)?,
+        16 if name.eq_ignore_ascii_case(b"x-vault-wrap-ttl") => {
+            parsed.wrap_ttl |= !matches!(value, b"" | b"0");
+        }
+        17 if name.eq_ignore_ascii_case(b"transfer-encoding") => common.transfer_encoding(value)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Method, position of the target in the line, and whether it is HTTP/1.1.
+#[inline]
+fn request_line(line: &[u8]) -> Result<(Method, Range<usize>, bool), HttpError> {
+    let bad = HttpError::Malformed("first line is not: method, target, version");
+    let method_end = line
+        .iter()
+        .position(|&byte| !head::is_token(byte))
+        .ok_or(bad)?;
+    let target_end = line.iter().rposition(|&byte| byte == b' ').ok_or(bad)?;
+    if line.get(method_end) != Some(&b' ') || method_end == 0 || target_end <= method_end + 1 {
+        return Err(bad);
+    }
+    let target = method_end + 1..target_end;
+    if !line
+        .get(target.clone())
+        .unwrap_or_default()
+        .iter()
+        .all(u8::is_ascii_graphic)
+    {
+        return Err(HttpError::Malformed(
+            "request target holds spaces or control or non-ASCII characters",
+        ));
+    }
+    let http_1_1 = head::version(line.get(target_end + 1..).unwrap_or_default())?;
+    Ok((
+        Method::of(line.get(..method_end).unwrap_or_default()),
+        target,
+        http_1_1,
+    ))
+}
+
+/// Fills in path and query. Accepts `/path`, `http(s)://authority/path` and `*`.
+fn split_target(
+    line: &[u8],
+    target: Range<usize>,
+    offset: usize,
+    parsed: &mut Parsed,
+) -> Result<(), HttpError> {
+    let text = line.get(target.clone()).unwrap_or_default();
+    let bad = HttpError::Malformed("request target is neither a path nor a URL");
+    let skipped = if text.first() == Some(&b'/') || text == b"*" {
+        0
+    } else {
+        let scheme = [&b"https://"[..], b"http://"]
+            .iter()
+            .find(|scheme| {
+                text.get(..scheme.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+            })
+            .ok_or(bad)?
+            .len();
+        let authority = text.get(scheme..).unwrap_or_default();
+        scheme
+            + authority
+                .iter()
+                .position(|&byte| matches!(byte, b'/' | b'?'))
+                .unwrap_or(authority.len())
+    };
+    let from = offset + target.start + skipped;
+    let end = offset + target.end;
+    let mark = text
+        .get(skipped..)
+        .unwrap_or_default()
+        .iter()
+        .position(|&byte| byte == b'?');
+    parsed.path = from..mark.map_or(end, |mark| from + mark);
+    parsed.query = mark.map(|mark| from + mark + 1..end);
+    Ok(())
+}

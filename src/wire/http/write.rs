@@ -1,0 +1,181 @@
+//! Heads as we write them: the server's answers, the client's requests.
+
+use super::super::{Out, put_decimal};
+
+/// The interim answer to `Expect: 100-continue`.
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Width of the length field, which is filled in after the body is written.
+const LENGTH_WIDTH: usize = 10;
+const LENGTH_BLANK: &[u8; LENGTH_WIDTH] = b"         0";
+
+/// Head of an answer, with the header set of OpenBao.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseHead<'a> {
+    /// The status code.
+    pub status: u16,
+    /// Whether the connection stays open.
+    pub keep_alive: bool,
+    /// The answer is to a HEAD request: the length of the body is told, the body is not sent.
+    pub head_only: bool,
+    /// Seconds of `Retry-After`.
+    pub retry_after_s: Option<u32>,
+    /// `Content-Type`; see [`ResponseHead::JSON`].
+    pub content_type: &'static str,
+    /// The time as an HTTP date.
+    pub date: &'a [u8; 29],
+}
+
+impl ResponseHead<'_> {
+    /// The content type of every answer of the client API.
+    pub const JSON: &'static str = "application/json";
+}
+
+/// An answer whose body is being written: hand it to [`end_response`].
+#[derive(Debug)]
+#[must_use = "the length is not filled in before end_response"]
+pub struct OpenResponse {
+    length_at: Option<usize>,
+    body_at: usize,
+    head_only: bool,
+}
+
+const OK_JSON: &[u8] =
+    b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Type: application/json\r\n\
+Strict-Transport-Security: max-age=31536000; includeSubDomains\r\nDate: ";
+
+/// Writes the head; the body follows, then [`end_response`].
+#[inline]
+pub fn begin_response<O: Out + ?Sized>(out: &mut O, head: &ResponseHead<'_>) -> OpenResponse {
+    if head.status == 200 && head.content_type == ResponseHead::JSON {
+        out.put(OK_JSON);
+    } else {
+        start(out, head);
+    }
+    out.put(head.date);
+    out.put(b"\r\n");
+    let mut length_at = None;
+    if head.status != 204 {
+        out.put(b"Content-Length: ");
+        length_at = Some(out.len());
+        out.put(LENGTH_BLANK);
+        out.put(b"\r\n");
+    }
+    if let Some(seconds) = head.retry_after_s {
+        out.put(b"Retry-After: ");
+        put_decimal(out, u64::from(seconds));
+        out.put(b"\r\n");
+    }
+    out.put(if head.keep_alive {
+        b"\r\n"
+    } else {
+        b"Connection: close\r\n\r\n"
+    });
+    OpenResponse {
+        length_at,
+        body_at: out.len(),
+        head_only: head.head_only,
+    }
+}
+
+/// Fills in the length of what was written since [`begin_response`]. Drops the body where there must be none.
+#[inline]
+#[allow(clippy::needless_pass_by_value)] // Taken, so that it is ended once.
+pub fn end_response<O: Out + ?Sized>(out: &mut O, open: OpenResponse) {
+    let OpenResponse {
+        length_at,
+        body_at,
+        head_only,
+    } = open;
+    let mut length = out.len().saturating_sub(body_at);
+    if let Some(at) = length_at {
+        let mut digits = [b' '; LENGTH_WIDTH];
+        for place in digits.iter_mut().rev() {
+            *place = b'0' + u8::try_from(length % 10).unwrap_or(0);
+            length /= 10;
+            if length == 0 {
+                break;
+            }
+        }
+        out.patch(at, &digits);
+    }
+    if head_only || length_at.is_none() {
+        out.truncate(body_at);
+    }
+}
+
+#[cold]
+fn start<O: Out + ?Sized>(out: &mut O, head: &ResponseHead<'_>) {
+    out.put(b"HTTP/1.1 ");
+    put_decimal(out, u64::from(head.status));
+    out.put(b" ");
+    out.put(reason(head.status).as_bytes());
+    out.put(b"\r\nCache-Control: no-store\r\nContent-Type: ");
+    out.put(head.content_type.as_bytes());
+    out.put(b"\r\nStrict-Transport-Security: max-age=31536000; includeSubDomains\r\nDate: ");
+}
+
+const fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        204 => "No Content",
+        207 => "Multi-Status",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        413 => "Request Entity Too Large",
+        417 => "Expectation Failed",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "Status",
+    }
+}
+
+/// Head of a request that a client sends.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead<'a> {
+    /// The method, in capitals.
+    pub method: &'a str,
+    /// Path and query, percent-encoded.
+    pub target: &'a str,
+    /// `Host`.
+    pub host: &'a str,
+    /// Further headers, none of those that frame the message.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// False sends `Connection: close`.
+    pub keep_alive: bool,
+}
+
+/// Writes a whole request with a `Content-Length`.
+pub fn write_request<O: Out + ?Sized>(out: &mut O, head: &RequestHead<'_>, body: &[u8]) {
+    for part in [
+        head.method,
+        " ",
+        head.target,
+        " HTTP/1.1\r\nHost: ",
+        head.host,
+        "\r\n",
+    ] {
+        out.put(part.as_bytes());
+    }
+    for (name, value) in head.headers {
+        for part in [name, ": ", value, "\r\n"] {
+            out.put(part.as_bytes());
+        }
+    }
+    if !head.keep_alive {
+        out.put(b"Connection: close\r\n");
+    }
+    out.put(b"Content-Length: ");
+    put_decimal(out, body.len() as u64);
+    out.put(b"\r\n\r\n");
+    out.put(body);
+}

@@ -1,0 +1,262 @@
+//! Reading: an iterator over the items of a structure that borrows and never recurses.
+
+use std::fmt;
+
+use super::{HEADER_BYTES, Kind, Tag, TtlvError};
+use crate::limits::{KMIP_MESSAGE_BYTES_MAX, TTLV_DEPTH_MAX};
+
+/// One item: type, length and padding were checked. `Debug` does not print the value.
+#[derive(Clone, Copy)]
+pub struct Item<'a> {
+    /// Which field.
+    pub tag: Tag,
+    /// Of which type.
+    pub kind: Kind,
+    value: &'a [u8],
+    depth: u8,
+}
+
+/// The items of one structure, in wire order. After an error it is at its end. A clone starts where this one
+/// stands and costs nothing.
+#[derive(Clone)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+    depth: u8,
+}
+
+impl<'a> Reader<'a> {
+    /// Over a whole frame: exactly one item, which [`Iterator::next`] then gives.
+    pub fn open(frame: &'a [u8]) -> Result<Self, TtlvError> {
+        let declared = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        if frame.len() > KMIP_MESSAGE_BYTES_MAX {
+            return Err(TtlvError::FrameTooLong { declared });
+        }
+        let whole = Self {
+            rest: frame,
+            depth: 0,
+        };
+        let mut probe = whole.clone();
+        match probe.advance()? {
+            Some(_) if probe.rest.is_empty() => Ok(whole),
+            Some(_) => Err(TtlvError::TrailingBytes),
+            None => Err(TtlvError::Truncated),
+        }
+    }
+
+    /// True at the end.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    #[inline]
+    fn advance(&mut self) -> Result<Option<Item<'a>>, TtlvError> {
+        let Some((&[t0, t1, t2, kind, a, b, c, d], body)) =
+            self.rest.split_first_chunk::<HEADER_BYTES>()
+        else {
+            let empty = self.rest.is_empty();
+            self.rest = &[];
+            return if empty {
+                Ok(None)
+            } else {
+                Err(TtlvError::Truncated)
+            };
+        };
+        let tag = Tag(u32::from_be_bytes([0, t0, t1, t2]));
+        // From here on any refusal leaves the reader at its end.
+        self.rest = &[];
+        let kind = Kind::from_byte(kind)?;
+        let declared = u32::from_be_bytes([a, b, c, d]);
+        let bytes = declared as usize;
+        if !kind.accepts(bytes) {
+            return Err(TtlvError::WrongLength {
+                tag,
+                kind,
+                declared,
+            });
+        }
+        let (padded, rest) = body
+            .split_at_checked(bytes.next_multiple_of(8))
+            .ok_or(TtlvError::Truncated)?;
+        let (value, padding) = padded.split_at_checked(bytes).ok_or(TtlvError::Truncated)?;
+        if padding.iter().fold(0, |all, byte| all | byte) != 0 {
+            return Err(TtlvError::Padding(tag));
+        }
+        self.rest = rest;
+        Ok(Some(Item {
+            tag,
+            kind,
+            value,
+            depth: self.depth,
+        }))
+    }
+}
+
+impl<'a> Iterator for Reader<'a> {
+    type Item = Result<Item<'a>, TtlvError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.advance().transpose()
+    }
+}
+
+impl<'a> Item<'a> {
+    #[inline]
+    fn want(&self, want: Kind) -> Result<&'a [u8], TtlvError> {
+        if self.kind == want {
+            Ok(self.value)
+        } else {
+            Err(TtlvError::WrongType {
+                tag: self.tag,
+                want,
+                got: self.kind,
+            })
+        }
+    }
+
+    #[inline]
+    fn array<const N: usize>(&self, want: Kind) -> Result<[u8; N], TtlvError> {
+        self.want(want)?
+            .first_chunk()
+            .copied()
+            .ok_or(TtlvError::Truncated)
+    }
+
+    /// The items inside a structure.
+    #[inline]
+    pub fn structure(&self) -> Result<Reader<'a>, TtlvError> {
+        let rest = self.want(Kind::Structure)?;
+        if usize::from(self.depth) >= TTLV_DEPTH_MAX {
+            return Err(TtlvError::TooDeep);
+        }
+        Ok(Reader {
+            rest,
+            depth: self.depth + 1,
+        })
+    }
+
+    /// An Integer.
+    #[inline]
+    pub fn integer(&self) -> Result<i32, TtlvError> {
+        Ok(i32::from_be_bytes(self.array(Kind::Integer)?))
+    }
+
+    /// A Long Integer.
+    pub fn long_integer(&self) -> Result<i64, TtlvError> {
+        Ok(i64::from_be_bytes(self.array(Kind::LongInteger)?))
+    }
+
+    /// A Big Integer: two's complement, most significant byte first, sign-extended to whole eights.
+    pub fn big_integer(&self) -> Result<&'a [u8], TtlvError> {
+        self.want(Kind::BigInteger)
+    }
+
+    /// An Enumeration, raw: an unknown value is the caller's business.
+    #[inline]
+    pub fn enumeration(&self) -> Result<u32, TtlvError> {
+        Ok(u32::from_be_bytes(self.array(Kind::Enumeration)?))
+    }
+
+    /// A Boolean.
+    pub fn boolean(&self) -> Result<bool, TtlvError> {
+        match u64::from_be_bytes(self.array(Kind::Boolean)?) {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(TtlvError::Boolean(self.tag)),
+        }
+    }
+
+    /// A Text String.
+    #[inline]
+    pub fn text(&self) -> Result<&'a str, TtlvError> {
+        let bytes = self.want(Kind::TextString)?;
+        match std::str::from_utf8(bytes) {
+            Ok(text) if !has_nul(bytes) => Ok(text),
+            _ => Err(TtlvError::Text(self.tag)),
+        }
+    }
+
+    /// A Text String's bytes, for texts that are only shown: neither UTF-8 nor NUL is checked.
+    pub fn text_bytes(&self) -> Result<&'a [u8], TtlvError> {
+        self.want(Kind::TextString)
+    }
+
+    /// A Byte String.
+    #[inline]
+    pub fn bytes(&self) -> Result<&'a [u8], TtlvError> {
+        self.want(Kind::ByteString)
+    }
+
+    /// A Date Time, seconds since 1970.
+    pub fn date_time(&self) -> Result<i64, TtlvError> {
+        Ok(i64::from_be_bytes(self.array(Kind::DateTime)?))
+    }
+
+    /// An Interval, seconds.
+    pub fn interval(&self) -> Result<u32, TtlvError> {
+        Ok(u32::from_be_bytes(self.array(Kind::Interval)?))
+    }
+
+    /// A Date Time Extended, microseconds since 1970.
+    pub fn date_time_extended(&self) -> Result<i64, TtlvError> {
+        Ok(i64::from_be_bytes(self.array(Kind::DateTimeExtended)?))
+    }
+}
+
+/// Without an early exit, so that it is done many bytes at a time.
+#[inline]
+fn has_nul(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .map(|byte| u8::from(*byte == 0))
+        .fold(0, |any, nul| any | nul)
+        != 0
+}
+
+impl fmt::Debug for Item<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {:?} of {} bytes",
+            self.tag,
+            self.kind,
+            self.value.len()
+        )
+    }
+}
+
+impl fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reader({} bytes left)", self.rest.len())
+    }
+}
+
+/// Checks a whole frame to its leaves: what decoders skip as unknown is else not looked into.
+pub fn check(frame: &[u8]) -> Result<(), TtlvError> {
+    let mut open = [const {
+        Reader {
+            rest: &[],
+            depth: 0,
+        }
+    }; TTLV_DEPTH_MAX + 1];
+    let mut level = 0;
+    open[0] = Reader::open(frame)?;
+    loop {
+        let Some(reader) = open.get_mut(level) else {
+            return Err(TtlvError::TooDeep);
+        };
+        match reader.advance()? {
+            Some(item) if item.kind == Kind::Structure => {
+                let inner = item.structure()?;
+                level += 1;
+                *open.get_mut(level).ok_or(TtlvError::TooDeep)? = inner;
+            }
+            Some(item) if item.kind == Kind::Boolean => drop(item.boolean()?),
+            Some(item) if item.kind == Kind::TextString => drop(item.text()?),
+            Some(_) => {}
+            None if level == 0 => return Ok(()),
+            None => level -= 1,
+        }
+    }
+}
