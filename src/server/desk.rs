@@ -41,7 +41,11 @@ pub(super) struct RequestIds {
 impl RequestIds {
     pub(super) fn new() -> Self {
         let pool = Zeroizing::new([0; 4096]);
-        Self { random: SystemRandom::new(), at: pool.len(), pool }
+        Self {
+            random: SystemRandom::new(),
+            at: pool.len(),
+            pool,
+        }
     }
 
     /// The next one, a version 4 UUID (RFC 9562).

@@ -299,7 +299,7 @@ fn literals_and_comments_are_blanked_in_place() {
             "a                   b",
         ),
         ("string", r#"f("un\"safe") g"#, "f(          ) g"),
-        ("raw string", "f(r#\"a\"b\"#) g", "f(         ) g"),
+        ("raw string", "f(r#\"a\"b\"#) g", "f(        ) g"),
         ("brace character", "m('{') n", "m(   ) n"),
         ("escaped quote", r"m('\'') n", "m(    ) n"),
         (

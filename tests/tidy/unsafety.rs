@@ -3,6 +3,11 @@
 use crate::source::{Source, words};
 
 const HOME: &str = "src/secret/";
+/// Files elsewhere that need it, each with its reason.
+const ELSEWHERE: [(&str, &str); 1] = [(
+    "tests/keystore_mutation.rs",
+    "an allocator that measures the largest allocation a damaged file causes",
+)];
 /// A comment this many lines above still belongs to the block.
 const COMMENT_LINES_MAX: usize = 8;
 
@@ -21,11 +26,14 @@ pub fn check(source: &Source) -> Vec<String> {
         if name != "unsafe" && name != "unsafe_code" {
             continue;
         }
-        if !source.path.starts_with(HOME) {
+        let is_excepted = ELSEWHERE.iter().any(|(path, _)| *path == source.path);
+        if !source.path.starts_with(HOME) && !is_excepted {
             violations.push(format!("{place}: {name} outside {HOME}"));
             continue;
         }
-        if name != "unsafe" {
+        // A function states its contract; its body says why each block keeps one.
+        let rest = source.code[offset + name.len()..].trim_start();
+        if name != "unsafe" || rest.starts_with("fn ") || rest.starts_with("extern ") {
             continue;
         }
         let from = claimed.max(line.saturating_sub(COMMENT_LINES_MAX + 1));
