@@ -51,14 +51,26 @@ pub fn start(address: SocketAddr, shared: Arc<Shared>) -> io::Result<Handle> {
     let mut listener = TcpListener::bind(address)?;
     let address = listener.local_addr()?;
     let poll = Poll::new()?;
-    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    poll.registry()
+        .register(&mut listener, LISTENER, Interest::READABLE)?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
     let stop = Arc::new(AtomicBool::new(false));
-    let door = Door { poll, listener, shared, stop: Arc::clone(&stop), conns: Vec::new() };
+    let door = Door {
+        poll,
+        listener,
+        shared,
+        stop: Arc::clone(&stop),
+        conns: Vec::new(),
+    };
     let thread = std::thread::Builder::new()
         .name("health".to_owned())
         .spawn(move || door.run())?;
-    Ok(Handle { waker, stop, thread, address })
+    Ok(Handle {
+        waker,
+        stop,
+        thread,
+        address,
+    })
 }
 
 struct Door {
@@ -104,12 +116,21 @@ impl Door {
     fn accept(&mut self) {
         // Any error means that nothing can be accepted now; the next probe tells again.
         while let Ok((mut stream, _)) = self.listener.accept() {
-            let free = self.conns.iter().position(Option::is_none).unwrap_or(self.conns.len());
+            let free = self
+                .conns
+                .iter()
+                .position(Option::is_none)
+                .unwrap_or(self.conns.len());
             if free >= CONNECTIONS_MAX {
                 continue;
             }
             let interest = Interest::READABLE | Interest::WRITABLE;
-            if self.poll.registry().register(&mut stream, Token(free), interest).is_err() {
+            if self
+                .poll
+                .registry()
+                .register(&mut stream, Token(free), interest)
+                .is_err()
+            {
                 continue;
             }
             let conn = Conn {
@@ -139,7 +160,10 @@ impl Door {
 
     fn sweep(&mut self) {
         for slot in &mut self.conns {
-            if slot.as_ref().is_some_and(|conn| conn.touched.elapsed() > IDLE_MAX) {
+            if slot
+                .as_ref()
+                .is_some_and(|conn| conn.touched.elapsed() > IDLE_MAX)
+            {
                 *slot = None;
             }
         }
@@ -208,12 +232,18 @@ struct Answer {
 
 impl Answer {
     fn text(status: u16, body: impl Into<String>) -> Self {
-        Self { status, content_type: "text/plain; version=0.0.4", body: body.into(), head_only: false }
+        Self {
+            status,
+            content_type: "text/plain; version=0.0.4",
+            body: body.into(),
+            head_only: false,
+        }
     }
 
     fn write(&self, out: &mut Vec<u8>, keep_alive: bool) {
         let date = httpdate::fmt_http_date(SystemTime::now());
-        let date = <&[u8; 29]>::try_from(date.as_bytes()).unwrap_or(b"Thu, 01 Jan 1970 00:00:00 GMT");
+        let date =
+            <&[u8; 29]>::try_from(date.as_bytes()).unwrap_or(b"Thu, 01 Jan 1970 00:00:00 GMT");
         let open = http::begin_response(
             out,
             &ResponseHead {
@@ -240,7 +270,12 @@ fn answer(method: Method, path: &str, shared: &Shared) -> Answer {
             let readiness = readiness(shared);
             let mut body = serde_json::to_string(&readiness).unwrap_or_default();
             body.push('\n');
-            Answer { status: readiness.status, content_type: ResponseHead::JSON, body, head_only: false }
+            Answer {
+                status: readiness.status,
+                content_type: ResponseHead::JSON,
+                body,
+                head_only: false,
+            }
         }
         "/metrics" => Answer::text(200, exposition::render(shared)),
         _ => Answer::text(404, "served here: /healthz /readyz /metrics\n"),

@@ -24,7 +24,12 @@ pub(super) enum Key {
 
 impl Engine {
     /// The key `name`, asking the HSM if this node has not met it.
-    pub(super) fn key(&self, call: &Call<'_>, name: &str, gather: &mut Gather) -> Result<Key, Fault> {
+    pub(super) fn key(
+        &self,
+        call: &Call<'_>,
+        name: &str,
+        gather: &mut Gather,
+    ) -> Result<Key, Fault> {
         if let Some((known, refresh)) = self.keys.lookup(name, call.now) {
             if refresh {
                 self.refresh_key(call, name);
@@ -37,9 +42,10 @@ impl Engine {
         match &gather.key {
             KeyAnswer::Untried | KeyAnswer::Waiting => Ok(Key::Parked),
             KeyAnswer::Is(None) => Ok(Key::Absent),
-            KeyAnswer::Is(Some(_)) => {
-                Err(Fault::new(503, "this server knows as many key names as it can"))
-            }
+            KeyAnswer::Is(Some(_)) => Err(Fault::new(
+                503,
+                "this server knows as many key names as it can",
+            )),
             KeyAnswer::Failed(fault) => Err(fault.clone()),
         }
     }
@@ -82,7 +88,11 @@ pub(super) fn batch_warnings<'a>(body: &'a CryptBody<'_>, status: u16) -> Vec<&'
 
 /// The longest `Retry-After` of the items.
 pub(super) fn batch_retry_after_s(items: &[Item]) -> Option<u32> {
-    items.iter().filter_map(fault_of).filter_map(|fault| fault.retry_after_s).max()
+    items
+        .iter()
+        .filter_map(fault_of)
+        .filter_map(|fault| fault.retry_after_s)
+        .max()
 }
 
 fn fault_of(item: &Item) -> Option<&Fault> {

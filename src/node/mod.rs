@@ -73,22 +73,39 @@ impl Node {
         }
         let start = Instant::now();
         let cache = Arc::new(Cache::new(
-            &CacheConfig { entries_max: config.cache.entries_max, ttl_s: config.cache.ttl_s },
+            &CacheConfig {
+                entries_max: config.cache.entries_max,
+                ttl_s: config.cache.ttl_s,
+            },
             arena,
             start,
         ));
         let hsm = backend::start(config, &plan, &credentials, arena, &cache)?;
-        let shared_parts = Parts { config, plan: &plan, arena, credentials: &credentials };
+        let shared_parts = Parts {
+            config,
+            plan: &plan,
+            arena,
+            credentials: &credentials,
+        };
         let (shared, seats, ports) = shared_parts.assemble(&cache, hsm, start)?;
         let (listener, address) = listen(config.server.address)?;
         let service = Service::start(Arc::clone(&shared), seats, ports, listener)
             .map_err(StartError::Threads)?;
         let health = admin::start(config.health_address, Arc::clone(&shared)).map_err(|error| {
-            StartError::Listen { key: "kms.health.address", address: config.health_address, error }
+            StartError::Listen {
+                key: "kms.health.address",
+                address: config.health_address,
+                error,
+            }
         })?;
         let housekeeper = housekeeping::start(cache).map_err(StartError::Threads)?;
         log::info!("serving address={address} health={}", health.address());
-        Ok(Self { service, health, housekeeper, address })
+        Ok(Self {
+            service,
+            health,
+            housekeeper,
+            address,
+        })
     }
 
     /// Where clients connect.
@@ -153,7 +170,10 @@ impl Parts<'_> {
         let engine = Engine::new(
             Arc::clone(cache),
             hsm,
-            EngineLimits { flights_max: plan.queue_max * 2, waiters_max: WAITERS_OF_WORKER },
+            EngineLimits {
+                flights_max: plan.queue_max * 2,
+                waiters_max: WAITERS_OF_WORKER,
+            },
             Arc::clone(&metrics),
             start,
             move |waiter, outcome| server::deliver(&inboxes, waiter, outcome),
@@ -183,7 +203,11 @@ fn settings(config: &Config, plan: &Plan) -> Settings {
 const BUFFERED_BODIES: usize = 256;
 
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let refuse = |error| StartError::Listen { key: "kms.server.address", address, error };
+    let refuse = |error| StartError::Listen {
+        key: "kms.server.address",
+        address,
+        error,
+    };
     let listener = TcpListener::bind(address).map_err(refuse)?;
     let address = listener.local_addr().map_err(refuse)?;
     Ok((listener, address))

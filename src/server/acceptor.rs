@@ -35,9 +35,15 @@ pub(super) fn start(
     handshakes: Vec<handshake::Handle>,
 ) -> io::Result<(Handle, JoinHandle<()>)> {
     let poll = Poll::new()?;
-    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    poll.registry()
+        .register(&mut listener, LISTENER, Interest::READABLE)?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-    let mut acceptor = Acceptor { shared, listener, handshakes, next: 0 };
+    let mut acceptor = Acceptor {
+        shared,
+        listener,
+        handshakes,
+        next: 0,
+    };
     let thread = std::thread::Builder::new()
         .name("acceptor".to_owned())
         .spawn(move || acceptor.run(poll))?;
@@ -78,7 +84,9 @@ impl Acceptor {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    log::warn!("accept failed, retrying: {error}; check the open files limit (LimitNOFILE)");
+                    log::warn!(
+                        "accept failed, retrying: {error}; check the open files limit (LimitNOFILE)"
+                    );
                     return false;
                 }
             }
@@ -113,6 +121,8 @@ impl Acceptor {
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+        io::ErrorKind::Interrupted
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
     )
 }

@@ -40,7 +40,13 @@ pub(super) enum Fate {
 }
 
 impl Conn {
-    pub(super) fn new(pipe: Pipe<TcpStream>, pin: Arc<Pin>, index: u32, generation: u32, now: Instant) -> Self {
+    pub(super) fn new(
+        pipe: Pipe<TcpStream>,
+        pin: Arc<Pin>,
+        index: u32,
+        generation: u32,
+        now: Instant,
+    ) -> Self {
         Self {
             pipe,
             session: Session::new(pin, index, generation),
@@ -80,7 +86,12 @@ impl Conn {
         }
     }
 
-    fn turn_over(&mut self, shared: &Shared, desk: &mut Desk, records: &mut [u8]) -> Result<Fate, PipeError> {
+    fn turn_over(
+        &mut self,
+        shared: &Shared,
+        desk: &mut Desk,
+        records: &mut [u8],
+    ) -> Result<Fate, PipeError> {
         loop {
             match self.session.state() {
                 State::Cut => return Ok(Fate::Close),
@@ -103,9 +114,16 @@ impl Conn {
         self.pipe.backlog() < BACKLOG_BYTES_PAUSE
     }
 
-    fn receive(&mut self, shared: &Shared, desk: &mut Desk, records: &mut [u8]) -> Result<(), PipeError> {
+    fn receive(
+        &mut self,
+        shared: &Shared,
+        desk: &mut Desk,
+        records: &mut [u8],
+    ) -> Result<(), PipeError> {
         let session = &mut self.session;
-        let received = self.pipe.receive(records, |plaintext| session.feed(plaintext, shared, desk))?;
+        let received = self
+            .pipe
+            .receive(records, |plaintext| session.feed(plaintext, shared, desk))?;
         self.at_end = received.closed;
         // A short read has emptied the socket, and epoll tells when more arrives; only the end of
         // the stream may have been told together with these bytes.

@@ -98,7 +98,10 @@ impl Seat {
     pub(super) fn new(index: usize, mail_max: usize) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
-        let port = Arc::new(Port { inbox: Inbox::new(mail_max, waker), load: AtomicUsize::new(0) });
+        let port = Arc::new(Port {
+            inbox: Inbox::new(mail_max, waker),
+            load: AtomicUsize::new(0),
+        });
         let index = u16::try_from(index).map_err(|_| io::Error::other("too many workers"))?;
         Ok(Self { index, poll, port })
     }
@@ -220,7 +223,12 @@ impl Worker {
         };
         if let State::Parked { deadline } = conn.session.state() {
             let (generation, request) = (conn.session.generation(), conn.session.request());
-            self.parked.push_back(Deadline { at: deadline, conn: index, generation, request });
+            self.parked.push_back(Deadline {
+                at: deadline,
+                conn: index,
+                generation,
+                request,
+            });
         }
     }
 
@@ -247,18 +255,27 @@ impl Worker {
     }
 
     fn on_arrival(&mut self, arrival: Arrival) {
-        let Arrival { pipe, pin, mut early } = arrival;
+        let Arrival {
+            pipe,
+            pin,
+            mut early,
+        } = arrival;
         let now = self.desk.clock.now;
         let index = self
             .conns
             .insert_with(|index, generation| Conn::new(pipe, pin, index, generation, now));
-        let Some((index, conn)) = index.and_then(|index| Some((index, self.conns.get_mut(index)?))) else {
+        let Some((index, conn)) = index.and_then(|index| Some((index, self.conns.get_mut(index)?)))
+        else {
             self.port.load.fetch_sub(1, Ordering::Relaxed);
             self.shared.connections.fetch_sub(1, Ordering::Relaxed);
             return;
         };
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(conn.stream_mut(), Token(index as usize), interest) {
+        if let Err(error) =
+            self.poll
+                .registry()
+                .register(conn.stream_mut(), Token(index as usize), interest)
+        {
             log::warn!("a connection could not be registered: {error}");
             self.close(index);
             return;
@@ -312,7 +329,10 @@ impl Worker {
         }
         self.swept = now;
         for index in 0..self.conns.span() {
-            let fate = self.conns.get_mut(index).map(|conn| conn.sweep(&self.shared, now));
+            let fate = self
+                .conns
+                .get_mut(index)
+                .map(|conn| conn.sweep(&self.shared, now));
             if fate == Some(Fate::Close) {
                 self.close(index);
             }
