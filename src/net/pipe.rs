@@ -225,13 +225,8 @@ impl<S: Read + Write> Pipe<S> {
                 Ok(Turn::Rest) => break,
                 Ok(Turn::Closed) => self.closed = true,
                 Err(error) => {
-<<<<<<< HEAD
-                    plain[..plain_len].zeroize();
-                    self.queue_alert(&mut cipher[used..]);
-=======
                     wipe_slice(&mut plain[..plain_len]);
-                    self.queue_alert();
->>>>>>> main
+                    self.queue_alert(&mut cipher[used..]);
                     return Err(error);
                 }
             }
