@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     fn head(method: Method, path: &str) -> Head<'_> {
-        Head { method, path, ..Head::default() }
+        Head { method, path, query: None, keep_alive: true, wrap_ttl: false, form: false }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::api::Fault;
 use crate::api::reply::Reply;
 use crate::hsm::{KeyState, KeyVersion};
 use crate::keys::Known;
-use crate::wire::transit::CryptBody;
+use crate::wire::transit::{self, CryptBody};
 use crate::wire::{Out, base64};
 
 use super::gather::{Item, KeyAnswer};
@@ -69,6 +69,15 @@ pub(super) fn batch_status(body: &CryptBody<'_>, items: &[Item]) -> u16 {
         Some(_) if failed().count() == items.len() => 400,
         Some(_) => body.partial_failure_response_code,
     }
+}
+
+/// The body's warnings, and one more where items failed and the client's status for that was none.
+pub(super) fn batch_warnings<'a>(body: &'a CryptBody<'_>, status: u16) -> Vec<&'a str> {
+    let mut warnings: Vec<&str> = body.warnings.iter().map(String::as_str).collect();
+    if status != 200 && body.partial_failure_code_invalid {
+        warnings.push(transit::MISSING_BATCH_CODE_WARNING);
+    }
+    warnings
 }
 
 /// The longest `Retry-After` of the items.

@@ -4,7 +4,7 @@ use crate::api::Fault;
 use crate::api::reply::Reply;
 use crate::keys::Known;
 use crate::limits::{NONCE_BYTES, TAG_BYTES};
-use crate::wire::transit::{self, CryptBody, Item as Asked};
+use crate::wire::transit::{self, CryptBody, Item as Asked, Verb};
 use crate::wire::Out;
 use crate::wire::base64;
 
@@ -108,6 +108,13 @@ impl Engine {
         asked: &Asked<'_>,
     ) -> Result<Wanted<'a>, Fault> {
         let refuse = |text: &'static str| Fault::new(400, text);
+        decoded.clear();
+        if let Some(context) = &asked.context {
+            check_base64(decoded, context.as_str())?;
+        }
+        if asked.text.as_str().is_empty() {
+            return Err(refuse(Verb::Decrypt.missing()));
+        }
         let (number, text) = transit::parse_ciphertext(asked.text.as_str()).map_err(refuse)?;
         if number > known.latest() {
             return Err(refuse(transit::VERSION_TOO_NEW_ERROR));
@@ -119,14 +126,10 @@ impl Engine {
             .version(Some(number))
             .filter(|version| crypt::is_usable(version))
             .ok_or_else(Fault::key_not_found)?;
-        decoded.clear();
         let sealed_len = crypt::decode_onto(decoded, text)
             .map_err(|_| refuse("invalid ciphertext: could not decode base64"))?;
         if sealed_len < NONCE_BYTES + TAG_BYTES {
             return Err(refuse(transit::CIPHERTEXT_LENGTH_ERROR));
-        }
-        if let Some(context) = &asked.context {
-            check_base64(decoded, context.as_str())?;
         }
         if let Some(associated_data) = &asked.associated_data {
             crypt::decode_onto(decoded, associated_data.as_str())
@@ -162,7 +165,10 @@ fn encode_batch<O: Out>(body: &CryptBody<'_>, items: &[Item], reply: &mut Reply<
     let status = crypt::batch_status(body, items);
     let open = reply.open(status, crypt::batch_retry_after_s(items));
     transit::put_batch_open(reply.out());
-    for (asked, item) in body.items().zip(items) {
+    for (index, (asked, item)) in body.items().zip(items).enumerate() {
+        if index > 0 {
+            reply.out().put(b",");
+        }
         match item {
             Item::Plaintext(key) => key.expose(|plaintext| {
                 transit::put_decrypted_item(reply.out(), plaintext, &asked.reference);
@@ -178,5 +184,5 @@ fn encode_batch<O: Out>(body: &CryptBody<'_>, items: &[Item], reply: &mut Reply<
         }
     }
     transit::put_batch_close(reply.out());
-    reply.close(open, &body.warnings, status == 200);
+    reply.close(open, &crypt::batch_warnings(body, status), status == 200);
 }

@@ -142,7 +142,10 @@ fn encode_batch<O: Out>(body: &CryptBody<'_>, items: &[Item], reply: &mut Reply<
     let status = crypt::batch_status(body, items);
     let open = reply.open(status, crypt::batch_retry_after_s(items));
     transit::put_batch_open(reply.out());
-    for (asked, item) in body.items().zip(items) {
+    for (index, (asked, item)) in body.items().zip(items).enumerate() {
+        if index > 0 {
+            reply.out().put(b",");
+        }
         let reference = &asked.reference;
         match item {
             Item::Sealed { version, bytes } => {
@@ -159,5 +162,5 @@ fn encode_batch<O: Out>(body: &CryptBody<'_>, items: &[Item], reply: &mut Reply<
         }
     }
     transit::put_batch_close(reply.out());
-    reply.close(open, &body.warnings, status == 200);
+    reply.close(open, &crypt::batch_warnings(body, status), status == 200);
 }

@@ -75,9 +75,8 @@ impl Chunked {
                 Phase::Size => {
                     let rest = input.get(self.next..).unwrap_or_default();
                     let Some((size, used)) = size_line(rest)? else {
-                        return Ok(ChunkedStep::Need(
-                            LAST_CHUNK_BYTES.saturating_sub(rest.len()).max(1),
-                        ));
+                        let missing = LAST_CHUNK_BYTES.saturating_sub(rest.len());
+                        return Ok(ChunkedStep::Need(missing.max(1)));
                     };
                     if size > body_bytes_max.saturating_sub(self.body_end - self.body_at) {
                         return Err(HttpError::BodyTooLarge);
