@@ -40,7 +40,7 @@ pub(super) fn run(file: &Path) -> ExitCode {
     };
     let reopen = || match logger.reopen() {
         Ok(()) => {
-            log::info!("SIGHUP: the log file was reopened; other settings apply at the next start")
+            log::info!("SIGHUP: the log file was reopened; other settings apply at the next start");
         }
         Err(error) => log::error!("SIGHUP: the log file could not be reopened: {error}"),
     };

@@ -217,12 +217,9 @@ impl Batch {
                 Some(Reply {
                     outcome: Outcome::Failed { reason, text },
                     ..
-                }) => match fault::judge(&item.request, *reason, text) {
-                    Some(error) => Err(error),
-                    None => {
-                        settled.doubtful.push(Doubtful::new(item, *reason, text));
-                        continue;
-                    }
+                }) => if let Some(error) = fault::judge(&item.request, *reason, text) { Err(error) } else {
+                    settled.doubtful.push(Doubtful::new(item, *reason, text));
+                    continue;
                 },
                 Some(reply) => item.answer(&reply.outcome, &mut store),
             };

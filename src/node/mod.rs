@@ -74,7 +74,7 @@ impl Default for Deadlines {
         Self {
             handshake: Duration::from_secs(10),
             receive: Duration::from_secs(30),
-            idle: Duration::from_secs(300),
+            idle: Duration::from_mins(5),
             send: Duration::from_secs(30),
             sweep_every: Duration::from_secs(1),
             grace: Duration::from_secs(5),

@@ -1,6 +1,6 @@
 //! Negotiation: which KMIP version, which operations, whether batches are taken.
 
-use super::*;
+use super::{ProtocolVersion, Session, Link, Arc, Vault, Login, Instant, LOCKED_BYTES_PER_SESSION, ItemIds, SystemRandom, RequestPayload, DiscoverVersions, Fault, Call, decode_response, ResponseItem, QueryAnswer, clean, Reader, operation, LinkError};
 
 /// Query Function Operations.
 pub(super) const OPERATIONS: u32 = 1;
