@@ -25,7 +25,7 @@ struct Peer {
 pub fn serve(address: SocketAddr, folder: &Path, answer: &[u8]) -> io::Result<()> {
     serve_on(
         StdListener::bind(address)?,
-        tls(folder).map_err(io::Error::other)?,
+        &tls(folder).map_err(io::Error::other)?,
         answer,
     )
 }
@@ -55,7 +55,7 @@ fn server_config(
     Ok(Arc::new(config))
 }
 
-fn serve_on(listener: StdListener, tls: Arc<ServerConfig>, answer: &[u8]) -> io::Result<()> {
+fn serve_on(listener: StdListener, tls: &Arc<ServerConfig>, answer: &[u8]) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let mut listener = TcpListener::from_std(listener);
     let mut poll = Poll::new()?;
@@ -76,14 +76,14 @@ fn serve_on(listener: StdListener, tls: Arc<ServerConfig>, answer: &[u8]) -> io:
                     let interest = Interest::READABLE | Interest::WRITABLE;
                     poll.registry()
                         .register(&mut stream, Token(next), interest)?;
-                    let tls = ServerConnection::new(Arc::clone(&tls)).map_err(io::Error::other)?;
+                    let tls = ServerConnection::new(Arc::clone(tls)).map_err(io::Error::other)?;
                     peers.insert(Token(next), Peer { stream, tls });
                     next += 1;
                 }
-            } else if let Some(peer) = peers.get_mut(&event.token()) {
-                if !echo(peer, answer) {
-                    peers.remove(&event.token());
-                }
+            } else if let Some(peer) = peers.get_mut(&event.token())
+                && !echo(peer, answer)
+            {
+                peers.remove(&event.token());
             }
         }
     }

@@ -172,7 +172,7 @@ mod tests {
         for micros in 1..=1000 {
             outcome.record(200, true, Duration::from_micros(micros));
         }
-        outcome.record(503, true, Duration::from_secs(3600));
+        outcome.record(503, true, Duration::from_hours(1));
         outcome.elapsed = Duration::from_millis(500);
         outcome.client_cpu = Duration::from_micros(2002);
         let figures = outcome.figures();

@@ -28,7 +28,7 @@ pub(super) fn run(file: &Path) -> ExitCode {
         return fail(error);
     }
     let options = match arena_mode() {
-        Ok(arena_mode) => Options { arena_mode },
+        Ok(arena_mode) => Options { arena_mode, ..Options::default() },
         Err(why) => return fail(why),
     };
     let node = match Node::start(&loaded.config, options) {

@@ -59,6 +59,9 @@ impl Engine {
         if !call.role.allows(Operation::Create, key) {
             return Err(Fault::permission_denied());
         }
+        if std::mem::replace(&mut gather.created, true) {
+            return Err(Fault::internal("the HSM created no key"));
+        }
         gather.key = KeyAnswer::Untried;
         self.create_at_hsm(call, key, gather);
         match &gather.key {

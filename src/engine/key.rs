@@ -53,7 +53,7 @@ impl Engine {
                     _ => Ok(Flow::Parked),
                 }
             }
-            KeyAnswer::Waiting => Ok(Flow::Parked),
+            KeyAnswer::Waiting { .. } => Ok(Flow::Parked),
             KeyAnswer::Failed(fault) => Err(fault.clone()),
             KeyAnswer::Is(Some(record)) => {
                 encode(record, reply);

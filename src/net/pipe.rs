@@ -490,3 +490,6 @@ fn close_notify<D>(status: UnbufferedStatus<'_, '_, D>, out: &mut Vec<u8>) -> bo
     out.truncate(at + written);
     written > 0
 }
+
+#[cfg(test)]
+mod tests;

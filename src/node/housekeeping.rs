@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::{Condvar, Mutex};
 
 use crate::cache::Cache;
+use crate::server::thread;
 
 const EVERY: Duration = Duration::from_millis(100);
 /// Wall and monotonic time apart by more than this since the last look: the machine was suspended,
@@ -33,24 +34,22 @@ impl Handle {
 pub(super) fn start(cache: Arc<Cache>) -> io::Result<Handle> {
     let stop = Arc::new((Mutex::new(false), Condvar::new()));
     let stopped = Arc::clone(&stop);
-    let thread = std::thread::Builder::new()
-        .name("housekeeping".to_owned())
-        .spawn(move || {
-            let mut jumps = Jumps::new(Instant::now(), SystemTime::now());
-            let mut stopping = stopped.0.lock();
-            while !*stopping {
-                stopped.1.wait_for(&mut stopping, EVERY);
-                let now = Instant::now();
-                if jumps.jumped(now, SystemTime::now()) {
-                    log::warn!("the clock jumped (suspend, or set); all cached keys are dropped");
-                    cache.purge_all();
-                }
-                while cache.tick(now) && !*stopping {
-                    // At most 256 entries a call; between calls others get the locks.
-                    std::thread::yield_now();
-                }
+    let thread = thread::spawn("housekeeping".to_owned(), move || {
+        let mut jumps = Jumps::new(Instant::now(), SystemTime::now());
+        let mut stopping = stopped.0.lock();
+        while !*stopping {
+            stopped.1.wait_for(&mut stopping, EVERY);
+            let now = Instant::now();
+            if jumps.jumped(now, SystemTime::now()) {
+                log::warn!("the clock jumped (suspend, or set); all cached keys are dropped");
+                cache.purge_all();
             }
-        })?;
+            while cache.tick(now) && !*stopping {
+                // At most 256 entries a call; between calls others get the locks.
+                std::thread::yield_now();
+            }
+        }
+    })?;
     Ok(Handle { stop, thread })
 }
 
@@ -91,15 +90,8 @@ mod tests {
             ("set back", s(1), wall - s(3600), true),
         ] {
             let mut jumps = Jumps::new(instant, wall);
-            assert_eq!(
-                jumps.jumped(instant + by_monotonic, to_wall),
-                want,
-                "{name}"
-            );
-            assert!(
-                !jumps.jumped(instant + by_monotonic, to_wall),
-                "{name}: told once"
-            );
+            assert_eq!(jumps.jumped(instant + by_monotonic, to_wall), want, "{name}");
+            assert!(!jumps.jumped(instant + by_monotonic, to_wall), "{name}: told once");
         }
     }
 }

@@ -104,6 +104,9 @@ impl Input {
             self.release(supply.buffered);
             return;
         }
+        if used == 0 {
+            return;
+        }
         let left = self.len - used;
         let bytes = self.bytes();
         bytes.copy_within(used.., 0);

