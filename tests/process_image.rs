@@ -151,24 +151,8 @@ fn the_scan_finds_a_key_in_a_process_that_keeps_it() {
     }
 }
 
-fn plant_and_scan(mode: &str, version: &str) {
-    let site = Site::new(KeyKind::P256);
-    site.pki.leaf("spare", "siteCA", CLIENT);
-    site.keystore(&["cmxBackend", "cmxDevice"]);
-    let node = Node::start_with(
-        &site.embedded_config(&["kms.cache.ttl.s=12", "kms.log.level=trace"]),
-        &[("KMS_TEST_ARENA_MODE", mode)],
-    );
-    let backend = Client {
-        pki: &site.pki,
-        name: "cmxBackend",
-        password: P12_PASSWORD,
-        authority: "siteCA.crt",
-        port: node.port,
-    };
-    backend.create(KEY_NAME).ok();
-    let keys = random_keys();
-    let mut connection = Connection::open(&site, node.port, version);
+/// Wraps each key, then unwraps it cold and warm.
+fn plant(connection: &mut Connection, keys: &[[u8; 32]]) {
     let (encrypt, decrypt) = (
         format!("/v1/transit/encrypt/{KEY_NAME}"),
         format!("/v1/transit/decrypt/{KEY_NAME}"),
@@ -192,6 +176,27 @@ fn plant_and_scan(mode: &str, version: &str) {
             );
         }
     }
+}
+
+fn plant_and_scan(mode: &str, version: &str) {
+    let site = Site::new(KeyKind::P256);
+    site.pki.leaf("spare", "siteCA", CLIENT);
+    site.keystore(&["cmxBackend", "cmxDevice"]);
+    let node = Node::start_with(
+        &site.embedded_config(&["kms.cache.ttl.s=12", "kms.log.level=trace"]),
+        &[("KMS_TEST_ARENA_MODE", mode)],
+    );
+    let backend = Client {
+        pki: &site.pki,
+        name: "cmxBackend",
+        password: P12_PASSWORD,
+        authority: "siteCA.crt",
+        port: node.port,
+    };
+    backend.create(KEY_NAME).ok();
+    let keys = random_keys();
+    let mut connection = Connection::open(&site, node.port, version);
+    plant(&mut connection, &keys);
     let needles = needles(&keys);
     let image = Image::of(node.process.pid());
     let hits = image.scan(&needles);
