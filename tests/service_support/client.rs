@@ -71,6 +71,11 @@ impl Client {
         Ok(Self { tls: StreamOwned::new(connection, tcp), seen: Vec::new() })
     }
 
+    /// Over a stream whose handshake may still be going on.
+    pub fn from_stream(tls: StreamOwned<ClientConnection, TcpStream>) -> Self {
+        Self { tls, seen: Vec::new() }
+    }
+
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes).expect("send");
