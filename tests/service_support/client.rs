@@ -115,6 +115,39 @@ impl Client {
         }
     }
 
+    /// On a non-blocking socket: writes what waits. False: nothing was written.
+    pub fn write_some(&mut self) -> bool {
+        if !self.tls.conn.wants_write() {
+            return false;
+        }
+        match self.tls.conn.write_tls(&mut self.tls.sock) {
+            Ok(_) => true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// On a non-blocking socket: takes in what has arrived.
+    pub fn read_some(&mut self) {
+        match self.tls.conn.read_tls(&mut self.tls.sock) {
+            Ok(0) => panic!("the server closed"),
+            Ok(_) => _ = self.tls.conn.process_new_packets().unwrap(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+        let mut chunk = [0; 16 * 1024];
+        while let Ok(read @ 1..) = self.tls.conn.reader().read(&mut chunk) {
+            self.seen.extend_from_slice(&chunk[..read]);
+        }
+    }
+
+    /// An answer that has arrived whole.
+    pub fn whole_answer(&mut self) -> Option<Answer> {
+        let (answer, used) = parse(&self.seen, false)?;
+        self.seen.drain(..used);
+        Some(answer)
+    }
+
     pub fn answer(&mut self) -> Answer {
         self.try_answer().expect("an answer")
     }
