@@ -1,4 +1,4 @@
-//! The KMIP back end against a real PyKMIP server, TLS 1.2 with an ECDSA certificate.
+//! The KMIP back end against a real `PyKMIP` server, TLS 1.2 with an ECDSA certificate.
 //!
 //! Needs a Python with pykmip 0.11.0: `KMS_TEST_PYKMIP`, or `target/test-tools/pykmip/bin/python`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
@@ -110,7 +110,7 @@ fn serve() -> (Server, Pool) {
         _folder: folder,
     };
     // The process may live without listening, so the port is what is waited for.
-    let limit = Instant::now() + Duration::from_secs(60);
+    let limit = Instant::now() + Duration::from_mins(1);
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(Instant::now() < limit, "PyKMIP does not listen");
         std::thread::park_timeout(Duration::from_millis(50));

@@ -15,14 +15,22 @@ use service_support::{House, Running, impatient, until};
 const DECRYPT: &str = "/v1/transit/decrypt/k";
 
 fn unhurried() -> Deadlines {
-    Deadlines { grace: std::time::Duration::ZERO, ..Deadlines::default() }
+    Deadlines {
+        grace: std::time::Duration::ZERO,
+        ..Deadlines::default()
+    }
 }
-
 
 /// A node whose back end holds what it is asked, after the key `k` has become known.
 fn holding(more: &str, deadlines: Deadlines) -> Running {
     let running = Running::fake(more, deadlines);
-    assert_eq!(running.device().post(DECRYPT, &decrypt_body(b"first")).status, 200);
+    assert_eq!(
+        running
+            .device()
+            .post(DECRYPT, &decrypt_body(b"first"))
+            .status,
+        200
+    );
     running.hsm().hold();
     running
 }
@@ -44,7 +52,10 @@ fn requests_behind_a_parked_one_are_answered_after_it() {
         assert!(answer.body.contains(want), "{want} in {}", answer.body);
     }
     let last = device.answer();
-    assert_eq!((last.status, last.header("Connection")), (404, Some("close")));
+    assert_eq!(
+        (last.status, last.header("Connection")),
+        (404, Some("close"))
+    );
     assert!(device.end(), "close_notify");
     assert_eq!(running.hsm().count("decrypt"), 2);
     running.stop();
@@ -56,8 +67,14 @@ fn a_body_in_chunks_survives_being_parked() {
     let body = decrypt_body(b"chunked");
     let (front, back) = body.split_at(7);
     let head = format!("POST {DECRYPT} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
-    let whole = format!("{head}7\r\n{front}\r\n{:x}\r\n{back}\r\n0\r\n\r\n", back.len());
-    for (name, pieces) in [("at once", vec![whole.as_str()]), ("in two", whole.split_inclusive(front).collect())] {
+    let whole = format!(
+        "{head}7\r\n{front}\r\n{:x}\r\n{back}\r\n0\r\n\r\n",
+        back.len()
+    );
+    for (name, pieces) in [
+        ("at once", vec![whole.as_str()]),
+        ("in two", whole.split_inclusive(front).collect()),
+    ] {
         running.hsm().hold();
         let (mut device, mut joiner) = (running.device(), running.device());
         for piece in pieces {
@@ -65,7 +82,9 @@ fn a_body_in_chunks_survives_being_parked() {
         }
         running.hsm().wait_for_held(1);
         joiner.send(&whole);
-        until("the join", || running.node.shared().metrics.sum(|worker| &worker.joins) > 0 || name == "in two");
+        until("the join", || {
+            running.node.shared().metrics.sum(|worker| &worker.joins) > 0 || name == "in two"
+        });
         running.hsm().release_all();
         assert!(device.answer().body.contains("Y2h1bmtlZA=="), "{name}");
         assert!(joiner.answer().body.contains("Y2h1bmtlZA=="), "{name}");
@@ -106,10 +125,16 @@ fn a_client_that_leaves_while_parked_costs_nothing_but_its_job() {
     running.hsm().wait_for_held(1);
     drop(device);
     running.hsm().release_all();
-    until("the connection is gone", || running.node.shared().connections() == 0);
+    until("the connection is gone", || {
+        running.node.shared().connections() == 0
+    });
     let answer = running.device().post(DECRYPT, &decrypt_body(b"left"));
     assert_eq!(answer.status, 200);
-    assert_eq!(running.hsm().count("decrypt"), 2, "the abandoned unwrap filled the cache");
+    assert_eq!(
+        running.hsm().count("decrypt"),
+        2,
+        "the abandoned unwrap filled the cache"
+    );
     running.stop();
 }
 
@@ -118,12 +143,21 @@ fn a_late_answer_is_not_given_to_the_next_request() {
     let running = holding("kms.hsm.timeout.ms=50", unhurried());
     let mut device = running.device();
     let late = device.post(DECRYPT, &decrypt_body(b"late"));
-    assert_eq!((late.status, late.header("Retry-After")), (504, Some("1")), "{}", late.body);
+    assert_eq!(
+        (late.status, late.header("Retry-After")),
+        (504, Some("1")),
+        "{}",
+        late.body
+    );
     device.ask("POST", DECRYPT, &decrypt_body(b"next"));
     running.hsm().wait_for_held(2);
     running.hsm().release(2);
     let next = device.answer();
-    assert!(next.body.contains("bmV4dA==") || next.status == 504, "{}", next.body);
+    assert!(
+        next.body.contains("bmV4dA==") || next.status == 504,
+        "{}",
+        next.body
+    );
     assert!(!next.body.contains("bGF0ZQ=="), "{}", next.body);
     assert_eq!(running.node.shared().engine.in_flight(), 0);
     running.stop();
@@ -136,7 +170,9 @@ fn a_leaders_deadline_is_not_shared() {
     leader.ask("POST", DECRYPT, &decrypt_body(b"x"));
     running.hsm().wait_for_held(1);
     joiner.ask("POST", DECRYPT, &decrypt_body(b"x"));
-    until("the join", || running.node.shared().metrics.sum(|worker| &worker.joins) == 1);
+    until("the join", || {
+        running.node.shared().metrics.sum(|worker| &worker.joins) == 1
+    });
     running.hsm().fail(Some(HsmError::TimedOut));
     running.hsm().release(1);
     assert_eq!(leader.answer().status, 504);
@@ -173,33 +209,66 @@ fn draining_answers_what_is_in_flight_and_closes_the_rest() {
     assert_eq!(idle.post(DECRYPT, &decrypt_body(b"first")).status, 200);
     busy.ask("POST", DECRYPT, &decrypt_body(b"slow"));
     running.hsm().wait_for_held(1);
-    let (address, hsm) = (running.address(), std::sync::Arc::clone(running.hsm.as_ref().unwrap()));
+    let (address, hsm) = (
+        running.address(),
+        std::sync::Arc::clone(running.hsm.as_ref().unwrap()),
+    );
     let stopping = std::thread::spawn(move || running.stop());
     assert!(idle.end(), "an idle connection is told and closed");
     until("refused", || std::net::TcpStream::connect(address).is_err());
     hsm.release_all();
     let answer = busy.answer();
-    assert_eq!((answer.status, answer.header("Connection")), (200, Some("close")));
+    assert_eq!(
+        (answer.status, answer.header("Connection")),
+        (200, Some("close"))
+    );
     assert!(busy.end());
     stopping.join().unwrap();
 }
 
 #[test]
 fn a_revoked_pin_cuts_connections_idle_or_parked_or_asking() {
-    let running = holding("", Deadlines { sweep_every: std::time::Duration::from_millis(50), ..unhurried() });
+    let running = holding(
+        "",
+        Deadlines {
+            sweep_every: std::time::Duration::from_millis(50),
+            ..unhurried()
+        },
+    );
     let (mut idle, mut parked, mut other) = (running.device(), running.device(), running.backend());
     parked.ask("POST", DECRYPT, &decrypt_body(b"p"));
     running.hsm().wait_for_held(1);
     let pins = running.node.shared().pins.load();
-    pins.pin(&running.house.device.cert_der).unwrap().revoked.store(true, Ordering::SeqCst);
+    pins.pin(&running.house.device.cert_der)
+        .unwrap()
+        .revoked
+        .store(true, Ordering::SeqCst);
     running.hsm().release_all();
-    assert!(parked.try_answer().is_err(), "no plaintext for a revoked certificate");
+    assert!(
+        parked.try_answer().is_err(),
+        "no plaintext for a revoked certificate"
+    );
     // Either the request or the sweep finds it.
     let _ = idle.try_send(request("POST", DECRYPT, &decrypt_body(b"first")));
     assert!(idle.try_answer().is_err());
-    let again = Client::connect(&running.house, Some(&running.house.device), running.address());
-    assert!(again.and_then(|mut client| { client.try_send(request("GET", "/v1/sys/health", ""))?; client.try_answer() }).is_err());
-    assert_eq!(other.post(DECRYPT, &decrypt_body(b"p")).status, 200, "others are served");
+    let again = Client::connect(
+        &running.house,
+        Some(&running.house.device),
+        running.address(),
+    );
+    assert!(
+        again
+            .and_then(|mut client| {
+                client.try_send(request("GET", "/v1/sys/health", ""))?;
+                client.try_answer()
+            })
+            .is_err()
+    );
+    assert_eq!(
+        other.post(DECRYPT, &decrypt_body(b"p")).status,
+        200,
+        "others are served"
+    );
     drop(pins);
     running.stop();
 }
@@ -208,15 +277,27 @@ fn a_revoked_pin_cuts_connections_idle_or_parked_or_asking() {
 fn only_pinned_certificates_get_past_the_handshake() {
     let running = Running::fake("", unhurried());
     let house = &running.house;
-    for (name, identity) in [("none", None), ("stranger of the same CA", Some(&house.stranger))] {
-        for versions in [&[&rustls::version::TLS12][..], &[&rustls::version::TLS13][..]] {
-            let outcome = Client::with(client::config(house, identity, versions), client::tcp(running.address()))
-                .and_then(|mut client| {
-                    client.try_send(request("GET", "/v1/sys/health", ""))?;
-                    client.try_answer()
-                });
+    for (name, identity) in [
+        ("none", None),
+        ("stranger of the same CA", Some(&house.stranger)),
+    ] {
+        for versions in [
+            &[&rustls::version::TLS12][..],
+            &[&rustls::version::TLS13][..],
+        ] {
+            let outcome = Client::with(
+                client::config(house, identity, versions),
+                client::tcp(running.address()),
+            )
+            .and_then(|mut client| {
+                client.try_send(request("GET", "/v1/sys/health", ""))?;
+                client.try_answer()
+            });
             let text = outcome.expect_err(name).to_string();
-            assert!(text.contains("alert"), "{name}, {versions:?}: an alert says why, not: {text}");
+            assert!(
+                text.contains("alert"),
+                "{name}, {versions:?}: an alert says why, not: {text}"
+            );
         }
     }
     until("none is left", || running.node.shared().connections() == 0);
@@ -226,14 +307,21 @@ fn only_pinned_certificates_get_past_the_handshake() {
 #[test]
 fn the_first_request_may_come_with_the_last_handshake_bytes() {
     let running = Running::fake("", unhurried());
-    for versions in [&[&rustls::version::TLS12][..], &[&rustls::version::TLS13][..]] {
+    for versions in [
+        &[&rustls::version::TLS12][..],
+        &[&rustls::version::TLS13][..],
+    ] {
         let config = client::config(&running.house, Some(&running.house.device), versions);
         for _ in 0..8 {
             let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
-            let connection = rustls::ClientConnection::new(std::sync::Arc::clone(&config), name).unwrap();
+            let connection =
+                rustls::ClientConnection::new(std::sync::Arc::clone(&config), name).unwrap();
             let mut tls = rustls::StreamOwned::new(connection, client::tcp(running.address()));
             // Buffered by rustls and sent in the flight of the client's Finished.
-            tls.conn.writer().write_all(request("POST", DECRYPT, &decrypt_body(b"early")).as_bytes()).unwrap();
+            tls.conn
+                .writer()
+                .write_all(request("POST", DECRYPT, &decrypt_body(b"early")).as_bytes())
+                .unwrap();
             let mut client = Client::from_stream(tls);
             assert_eq!(client.answer().status, 200, "{versions:?}");
         }
@@ -258,7 +346,11 @@ fn many_connections_share_the_workers() {
     let mut devices: Vec<Client> = (0..24).map(|_| running.device()).collect();
     for round in 0..3u8 {
         for (index, device) in devices.iter_mut().enumerate() {
-            device.ask("POST", DECRYPT, &decrypt_body(&[round, u8::try_from(index).unwrap()]));
+            device.ask(
+                "POST",
+                DECRYPT,
+                &decrypt_body(&[round, u8::try_from(index).unwrap()]),
+            );
         }
         for device in &mut devices {
             assert_eq!(device.answer().status, 200);
@@ -287,7 +379,8 @@ fn a_changed_key_purges_and_a_gone_key_is_gone() {
 #[test]
 fn deadlines_are_for_everyone() {
     let running = Running::fake("", impatient());
-    let unfinished = format!("POST {DECRYPT} HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhalf");
+    let unfinished =
+        format!("POST {DECRYPT} HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhalf");
     for (name, bytes) in [
         ("idle", ""),
         ("half a head", "POST /v1/tra"),
@@ -297,12 +390,18 @@ fn deadlines_are_for_everyone() {
         device.send(bytes);
         assert!(device.end(), "{name}");
     }
-    for (name, bytes) in [("no handshake", &b""[..]), ("half a hello", &[22, 3, 1, 1, 0, 1, 0][..])] {
+    for (name, bytes) in [
+        ("no handshake", &b""[..]),
+        ("half a hello", &[22, 3, 1, 1, 0, 1, 0][..]),
+    ] {
         let mut tcp = client::tcp(running.address());
         tcp.write_all(bytes).unwrap();
         let mut rest = Vec::new();
         let closed = std::io::Read::read_to_end(&mut tcp, &mut rest);
-        assert!(!matches!(closed, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock), "{name}");
+        assert!(
+            !matches!(closed, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock),
+            "{name}"
+        );
     }
     until("none is left", || running.node.shared().connections() == 0);
     running.stop();
@@ -311,7 +410,10 @@ fn deadlines_are_for_everyone() {
 #[test]
 fn a_house_of_its_own_each() {
     // Two nodes in one process share nothing.
-    let (one, two) = (Running::fake("", unhurried()), Running::fake("", unhurried()));
+    let (one, two) = (
+        Running::fake("", unhurried()),
+        Running::fake("", unhurried()),
+    );
     assert!(Client::connect(&one.house, Some(&one.house.device), two.address()).is_err());
     one.stop();
     assert_eq!(two.device().post(DECRYPT, &decrypt_body(b"x")).status, 200);

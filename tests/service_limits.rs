@@ -16,11 +16,16 @@ const DECRYPT: &str = "/v1/transit/decrypt/k";
 const ENCRYPT: &str = "/v1/transit/encrypt/k";
 
 fn unhurried() -> Deadlines {
-    Deadlines { grace: Duration::ZERO, ..Deadlines::default() }
+    Deadlines {
+        grace: Duration::ZERO,
+        ..Deadlines::default()
+    }
 }
 
 fn batch_of(plaintexts: impl Iterator<Item = Vec<u8>>) -> String {
-    let items: Vec<String> = plaintexts.map(|plaintext| decrypt_body(&plaintext)).collect();
+    let items: Vec<String> = plaintexts
+        .map(|plaintext| decrypt_body(&plaintext))
+        .collect();
     format!("{{\"batch_input\":[{}]}}", items.join(","))
 }
 
@@ -31,52 +36,170 @@ fn what_is_too_large_or_malformed_is_told_before_the_end() {
     let many_headers = (0..101).map(|n| format!("H{n}: v\r\n")).collect::<String>();
     let tiny_chunks = format!("1;{}\r\nx\r\n", "e".repeat(200)).repeat(2000);
     for (name, bytes, status, text) in [
-        ("declared too long", format!("{head}Content-Length: 65537\r\n\r\n"), 413, "http: request body too large"),
-        ("too long and sent", format!("{head}Content-Length: 2000000\r\n\r\n{}", "x".repeat(2_000_000)), 413, "http: request body too large"),
-        ("chunk too long", format!("{head}Transfer-Encoding: chunked\r\n\r\n10001\r\n"), 413, "http: request body too large"),
-        ("chunks of mere framing", format!("{head}Transfer-Encoding: chunked\r\n\r\n{tiny_chunks}"), 413, "http: request body too large"),
-        ("expecting too much", format!("{head}Expect: 100-continue\r\nContent-Length: 65537\r\n\r\n"), 413, "http: request body too large"),
-        ("head too long", format!("{head}X: {}\r\n\r\n", "x".repeat(33_000)), 431, "request headers too large"),
-        ("endless head", format!("{head}X: {}", "x".repeat(33_000)), 431, "request headers too large"),
-        ("too many headers", format!("{head}{many_headers}\r\n"), 431, "request headers too large"),
-        ("not HTTP", "\x16\x03\x01 hello\r\n\r\n".to_owned(), 400, "malformed HTTP request"),
-        ("two lengths", format!("{head}Content-Length: 1\r\nContent-Length: 2\r\n\r\n"), 400, "malformed HTTP request"),
-        ("length and chunks", format!("{head}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"), 400, "malformed HTTP request"),
-        ("another coding", format!("{head}Transfer-Encoding: gzip, chunked\r\n\r\n"), 501, "only the chunked transfer coding is served"),
-        ("another version", format!("POST {ENCRYPT} HTTP/2.0\r\nHost: h\r\n\r\n"), 505, "only HTTP/1.0 and HTTP/1.1 are served"),
-        ("another expectation", format!("{head}Expect: a miracle\r\n\r\n"), 417, "only the expectation 100-continue is served"),
+        (
+            "declared too long",
+            format!("{head}Content-Length: 65537\r\n\r\n"),
+            413,
+            "http: request body too large",
+        ),
+        (
+            "too long and sent",
+            format!(
+                "{head}Content-Length: 2000000\r\n\r\n{}",
+                "x".repeat(2_000_000)
+            ),
+            413,
+            "http: request body too large",
+        ),
+        (
+            "chunk too long",
+            format!("{head}Transfer-Encoding: chunked\r\n\r\n10001\r\n"),
+            413,
+            "http: request body too large",
+        ),
+        (
+            "chunks of mere framing",
+            format!("{head}Transfer-Encoding: chunked\r\n\r\n{tiny_chunks}"),
+            413,
+            "http: request body too large",
+        ),
+        (
+            "expecting too much",
+            format!("{head}Expect: 100-continue\r\nContent-Length: 65537\r\n\r\n"),
+            413,
+            "http: request body too large",
+        ),
+        (
+            "head too long",
+            format!("{head}X: {}\r\n\r\n", "x".repeat(33_000)),
+            431,
+            "request headers too large",
+        ),
+        (
+            "endless head",
+            format!("{head}X: {}", "x".repeat(33_000)),
+            431,
+            "request headers too large",
+        ),
+        (
+            "too many headers",
+            format!("{head}{many_headers}\r\n"),
+            431,
+            "request headers too large",
+        ),
+        (
+            "not HTTP",
+            "\x16\x03\x01 hello\r\n\r\n".to_owned(),
+            400,
+            "malformed HTTP request",
+        ),
+        (
+            "two lengths",
+            format!("{head}Content-Length: 1\r\nContent-Length: 2\r\n\r\n"),
+            400,
+            "malformed HTTP request",
+        ),
+        (
+            "length and chunks",
+            format!("{head}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            400,
+            "malformed HTTP request",
+        ),
+        (
+            "another coding",
+            format!("{head}Transfer-Encoding: gzip, chunked\r\n\r\n"),
+            501,
+            "only the chunked transfer coding is served",
+        ),
+        (
+            "another version",
+            format!("POST {ENCRYPT} HTTP/2.0\r\nHost: h\r\n\r\n"),
+            505,
+            "only HTTP/1.0 and HTTP/1.1 are served",
+        ),
+        (
+            "another expectation",
+            format!("{head}Expect: a miracle\r\n\r\n"),
+            417,
+            "only the expectation 100-continue is served",
+        ),
     ] {
         let mut device = running.device();
         // The server may have ended the connection before the last byte is sent.
         let _ = device.try_send(&bytes);
-        let answer = device.try_answer().unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!((answer.status, answer.header("Connection")), (status, Some("close")), "{name}: {}", answer.body);
-        assert!(answer.body.starts_with(&format!("{{\"errors\":[\"{text}")), "{name}: {}", answer.body);
+        let answer = device
+            .try_answer()
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(
+            (answer.status, answer.header("Connection")),
+            (status, Some("close")),
+            "{name}: {}",
+            answer.body
+        );
+        assert!(
+            answer.body.starts_with(&format!("{{\"errors\":[\"{text}")),
+            "{name}: {}",
+            answer.body
+        );
         device.end();
     }
-    assert_eq!(running.node.shared().metrics.sum(|worker| &worker.requests_refused), 12, "4xx are counted");
+    assert_eq!(
+        running
+            .node
+            .shared()
+            .metrics
+            .sum(|worker| &worker.requests_refused),
+        12,
+        "4xx are counted"
+    );
     until("none is left", || running.node.shared().connections() == 0);
     running.stop();
 }
 
 #[test]
 fn large_bodies_and_answers_pass() {
-    let running = Running::fake("kms.request.body.max=4 MiB\nkms.cache.entries.max=10000", unhurried());
+    let running = Running::fake(
+        "kms.request.body.max=4 MiB\nkms.cache.entries.max=10000",
+        unhurried(),
+    );
     let mut device = running.device();
     let base64 = "QUJD".repeat(700_000);
     let answer = device.post(ENCRYPT, &format!("{{\"plaintext\":\"{base64}\"}}"));
     assert_eq!((answer.status, answer.body.len() > 2_800_000), (200, true));
     // As long as the cache keeps them; larger than a worker's reply buffer in sum.
-    let answer = device.post(DECRYPT, &batch_of((0..400u32).map(|n| n.to_be_bytes().repeat(128))));
-    assert_eq!((answer.status, answer.body.len() > 270_000), (200, true), "{}", answer.body.len());
+    let answer = device.post(
+        DECRYPT,
+        &batch_of((0..400u32).map(|n| n.to_be_bytes().repeat(128))),
+    );
+    assert_eq!(
+        (answer.status, answer.body.len() > 270_000),
+        (200, true),
+        "{}",
+        answer.body.len()
+    );
     assert_eq!(answer.body.matches("\"plaintext\":\"").count(), 400);
     running.node.shared().engine.cache().purge_all();
     // Longer ones are never kept, and few pass at once.
     let asked = running.hsm().count("decrypt");
-    for (name, count, status, retry) in [("few", 3, 200, None), ("too many", 300, 503, Some("1")), ("few again", 4, 200, None)] {
-        let answer = device.post(DECRYPT, &batch_of((0..count).map(|n: u32| n.to_be_bytes().repeat(300))));
-        assert_eq!((answer.status, answer.header("Retry-After")), (status, retry), "{name}");
-        assert_eq!(answer.body.contains("no locked memory is free"), status == 503, "{name}");
+    for (name, count, status, retry) in [
+        ("few", 3, 200, None),
+        ("too many", 300, 503, Some("1")),
+        ("few again", 4, 200, None),
+    ] {
+        let answer = device.post(
+            DECRYPT,
+            &batch_of((0..count).map(|n: u32| n.to_be_bytes().repeat(300))),
+        );
+        assert_eq!(
+            (answer.status, answer.header("Retry-After")),
+            (status, retry),
+            "{name}"
+        );
+        assert_eq!(
+            answer.body.contains("no locked memory is free"),
+            status == 503,
+            "{name}"
+        );
     }
     assert_eq!(running.hsm().count("decrypt"), asked + 307);
     running.stop();
@@ -91,7 +214,11 @@ fn a_batch_of_many_items_asks_for_each_once() {
         let answer = device.post(DECRYPT, &body);
         assert_eq!(answer.status, 200, "round {round}: {}", answer.body);
         assert_eq!(answer.body.matches("\"plaintext\":\"").count(), 499);
-        assert_eq!(running.hsm().count("decrypt"), 250, "duplicates join, the second round hits");
+        assert_eq!(
+            running.hsm().count("decrypt"),
+            250,
+            "duplicates join, the second round hits"
+        );
     }
     let too_many = batch_of((0..500u32).map(|n| n.to_be_bytes().to_vec()));
     let answer = device.post(DECRYPT, &too_many);
@@ -109,7 +236,9 @@ fn equal_misses_of_many_clients_are_one_job() {
     for device in &mut devices {
         device.ask("POST", DECRYPT, &decrypt_body(b"same"));
     }
-    until("all joined", || running.node.shared().metrics.sum(|worker| &worker.joins) == 19);
+    until("all joined", || {
+        running.node.shared().metrics.sum(|worker| &worker.joins) == 19
+    });
     running.hsm().release_all();
     for device in &mut devices {
         assert!(device.answer().body.contains("c2FtZQ=="));
@@ -119,7 +248,11 @@ fn equal_misses_of_many_clients_are_one_job() {
     let wrapped = devices[0].post(ENCRYPT, r#"{"plaintext":"bmV3"}"#);
     assert!(wrapped.body.contains(&sealed(b"new")), "{}", wrapped.body);
     assert_eq!(devices[0].post(DECRYPT, &decrypt_body(b"new")).status, 200);
-    assert_eq!(running.hsm().count("decrypt"), 3, "asked, though this node has just wrapped it");
+    assert_eq!(
+        running.hsm().count("decrypt"),
+        3,
+        "asked, though this node has just wrapped it"
+    );
     running.stop();
 }
 
@@ -130,28 +263,100 @@ fn failures_of_the_hsm_are_told_and_warm_keys_served() {
     assert_eq!(device.post(DECRYPT, &decrypt_body(b"warm")).status, 200);
     let cold = decrypt_body(b"cold");
     for (name, fault, status, retry, text) in [
-        ("queue full", HsmError::Overloaded, 503, Some("1"), "too many operations wait for the HSM"),
-        ("gone", HsmError::Unavailable("no route".into()), 503, Some("1"), "the HSM is not reachable"),
-        ("slow", HsmError::TimedOut, 504, Some("1"), "the HSM did not answer in time"),
-        ("lying", HsmError::Protocol("an unknown item"), 502, None, "the HSM's answer could not be used: an unknown item"),
-        ("no memory", HsmError::NoLockedMemory, 503, Some("1"), "no locked memory is free for the key"),
-        ("dropped", HsmError::Abandoned, 503, Some("1"), "the server is stopping"),
-        ("no object", HsmError::ObjectNotFound, 400, None, "encryption key not found"),
+        (
+            "queue full",
+            HsmError::Overloaded,
+            503,
+            Some("1"),
+            "too many operations wait for the HSM",
+        ),
+        (
+            "gone",
+            HsmError::Unavailable("no route".into()),
+            503,
+            Some("1"),
+            "the HSM is not reachable",
+        ),
+        (
+            "slow",
+            HsmError::TimedOut,
+            504,
+            Some("1"),
+            "the HSM did not answer in time",
+        ),
+        (
+            "lying",
+            HsmError::Protocol("an unknown item"),
+            502,
+            None,
+            "the HSM's answer could not be used: an unknown item",
+        ),
+        (
+            "no memory",
+            HsmError::NoLockedMemory,
+            503,
+            Some("1"),
+            "no locked memory is free for the key",
+        ),
+        (
+            "dropped",
+            HsmError::Abandoned,
+            503,
+            Some("1"),
+            "the server is stopping",
+        ),
+        (
+            "no object",
+            HsmError::ObjectNotFound,
+            400,
+            None,
+            "encryption key not found",
+        ),
     ] {
         running.hsm().fail(Some(fault));
         for path in [DECRYPT, ENCRYPT] {
-            let body = if path == DECRYPT { cold.clone() } else { r#"{"plaintext":"aGk="}"#.to_owned() };
+            let body = if path == DECRYPT {
+                cold.clone()
+            } else {
+                r#"{"plaintext":"aGk="}"#.to_owned()
+            };
             let answer = device.post(path, &body);
-            assert_eq!((answer.status, answer.header("Retry-After")), (status, retry), "{name}: {}", answer.body);
-            assert_eq!(answer.body, format!("{{\"errors\":[\"{text}\"]}}\n"), "{name}");
+            assert_eq!(
+                (answer.status, answer.header("Retry-After")),
+                (status, retry),
+                "{name}: {}",
+                answer.body
+            );
+            assert_eq!(
+                answer.body,
+                format!("{{\"errors\":[\"{text}\"]}}\n"),
+                "{name}"
+            );
             let batch = device.post(path, &format!("{{\"batch_input\":[{body}]}}"));
-            assert_eq!((batch.status, batch.header("Retry-After")), (status, retry), "{name}: {}", batch.body);
-            assert!(batch.body.contains(&format!("\"error\":\"{text}\"")), "{name}: {}", batch.body);
+            assert_eq!(
+                (batch.status, batch.header("Retry-After")),
+                (status, retry),
+                "{name}: {}",
+                batch.body
+            );
+            assert!(
+                batch.body.contains(&format!("\"error\":\"{text}\"")),
+                "{name}: {}",
+                batch.body
+            );
         }
-        assert_eq!(device.post(DECRYPT, &decrypt_body(b"warm")).status, 200, "{name}: warm");
+        assert_eq!(
+            device.post(DECRYPT, &decrypt_body(b"warm")).status,
+            200,
+            "{name}: warm"
+        );
     }
     running.hsm().fail(None);
-    assert_eq!(device.post(DECRYPT, &cold).status, 200, "recovers at once: only refusals are remembered");
+    assert_eq!(
+        device.post(DECRYPT, &cold).status,
+        200,
+        "recovers at once: only refusals are remembered"
+    );
     running.stop();
 }
 
@@ -162,7 +367,13 @@ fn a_refused_ciphertext_is_asked_about_once() {
     let body = decrypt_body(b"x").replace("VFRU", "AAAA");
     for _ in 0..3 {
         let answer = device.post(DECRYPT, &body);
-        assert_eq!((answer.status, answer.body.as_str()), (400, "{\"errors\":[\"cipher: message authentication failed\"]}\n"));
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (
+                400,
+                "{\"errors\":[\"cipher: message authentication failed\"]}\n"
+            )
+        );
     }
     assert_eq!(running.hsm().count("decrypt"), 1);
     running.stop();
@@ -178,7 +389,11 @@ fn a_purge_during_a_fill_keeps_the_fill_out() {
     running.hsm().wait_for_held(1);
     running.node.shared().engine.cache().purge_all();
     running.hsm().release_all();
-    assert_eq!(device.answer().status, 200, "whoever asked before is answered");
+    assert_eq!(
+        device.answer().status,
+        200,
+        "whoever asked before is answered"
+    );
     assert_eq!(device.post(DECRYPT, &decrypt_body(b"begun")).status, 200);
     assert_eq!(running.hsm().count("decrypt"), 3, "asked again");
     running.stop();
@@ -203,11 +418,17 @@ fn connections_beyond_the_limit_are_turned_away_and_room_is_made_again() {
     let mut held: Vec<_> = (0..3).map(|_| running.device()).collect();
     let mut tcp = client::tcp(running.address());
     let mut rest = Vec::new();
-    assert!(!tcp.read_to_end(&mut rest).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
+    assert!(
+        !tcp.read_to_end(&mut rest)
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    );
     assert_eq!(running.node.shared().metrics.turned_away.get(), 1);
     held.pop();
     until("room", || running.node.shared().connections() == 2);
-    assert_eq!(running.device().post(DECRYPT, &decrypt_body(b"x")).status, 200);
+    assert_eq!(
+        running.device().post(DECRYPT, &decrypt_body(b"x")).status,
+        200
+    );
     for device in &mut held {
         assert_eq!(device.post(DECRYPT, &decrypt_body(b"x")).status, 200);
     }
@@ -240,19 +461,31 @@ fn reading_resumes_when_a_slow_reader_reads() {
     let mut device = running.device();
     let item = decrypt_body(&[b'x'; 500]);
     assert_eq!(device.post(DECRYPT, &item).status, 200);
-    let one = request("POST", DECRYPT, &format!("{{\"batch_input\":[{item},{item},{item},{item},{item}]}}"));
+    let one = request(
+        "POST",
+        DECRYPT,
+        &format!("{{\"batch_input\":[{item},{item},{item},{item},{item}]}}"),
+    );
     let sent = fill_up(&mut device, &one);
     assert!(sent > 100, "{sent}");
     for nth in 0..sent {
         let mut answer = None;
         until(&format!("answer {nth} of {sent}"), || {
             answer = device.whole_answer();
-            answer.is_some() || !device.write_some() && { device.read_some(); false }
+            answer.is_some()
+                || !device.write_some() && {
+                    device.read_some();
+                    false
+                }
         });
         assert_eq!(answer.unwrap().status, 200, "{nth}");
     }
     device.tls.sock.set_nonblocking(false).unwrap();
-    assert_eq!(device.post(DECRYPT, &decrypt_body(b"y")).status, 200, "and it is served on");
+    assert_eq!(
+        device.post(DECRYPT, &decrypt_body(b"y")).status,
+        200,
+        "and it is served on"
+    );
     running.stop();
 }
 
@@ -261,7 +494,11 @@ fn a_peer_that_never_reads_is_cut() {
     let running = Running::fake("", impatient());
     let mut device = running.device();
     let big = decrypt_body(&[b'x'; 500]);
-    let one = request("POST", DECRYPT, &format!("{{\"batch_input\":[{big},{big},{big},{big},{big}]}}"));
+    let one = request(
+        "POST",
+        DECRYPT,
+        &format!("{{\"batch_input\":[{big},{big},{big},{big},{big}]}}"),
+    );
     fill_up(&mut device, &one);
     until("it is cut", || running.node.shared().connections() == 0);
     running.stop();
@@ -272,12 +509,28 @@ fn health_is_told_to_whoever_asks_in_whatever_way() {
     let running = Running::fake("", unhurried());
     let health = running.node.health_address();
     for (name, request, want) in [
-        ("alive", "GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 OK"),
-        ("ready", "GET /readyz HTTP/1.0\r\n\r\n", "\"state\":\"ready\""),
+        (
+            "alive",
+            "GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 200 OK",
+        ),
+        (
+            "ready",
+            "GET /readyz HTTP/1.0\r\n\r\n",
+            "\"state\":\"ready\"",
+        ),
         ("metrics", "GET /metrics HTTP/1.0\r\n\r\n", "kms_hsm_up 1"),
-        ("half-closed", "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n", "alive"),
+        (
+            "half-closed",
+            "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n",
+            "alive",
+        ),
         ("elsewhere", "GET / HTTP/1.0\r\n\r\n", "HTTP/1.1 404"),
-        ("a change", "POST /healthz HTTP/1.0\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 405"),
+        (
+            "a change",
+            "POST /healthz HTTP/1.0\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 405",
+        ),
         ("no HTTP", "\x16\x03\x01\r\n\r\n", "HTTP/1.1 400"),
     ] {
         let mut tcp = client::tcp(health);

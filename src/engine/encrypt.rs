@@ -50,7 +50,12 @@ impl Engine {
     }
 
     /// Transit creates a missing key when the principal may create keys.
-    fn create_for_encrypt(&self, call: &Call<'_>, key: &str, gather: &mut Gather) -> Result<Flow, Fault> {
+    fn create_for_encrypt(
+        &self,
+        call: &Call<'_>,
+        key: &str,
+        gather: &mut Gather,
+    ) -> Result<Flow, Fault> {
         if !call.role.allows(Operation::Create, key) {
             return Err(Fault::permission_denied());
         }
@@ -100,7 +105,11 @@ fn prepare<'a>(
         crypt::decode_onto(room, associated_data.as_str())
             .map_err(|error| Fault::associated_data(&error.to_string()))?;
     }
-    Ok((version, SecretBytes::new(std::mem::take(&mut *plaintext)), room.clone()))
+    Ok((
+        version,
+        SecretBytes::new(std::mem::take(&mut *plaintext)),
+        room.clone(),
+    ))
 }
 
 fn choose_version(known: &Known, asked: i64) -> Result<&KeyVersion, Fault> {
@@ -165,5 +174,9 @@ fn encode_batch<O: Out>(body: &CryptBody<'_>, items: &[Item], reply: &mut Reply<
         }
     }
     transit::put_batch_close(reply.out());
-    reply.close(open, &crypt::batch_warnings(body, status), crypt::all_went_well(items));
+    reply.close(
+        open,
+        &crypt::batch_warnings(body, status),
+        crypt::all_went_well(items),
+    );
 }

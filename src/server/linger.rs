@@ -26,7 +26,10 @@ impl Linger {
     pub(super) fn begin(stream: &TcpStream, now: Instant) -> Self {
         // It fails only when the connection is gone already, which the next read tells.
         let _ = stream.shutdown(Shutdown::Write);
-        Self { until: now + LINGER, discarded: 0 }
+        Self {
+            until: now + LINGER,
+            discarded: 0,
+        }
     }
 
     /// Discards what arrived. True: the socket can be closed.

@@ -97,12 +97,20 @@ impl Session {
         let State::Parked { deadline } = self.state else {
             return None;
         };
-        if std::mem::replace(&mut self.noted, true) { None } else { Some((deadline, self.request)) }
+        if std::mem::replace(&mut self.noted, true) {
+            None
+        } else {
+            Some((deadline, self.request))
+        }
     }
 
     /// Since when a request has been arriving.
     pub(super) fn receiving_since(&self) -> Option<Instant> {
-        if matches!(self.state, State::Idle | State::Ready) { self.since } else { None }
+        if matches!(self.state, State::Idle | State::Ready) {
+            self.since
+        } else {
+            None
+        }
     }
 
     /// Whether a reload dropped the certificate.
@@ -163,7 +171,10 @@ impl Session {
                 self.state = State::Ready;
                 break;
             }
-            match self.decoder.step(&mut bytes[used..], shared.settings.body_bytes_max) {
+            match self
+                .decoder
+                .step(&mut bytes[used..], shared.settings.body_bytes_max)
+            {
                 Ok(Progress::Request(request, len)) => {
                     if self.serve(&request, shared, desk) == Flow::Parked {
                         break;
@@ -198,14 +209,17 @@ impl Session {
 
     /// Serves or parks one request.
     fn serve(&mut self, request: &Request<'_>, shared: &Shared, desk: &mut Desk) -> Flow {
-        if self.pin.revoked.load(Ordering::Relaxed) || self.pin.not_after_unix_s < desk.clock.unix_s {
+        if self.pin.revoked.load(Ordering::Relaxed) || self.pin.not_after_unix_s < desk.clock.unix_s
+        {
             self.state = State::Cut;
             return Flow::Answered;
         }
         let keep_alive = request.head.keep_alive && shared.phase() <= Phase::Serving;
         // A request that was parked keeps the deadline of its first run.
-        let deadline =
-            self.gather.deadline().unwrap_or(desk.clock.now + shared.settings.request_timeout);
+        let deadline = self
+            .gather
+            .deadline()
+            .unwrap_or(desk.clock.now + shared.settings.request_timeout);
         let mut reply = Reply::new(
             &mut desk.reply,
             ReplyHead {
@@ -236,7 +250,11 @@ impl Session {
             }
             Flow::Answered => {
                 count(shared, desk.worker, reply.status());
-                self.state = if keep_alive { State::Idle } else { State::Ending };
+                self.state = if keep_alive {
+                    State::Idle
+                } else {
+                    State::Ending
+                };
             }
         }
         flow

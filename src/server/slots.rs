@@ -13,18 +13,23 @@ struct Place<T> {
 
 impl<T> Slots<T> {
     pub(super) fn new() -> Self {
-        Self { places: Vec::new(), free: Vec::new() }
+        Self {
+            places: Vec::new(),
+            free: Vec::new(),
+        }
     }
 
     /// Takes a place for what `make` builds from its index and generation.
     pub(super) fn insert_with(&mut self, make: impl FnOnce(u32, u32) -> T) -> Option<u32> {
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None => {
-                let index = u32::try_from(self.places.len()).ok()?;
-                self.places.push(Place { generation: 0, held: None });
-                index
-            }
+        let index = if let Some(index) = self.free.pop() {
+            index
+        } else {
+            let index = u32::try_from(self.places.len()).ok()?;
+            self.places.push(Place {
+                generation: 0,
+                held: None,
+            });
+            index
         };
         let place = self.places.get_mut(index as usize)?;
         place.held = Some(make(index, place.generation));
@@ -38,7 +43,11 @@ impl<T> Slots<T> {
     /// The holder of `index`, if it is still of `generation`.
     pub(super) fn get_of(&mut self, index: u32, generation: u32) -> Option<&mut T> {
         let place = self.places.get_mut(index as usize)?;
-        if place.generation == generation { place.held.as_mut() } else { None }
+        if place.generation == generation {
+            place.held.as_mut()
+        } else {
+            None
+        }
     }
 
     pub(super) fn remove(&mut self, index: u32) -> Option<T> {

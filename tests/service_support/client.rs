@@ -25,15 +25,24 @@ pub struct Answer {
 
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(held, _)| held.eq_ignore_ascii_case(name));
+        let found = self
+            .headers
+            .iter()
+            .find(|(held, _)| held.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 }
 
 /// The configuration of a client with `identity`.
-pub fn config(house: &House, identity: Option<&Issued>, versions: &[&'static rustls::SupportedProtocolVersion]) -> Arc<ClientConfig> {
+pub fn config(
+    house: &House,
+    identity: Option<&Issued>,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from(house.authority.cert_der().to_vec())).unwrap();
+    roots
+        .add(CertificateDer::from(house.authority.cert_der().to_vec()))
+        .unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
@@ -42,7 +51,9 @@ pub fn config(house: &House, identity: Option<&Issued>, versions: &[&'static rus
     Arc::new(match identity {
         Some(issued) => {
             let chain = vec![CertificateDer::from(issued.cert_der.clone())];
-            builder.with_client_auth_cert(chain, private_key(issued)).unwrap()
+            builder
+                .with_client_auth_cert(chain, private_key(issued))
+                .unwrap()
         }
         None => builder.with_no_client_auth(),
     })
@@ -58,7 +69,11 @@ pub fn tcp(address: SocketAddr) -> TcpStream {
 }
 
 impl Client {
-    pub fn connect(house: &House, identity: Option<&Issued>, address: SocketAddr) -> io::Result<Self> {
+    pub fn connect(
+        house: &House,
+        identity: Option<&Issued>,
+        address: SocketAddr,
+    ) -> io::Result<Self> {
         Self::with(config(house, identity, rustls::ALL_VERSIONS), tcp(address))
     }
 
@@ -68,12 +83,18 @@ impl Client {
         while connection.is_handshaking() {
             connection.complete_io(&mut tcp)?;
         }
-        Ok(Self { tls: StreamOwned::new(connection, tcp), seen: Vec::new() })
+        Ok(Self {
+            tls: StreamOwned::new(connection, tcp),
+            seen: Vec::new(),
+        })
     }
 
     /// Over a stream whose handshake may still be going on.
     pub fn from_stream(tls: StreamOwned<ClientConnection, TcpStream>) -> Self {
-        Self { tls, seen: Vec::new() }
+        Self {
+            tls,
+            seen: Vec::new(),
+        }
     }
 
     /// Sends bytes as they are.
@@ -154,12 +175,21 @@ impl Client {
 
     /// Asserts that nothing but the end comes, and says whether it came with `close_notify`.
     pub fn end(&mut self) -> bool {
-        assert_eq!(String::from_utf8_lossy(&self.seen), "", "bytes before the end");
+        assert_eq!(
+            String::from_utf8_lossy(&self.seen),
+            "",
+            "bytes before the end"
+        );
         let mut chunk = [0; 1024];
         match self.tls.read(&mut chunk) {
             Ok(0) => true,
             Ok(read) => panic!("not the end: {:?}", String::from_utf8_lossy(&chunk[..read])),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                ) =>
+            {
                 panic!("the connection was not closed")
             }
             Err(_) => false,
@@ -177,7 +207,10 @@ impl Client {
 }
 
 pub fn request(method: &str, path: &str, body: &str) -> String {
-    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 fn parse(seen: &[u8], head_only: bool) -> Option<(Answer, usize)> {
@@ -189,8 +222,14 @@ fn parse(seen: &[u8], head_only: bool) -> Option<(Answer, usize)> {
         .map(|line| line.split_once(':').expect("a header"))
         .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
         .collect();
-    let mut answer = Answer { status, headers, body: String::new() };
-    let length: usize = answer.header("Content-Length").map_or(0, |value| value.parse().expect("a length"));
+    let mut answer = Answer {
+        status,
+        headers,
+        body: String::new(),
+    };
+    let length: usize = answer
+        .header("Content-Length")
+        .map_or(0, |value| value.parse().expect("a length"));
     if status == 100 || head_only {
         return Some((answer, head_len));
     }

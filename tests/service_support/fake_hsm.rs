@@ -62,13 +62,20 @@ pub fn decrypt_body(plaintext: &[u8]) -> String {
 
 impl FakeHsm {
     pub fn new(arena: &'static Arena) -> Arc<Self> {
-        let fake = Self { arena, state: Mutex::default(), changed: Condvar::new() };
+        let fake = Self {
+            arena,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        };
         fake.set_key(record("k", "object-1"));
         Arc::new(fake)
     }
 
     pub fn set_key(&self, record: Arc<KeyRecord>) {
-        self.state.lock().keys.insert(record.name.to_string(), record);
+        self.state
+            .lock()
+            .keys
+            .insert(record.name.to_string(), record);
     }
 
     /// From now on jobs wait for [`FakeHsm::release`].
@@ -117,7 +124,12 @@ impl FakeHsm {
 
     /// How many jobs of a kind came: `decrypt`, `encrypt`, `find`, `create`.
     pub fn count(&self, kind: &str) -> usize {
-        self.state.lock().seen.iter().filter(|seen| **seen == kind).count()
+        self.state
+            .lock()
+            .seen
+            .iter()
+            .filter(|seen| **seen == kind)
+            .count()
     }
 
     fn answer(&self, job: Job) {
@@ -133,7 +145,10 @@ impl FakeHsm {
                 if tag != [b'T'; 16] {
                     return Err(HsmError::AuthenticationFailed);
                 }
-                let stored = self.arena.store(&rest[12..]).map_err(|_| HsmError::NoLockedMemory)?;
+                let stored = self
+                    .arena
+                    .store(&rest[12..])
+                    .map_err(|_| HsmError::NoLockedMemory)?;
                 Ok(Answer::Plaintext(stored))
             }
             Request::Encrypt { plaintext, .. } => {
@@ -145,7 +160,10 @@ impl FakeHsm {
             Request::Find { name } => Ok(Answer::Key(self.state.lock().keys.get(&*name).cloned())),
             Request::Create { name } => {
                 let mut state = self.state.lock();
-                let made = state.keys.entry(name.to_string()).or_insert_with(|| record(&name, "new"));
+                let made = state
+                    .keys
+                    .entry(name.to_string())
+                    .or_insert_with(|| record(&name, "new"));
                 Ok(Answer::Key(Some(Arc::clone(made))))
             }
         }
@@ -176,7 +194,12 @@ impl Hsm for FakeHsm {
 
     fn health(&self) -> Health {
         let state = self.state.lock();
-        Health { up: !state.down, was_up: true, queued: state.held.len(), detail: "a fake".to_owned() }
+        Health {
+            up: !state.down,
+            was_up: true,
+            queued: state.held.len(),
+            detail: "a fake".to_owned(),
+        }
     }
 
     fn shutdown(&self) {

@@ -1,7 +1,13 @@
 //! A real node in this process, its certificates, a client and a back end that obeys the test.
 //!
 //! Used by tests/service_*.rs. Nothing here sleeps: whoever waits, waits for a condition or a socket.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc
+)]
 
 pub mod client;
 pub mod fake_hsm;
@@ -43,7 +49,15 @@ impl House {
     pub fn build() -> Self {
         let authority = Authority::new("Test CA").unwrap();
         let issue = |common_name, sans: &[&str], server: bool| {
-            authority.issue(&Leaf { common_name, sans, server, client: !server, days: 2 }).unwrap()
+            authority
+                .issue(&Leaf {
+                    common_name,
+                    sans,
+                    server,
+                    client: !server,
+                    days: 2,
+                })
+                .unwrap()
         };
         let server = issue("kmsServer", &["localhost"], true);
         let device = issue("cmxDevice", &[], false);
@@ -55,13 +69,29 @@ impl House {
         let chain = [der(&server.cert_der)];
         let (device_cert, backend_cert) = (der(&device.cert_der), der(&backend.cert_der));
         let entries = [
-            NewEntry::Key { alias: "kmsServer", key: &key, chain: &chain },
-            NewEntry::Trusted { alias: "cmxDevice", certificate: &device_cert },
-            NewEntry::Trusted { alias: "cmxBackend", certificate: &backend_cert },
+            NewEntry::Key {
+                alias: "kmsServer",
+                key: &key,
+                chain: &chain,
+            },
+            NewEntry::Trusted {
+                alias: "cmxDevice",
+                certificate: &device_cert,
+            },
+            NewEntry::Trusted {
+                alias: "cmxBackend",
+                certificate: &backend_cert,
+            },
         ];
         let bytes = write_pkcs12(&entries, &SecretString::new("secret".to_owned())).unwrap();
         std::fs::write(dir.path().join("store.p12"), bytes).unwrap();
-        Self { dir, authority, device, backend, stranger }
+        Self {
+            dir,
+            authority,
+            device,
+            backend,
+            stranger,
+        }
     }
 
     /// The text of kms.properties, with `more` lines; a key in both is taken from `more`.
@@ -110,10 +140,20 @@ impl Running {
     /// With the embedded back end.
     pub fn embedded(more: &str) -> Self {
         let house = House::build();
-        let deadlines = Deadlines { grace: Duration::ZERO, ..Deadlines::default() };
-        let options = Options { deadlines, ..Options::default() };
+        let deadlines = Deadlines {
+            grace: Duration::ZERO,
+            ..Deadlines::default()
+        };
+        let options = Options {
+            deadlines,
+            ..Options::default()
+        };
         let node = Node::start(&house.config(more), options).expect("start");
-        Self { house, node, hsm: None }
+        Self {
+            house,
+            node,
+            hsm: None,
+        }
     }
 
     /// With a [`FakeHsm`] that holds the key `k`.
@@ -125,9 +165,16 @@ impl Running {
             made = Some(Arc::clone(&fake));
             Ok(fake as Arc<dyn Hsm>)
         };
-        let options = Options { deadlines, ..Options::default() };
+        let options = Options {
+            deadlines,
+            ..Options::default()
+        };
         let node = Node::start_on(&house.config(more), options, make).expect("start");
-        Self { house, node, hsm: made }
+        Self {
+            house,
+            node,
+            hsm: made,
+        }
     }
 
     pub fn hsm(&self) -> &FakeHsm {

@@ -67,10 +67,10 @@ pub struct Session {
 }
 
 impl Session {
-    fn header<'a>(
+    fn header(
         version: ProtocolVersion,
-        login: Option<&'a (String, SecretString)>,
-    ) -> RequestHeader<'a> {
+        login: Option<&(String, SecretString)>,
+    ) -> RequestHeader<'_> {
         let credential = login.map(|(username, password)| Credential {
             username,
             password: Some(password.expose()),
@@ -214,14 +214,13 @@ impl Session {
         for doubt in doubtful {
             let mut state = None;
             if let Some(object) = doubt.object().cloned() {
-                state = match states.get(&object) {
-                    Some(known) => *known,
-                    None => {
-                        let until = doubt.deadline().unwrap_or_else(Instant::now);
-                        let asked = self.ask_state(&object, until, served);
-                        states.insert(object, asked);
-                        asked
-                    }
+                state = if let Some(known) = states.get(&object) {
+                    *known
+                } else {
+                    let until = doubt.deadline().unwrap_or_else(Instant::now);
+                    let asked = self.ask_state(&object, until, served);
+                    states.insert(object, asked);
+                    asked
                 };
             }
             let mut finished = Finished::new();

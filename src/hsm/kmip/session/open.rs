@@ -1,6 +1,10 @@
 //! Negotiation: which KMIP version, which operations, whether batches are taken.
 
-use super::*;
+use super::{
+    Arc, Call, DiscoverVersions, Fault, Instant, ItemIds, LOCKED_BYTES_PER_SESSION, Link,
+    LinkError, Login, ProtocolVersion, QueryAnswer, Reader, RequestPayload, ResponseItem, Session,
+    SystemRandom, Vault, clean, decode_response, operation,
+};
 
 /// Query Function Operations.
 pub(super) const OPERATIONS: u32 = 1;
