@@ -1,4 +1,4 @@
-//! Connections and the node from first to last byte: TLS, parking, closing, draining.
+//! Connections and the node from first to last byte: parking, closing, deadlines, draining.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod service_support;
@@ -6,34 +6,10 @@ mod service_support;
 use std::io::Write;
 use std::sync::atomic::Ordering;
 
-use kms::hsm::HsmError;
 use kms::node::Deadlines;
 use service_support::client::{self, Client, request};
-use service_support::fake_hsm::{decrypt_body, record};
-use service_support::{House, Running, impatient, until};
-
-const DECRYPT: &str = "/v1/transit/decrypt/k";
-
-fn unhurried() -> Deadlines {
-    Deadlines {
-        grace: std::time::Duration::ZERO,
-        ..Deadlines::default()
-    }
-}
-
-/// A node whose back end holds what it is asked, after the key `k` has become known.
-fn holding(more: &str, deadlines: Deadlines) -> Running {
-    let running = Running::fake(more, deadlines);
-    assert_eq!(
-        running
-            .device()
-            .post(DECRYPT, &decrypt_body(b"first"))
-            .status,
-        200
-    );
-    running.hsm().hold();
-    running
-}
+use service_support::fake_hsm::decrypt_body;
+use service_support::{DECRYPT, Running, holding, impatient, unhurried, until};
 
 #[test]
 fn requests_behind_a_parked_one_are_answered_after_it() {
@@ -139,70 +115,6 @@ fn a_client_that_leaves_while_parked_costs_nothing_but_its_job() {
 }
 
 #[test]
-fn a_late_answer_is_not_given_to_the_next_request() {
-    let running = holding("kms.hsm.timeout.ms=50", unhurried());
-    let mut device = running.device();
-    let late = device.post(DECRYPT, &decrypt_body(b"late"));
-    assert_eq!(
-        (late.status, late.header("Retry-After")),
-        (504, Some("1")),
-        "{}",
-        late.body
-    );
-    device.ask("POST", DECRYPT, &decrypt_body(b"next"));
-    running.hsm().wait_for_held(2);
-    running.hsm().release(2);
-    let next = device.answer();
-    assert!(
-        next.body.contains("bmV4dA==") || next.status == 504,
-        "{}",
-        next.body
-    );
-    assert!(!next.body.contains("bGF0ZQ=="), "{}", next.body);
-    assert_eq!(running.node.shared().engine.in_flight(), 0);
-    running.stop();
-}
-
-#[test]
-fn a_leaders_deadline_is_not_shared() {
-    let running = holding("kms.hsm.timeout.ms=5000", unhurried());
-    let (mut leader, mut joiner) = (running.device(), running.device());
-    leader.ask("POST", DECRYPT, &decrypt_body(b"x"));
-    running.hsm().wait_for_held(1);
-    joiner.ask("POST", DECRYPT, &decrypt_body(b"x"));
-    until("the join", || {
-        running.node.shared().metrics.sum(|worker| &worker.joins) == 1
-    });
-    running.hsm().fail(Some(HsmError::TimedOut));
-    running.hsm().release(1);
-    assert_eq!(leader.answer().status, 504);
-    running.hsm().wait_for_held(1);
-    running.hsm().fail(None);
-    running.hsm().release_all();
-    assert_eq!(joiner.answer().status, 200, "asked for itself");
-    running.stop();
-}
-
-#[test]
-fn the_key_itself_may_be_waited_for() {
-    let running = Running::fake("kms.hsm.timeout.ms=5000", unhurried());
-    running.hsm().hold();
-    let (mut leader, mut joiner) = (running.device(), running.device());
-    leader.ask("POST", DECRYPT, &decrypt_body(b"x"));
-    running.hsm().wait_for_held(1);
-    joiner.ask("POST", DECRYPT, &decrypt_body(b"x"));
-    let mut reader = running.device();
-    reader.ask("GET", "/v1/transit/keys/k", "");
-    // One answer of another connection: what was sent before it has been read by one worker each.
-    assert_eq!(running.device().post("/v1/nothing", "").status, 404);
-    running.hsm().release_all();
-    for answer in [leader.answer(), joiner.answer(), reader.answer()] {
-        assert_eq!(answer.status, 200, "{}", answer.body);
-    }
-    running.stop();
-}
-
-#[test]
 fn draining_answers_what_is_in_flight_and_closes_the_rest() {
     let running = holding("", unhurried());
     let (mut idle, mut busy) = (running.device(), running.device());
@@ -274,73 +186,6 @@ fn a_revoked_pin_cuts_connections_idle_or_parked_or_asking() {
 }
 
 #[test]
-fn only_pinned_certificates_get_past_the_handshake() {
-    let running = Running::fake("", unhurried());
-    let house = &running.house;
-    for (name, identity) in [
-        ("none", None),
-        ("stranger of the same CA", Some(&house.stranger)),
-    ] {
-        for versions in [
-            &[&rustls::version::TLS12][..],
-            &[&rustls::version::TLS13][..],
-        ] {
-            let outcome = Client::with(
-                client::config(house, identity, versions),
-                client::tcp(running.address()),
-            )
-            .and_then(|mut client| {
-                client.try_send(request("GET", "/v1/sys/health", ""))?;
-                client.try_answer()
-            });
-            let text = outcome.expect_err(name).to_string();
-            assert!(
-                text.contains("alert"),
-                "{name}, {versions:?}: an alert says why, not: {text}"
-            );
-        }
-    }
-    until("none is left", || running.node.shared().connections() == 0);
-    running.stop();
-}
-
-#[test]
-fn the_first_request_may_come_with_the_last_handshake_bytes() {
-    let running = Running::fake("", unhurried());
-    for versions in [
-        &[&rustls::version::TLS12][..],
-        &[&rustls::version::TLS13][..],
-    ] {
-        let config = client::config(&running.house, Some(&running.house.device), versions);
-        for _ in 0..8 {
-            let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
-            let connection =
-                rustls::ClientConnection::new(std::sync::Arc::clone(&config), name).unwrap();
-            let mut tls = rustls::StreamOwned::new(connection, client::tcp(running.address()));
-            // Buffered by rustls and sent in the flight of the client's Finished.
-            tls.conn
-                .writer()
-                .write_all(request("POST", DECRYPT, &decrypt_body(b"early")).as_bytes())
-                .unwrap();
-            let mut client = Client::from_stream(tls);
-            assert_eq!(client.answer().status, 200, "{versions:?}");
-        }
-    }
-    running.stop();
-}
-
-#[test]
-fn a_client_may_renew_its_traffic_keys() {
-    let running = Running::fake("", unhurried());
-    let mut device = running.device();
-    for _ in 0..4 {
-        device.tls.conn.refresh_traffic_keys().unwrap();
-        assert_eq!(device.post(DECRYPT, &decrypt_body(b"x")).status, 200);
-    }
-    running.stop();
-}
-
-#[test]
 fn many_connections_share_the_workers() {
     let running = Running::fake("kms.connections.max=200", unhurried());
     let mut devices: Vec<Client> = (0..24).map(|_| running.device()).collect();
@@ -359,20 +204,6 @@ fn many_connections_share_the_workers() {
     assert_eq!(running.node.shared().connections(), 24);
     drop(devices);
     until("all gone", || running.node.shared().connections() == 0);
-    running.stop();
-}
-
-#[test]
-fn a_changed_key_purges_and_a_gone_key_is_gone() {
-    let running = Running::fake("", unhurried());
-    let mut device = running.device();
-    assert_eq!(device.post(DECRYPT, &decrypt_body(b"x")).status, 200);
-    assert_eq!(running.node.shared().engine.cache().len(), 1);
-    running.hsm().set_key(record("k", "object-2"));
-    // A create finds the key as it is now.
-    let mut backend = running.backend();
-    assert_eq!(backend.post("/v1/transit/keys/k", "").status, 200);
-    assert_eq!(device.post(DECRYPT, &decrypt_body(b"x")).status, 200);
     running.stop();
 }
 
@@ -405,18 +236,4 @@ fn deadlines_are_for_everyone() {
     }
     until("none is left", || running.node.shared().connections() == 0);
     running.stop();
-}
-
-#[test]
-fn a_house_of_its_own_each() {
-    // Two nodes in one process share nothing.
-    let (one, two) = (
-        Running::fake("", unhurried()),
-        Running::fake("", unhurried()),
-    );
-    assert!(Client::connect(&one.house, Some(&one.house.device), two.address()).is_err());
-    one.stop();
-    assert_eq!(two.device().post(DECRYPT, &decrypt_body(b"x")).status, 200);
-    two.stop();
-    let _ = House::build;
 }

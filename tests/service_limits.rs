@@ -1,26 +1,13 @@
-//! Bounds: sizes, queues, memory, slow peers; what the client is told, and that nothing leaks.
+//! Bounds: sizes, memory, connections, slow peers; what the client is told, and that nothing leaks.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod service_support;
 
 use std::io::Read;
-use std::time::Duration;
 
-use kms::hsm::HsmError;
-use kms::node::Deadlines;
 use service_support::client::{self, request};
-use service_support::fake_hsm::{decrypt_body, sealed};
-use service_support::{Running, impatient, until};
-
-const DECRYPT: &str = "/v1/transit/decrypt/k";
-const ENCRYPT: &str = "/v1/transit/encrypt/k";
-
-fn unhurried() -> Deadlines {
-    Deadlines {
-        grace: Duration::ZERO,
-        ..Deadlines::default()
-    }
-}
+use service_support::fake_hsm::decrypt_body;
+use service_support::{DECRYPT, ENCRYPT, Running, impatient, unhurried, until};
 
 fn batch_of(plaintexts: impl Iterator<Item = Vec<u8>>) -> String {
     let items: Vec<String> = plaintexts
@@ -29,129 +16,111 @@ fn batch_of(plaintexts: impl Iterator<Item = Vec<u8>>) -> String {
     format!("{{\"batch_input\":[{}]}}", items.join(","))
 }
 
-#[test]
-fn what_is_too_large_or_malformed_is_told_before_the_end() {
-    let running = Running::fake("", unhurried());
-    let head = format!("POST {ENCRYPT} HTTP/1.1\r\nHost: h\r\n");
-    let many_headers = (0..101).map(|n| format!("H{n}: v\r\n")).collect::<String>();
-    let tiny_chunks = format!("1;{}\r\nx\r\n", "e".repeat(200)).repeat(2000);
-    for (name, bytes, status, text) in [
+type Refusal = (&'static str, String, u16, &'static str);
+
+fn head_with(headers: &str) -> String {
+    format!("POST {ENCRYPT} HTTP/1.1\r\nHost: h\r\n{headers}\r\n")
+}
+
+fn bodies_too_large() -> Vec<Refusal> {
+    let tiny = format!("1;{}\r\nx\r\n", "e".repeat(200)).repeat(2000);
+    let chunked = head_with("Transfer-Encoding: chunked\r\n");
+    let expecting = head_with("Expect: 100-continue\r\nContent-Length: 65537\r\n");
+    let sent = head_with("Content-Length: 2000000\r\n") + &"x".repeat(2_000_000);
+    let text = "http: request body too large";
+    vec![
         (
-            "declared too long",
-            format!("{head}Content-Length: 65537\r\n\r\n"),
+            "declared",
+            head_with("Content-Length: 65537\r\n"),
             413,
-            "http: request body too large",
+            text,
         ),
-        (
-            "too long and sent",
-            format!(
-                "{head}Content-Length: 2000000\r\n\r\n{}",
-                "x".repeat(2_000_000)
-            ),
-            413,
-            "http: request body too large",
-        ),
-        (
-            "chunk too long",
-            format!("{head}Transfer-Encoding: chunked\r\n\r\n10001\r\n"),
-            413,
-            "http: request body too large",
-        ),
+        ("declared and sent", sent, 413, text),
+        ("one chunk", format!("{chunked}10001\r\n"), 413, text),
         (
             "chunks of mere framing",
-            format!("{head}Transfer-Encoding: chunked\r\n\r\n{tiny_chunks}"),
+            format!("{chunked}{tiny}"),
             413,
-            "http: request body too large",
+            text,
         ),
+        ("asked before", expecting, 413, text),
+    ]
+}
+
+fn heads_refused() -> Vec<Refusal> {
+    let many: String = (0..101).map(|n| format!("H{n}: v\r\n")).collect();
+    let long = format!("X: {}\r\n", "x".repeat(33_000));
+    let two_lengths = head_with("Content-Length: 1\r\nContent-Length: 2\r\n");
+    let two_ways = head_with("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n");
+    let coding = head_with("Transfer-Encoding: gzip, chunked\r\n");
+    let version = format!("POST {ENCRYPT} HTTP/2.0\r\nHost: h\r\n\r\n");
+    let large = "request headers too large";
+    let malformed = "malformed HTTP request";
+    vec![
+        ("a long header", head_with(&long), 431, large),
         (
-            "expecting too much",
-            format!("{head}Expect: 100-continue\r\nContent-Length: 65537\r\n\r\n"),
-            413,
-            "http: request body too large",
-        ),
-        (
-            "head too long",
-            format!("{head}X: {}\r\n\r\n", "x".repeat(33_000)),
+            "an endless one",
+            head_with(&long).replace("\r\n\r\n", ""),
             431,
-            "request headers too large",
+            large,
         ),
-        (
-            "endless head",
-            format!("{head}X: {}", "x".repeat(33_000)),
-            431,
-            "request headers too large",
-        ),
-        (
-            "too many headers",
-            format!("{head}{many_headers}\r\n"),
-            431,
-            "request headers too large",
-        ),
+        ("many", head_with(&many), 431, large),
         (
             "not HTTP",
             "\x16\x03\x01 hello\r\n\r\n".to_owned(),
             400,
-            "malformed HTTP request",
+            malformed,
         ),
+        ("two lengths", two_lengths, 400, malformed),
+        ("length and chunks", two_ways, 400, malformed),
         (
-            "two lengths",
-            format!("{head}Content-Length: 1\r\nContent-Length: 2\r\n\r\n"),
-            400,
-            "malformed HTTP request",
-        ),
-        (
-            "length and chunks",
-            format!("{head}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
-            400,
-            "malformed HTTP request",
-        ),
-        (
-            "another coding",
-            format!("{head}Transfer-Encoding: gzip, chunked\r\n\r\n"),
+            "coding",
+            coding,
             501,
             "only the chunked transfer coding is served",
         ),
         (
-            "another version",
-            format!("POST {ENCRYPT} HTTP/2.0\r\nHost: h\r\n\r\n"),
+            "version",
+            version,
             505,
             "only HTTP/1.0 and HTTP/1.1 are served",
         ),
         (
-            "another expectation",
-            format!("{head}Expect: a miracle\r\n\r\n"),
+            "expectation",
+            head_with("Expect: a miracle\r\n"),
             417,
-            "only the expectation 100-continue is served",
+            "only the expectation 100-continue",
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn what_is_too_large_or_malformed_is_told_before_the_end() {
+    let running = Running::fake("", unhurried());
+    for (name, bytes, status, text) in bodies_too_large().into_iter().chain(heads_refused()) {
         let mut device = running.device();
         // The server may have ended the connection before the last byte is sent.
         let _ = device.try_send(&bytes);
         let answer = device
             .try_answer()
             .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (found, connection) = (answer.status, answer.header("Connection"));
         assert_eq!(
-            (answer.status, answer.header("Connection")),
+            (found, connection),
             (status, Some("close")),
             "{name}: {}",
             answer.body
         );
-        assert!(
-            answer.body.starts_with(&format!("{{\"errors\":[\"{text}")),
-            "{name}: {}",
-            answer.body
-        );
+        let start = format!("{{\"errors\":[\"{text}");
+        assert!(answer.body.starts_with(&start), "{name}: {}", answer.body);
         device.end();
     }
-    assert_eq!(
-        running
-            .node
-            .shared()
-            .metrics
-            .sum(|worker| &worker.requests_refused),
-        12,
-        "4xx are counted"
-    );
+    let refused = running
+        .node
+        .shared()
+        .metrics
+        .sum(|worker| &worker.requests_refused);
+    assert_eq!(refused, 12, "every 4xx is counted");
     until("none is left", || running.node.shared().connections() == 0);
     running.stop();
 }
@@ -224,191 +193,6 @@ fn a_batch_of_many_items_asks_for_each_once() {
     let answer = device.post(DECRYPT, &too_many);
     let text = "{\"errors\":[\"refused JSON input due to high complexity: exceeded maximum number of strings\"]}\n";
     assert_eq!((answer.status, answer.body.as_str()), (400, text));
-    running.stop();
-}
-
-#[test]
-fn equal_misses_of_many_clients_are_one_job() {
-    let running = Running::fake("", unhurried());
-    let mut devices: Vec<_> = (0..20).map(|_| running.device()).collect();
-    assert_eq!(devices[0].post(DECRYPT, &decrypt_body(b"warm")).status, 200);
-    running.hsm().hold();
-    for device in &mut devices {
-        device.ask("POST", DECRYPT, &decrypt_body(b"same"));
-    }
-    until("all joined", || {
-        running.node.shared().metrics.sum(|worker| &worker.joins) == 19
-    });
-    running.hsm().release_all();
-    for device in &mut devices {
-        assert!(device.answer().body.contains("c2FtZQ=="));
-    }
-    assert_eq!(running.hsm().count("decrypt"), 2);
-    // Wraps are never shared, and never fill the cache.
-    let wrapped = devices[0].post(ENCRYPT, r#"{"plaintext":"bmV3"}"#);
-    assert!(wrapped.body.contains(&sealed(b"new")), "{}", wrapped.body);
-    assert_eq!(devices[0].post(DECRYPT, &decrypt_body(b"new")).status, 200);
-    assert_eq!(
-        running.hsm().count("decrypt"),
-        3,
-        "asked, though this node has just wrapped it"
-    );
-    running.stop();
-}
-
-#[test]
-fn failures_of_the_hsm_are_told_and_warm_keys_served() {
-    let running = Running::fake("", unhurried());
-    let mut device = running.device();
-    assert_eq!(device.post(DECRYPT, &decrypt_body(b"warm")).status, 200);
-    let cold = decrypt_body(b"cold");
-    for (name, fault, status, retry, text) in [
-        (
-            "queue full",
-            HsmError::Overloaded,
-            503,
-            Some("1"),
-            "too many operations wait for the HSM",
-        ),
-        (
-            "gone",
-            HsmError::Unavailable("no route".into()),
-            503,
-            Some("1"),
-            "the HSM is not reachable",
-        ),
-        (
-            "slow",
-            HsmError::TimedOut,
-            504,
-            Some("1"),
-            "the HSM did not answer in time",
-        ),
-        (
-            "lying",
-            HsmError::Protocol("an unknown item"),
-            502,
-            None,
-            "the HSM's answer could not be used: an unknown item",
-        ),
-        (
-            "no memory",
-            HsmError::NoLockedMemory,
-            503,
-            Some("1"),
-            "no locked memory is free for the key",
-        ),
-        (
-            "dropped",
-            HsmError::Abandoned,
-            503,
-            Some("1"),
-            "the server is stopping",
-        ),
-        (
-            "no object",
-            HsmError::ObjectNotFound,
-            400,
-            None,
-            "encryption key not found",
-        ),
-    ] {
-        running.hsm().fail(Some(fault));
-        for path in [DECRYPT, ENCRYPT] {
-            let body = if path == DECRYPT {
-                cold.clone()
-            } else {
-                r#"{"plaintext":"aGk="}"#.to_owned()
-            };
-            let answer = device.post(path, &body);
-            assert_eq!(
-                (answer.status, answer.header("Retry-After")),
-                (status, retry),
-                "{name}: {}",
-                answer.body
-            );
-            assert_eq!(
-                answer.body,
-                format!("{{\"errors\":[\"{text}\"]}}\n"),
-                "{name}"
-            );
-            let batch = device.post(path, &format!("{{\"batch_input\":[{body}]}}"));
-            assert_eq!(
-                (batch.status, batch.header("Retry-After")),
-                (status, retry),
-                "{name}: {}",
-                batch.body
-            );
-            assert!(
-                batch.body.contains(&format!("\"error\":\"{text}\"")),
-                "{name}: {}",
-                batch.body
-            );
-        }
-        assert_eq!(
-            device.post(DECRYPT, &decrypt_body(b"warm")).status,
-            200,
-            "{name}: warm"
-        );
-    }
-    running.hsm().fail(None);
-    assert_eq!(
-        device.post(DECRYPT, &cold).status,
-        200,
-        "recovers at once: only refusals are remembered"
-    );
-    running.stop();
-}
-
-#[test]
-fn a_refused_ciphertext_is_asked_about_once() {
-    let running = Running::fake("", unhurried());
-    let mut device = running.device();
-    let body = decrypt_body(b"x").replace("VFRU", "AAAA");
-    for _ in 0..3 {
-        let answer = device.post(DECRYPT, &body);
-        assert_eq!(
-            (answer.status, answer.body.as_str()),
-            (
-                400,
-                "{\"errors\":[\"cipher: message authentication failed\"]}\n"
-            )
-        );
-    }
-    assert_eq!(running.hsm().count("decrypt"), 1);
-    running.stop();
-}
-
-#[test]
-fn a_purge_during_a_fill_keeps_the_fill_out() {
-    let running = Running::fake("", unhurried());
-    let mut device = running.device();
-    assert_eq!(device.post(DECRYPT, &decrypt_body(b"warm")).status, 200);
-    running.hsm().hold();
-    device.ask("POST", DECRYPT, &decrypt_body(b"begun"));
-    running.hsm().wait_for_held(1);
-    running.node.shared().engine.cache().purge_all();
-    running.hsm().release_all();
-    assert_eq!(
-        device.answer().status,
-        200,
-        "whoever asked before is answered"
-    );
-    assert_eq!(device.post(DECRYPT, &decrypt_body(b"begun")).status, 200);
-    assert_eq!(running.hsm().count("decrypt"), 3, "asked again");
-    running.stop();
-}
-
-#[test]
-fn a_dropped_job_is_answered() {
-    let running = Running::fake("", unhurried());
-    let mut device = running.device();
-    running.hsm().hold();
-    device.ask("POST", DECRYPT, &decrypt_body(b"x"));
-    running.hsm().wait_for_held(1);
-    running.hsm().drop_one();
-    assert_eq!(device.answer().status, 503);
-    assert_eq!(running.node.shared().engine.in_flight(), 0);
     running.stop();
 }
 

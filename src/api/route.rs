@@ -121,7 +121,8 @@ mod tests {
     #[test]
     fn other_paths_and_methods_meet_their_refusal() {
         use Method::{Delete, Get, Head as HeadMethod, List, Options, Other, Patch, Post};
-        let nowhere = |path: &str| format!("no handler for route \"{path}\". route entry not found.");
+        let nowhere =
+            |path: &str| format!("no handler for route \"{path}\". route entry not found.");
         let (mount, root) = (nowhere("nomount/decrypt/k1"), nowhere(""));
         let internal = "cannot handle internal-only request operation";
         for (method, path, status, text) in [

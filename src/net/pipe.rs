@@ -19,6 +19,8 @@ use rustls::{ClientConfig, ServerConfig};
 
 use crate::secret::wipe_slice;
 
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use turn::{Turn, close_notify, encrypt, turn};

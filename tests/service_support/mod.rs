@@ -11,6 +11,7 @@
 
 pub mod client;
 pub mod fake_hsm;
+pub mod transit;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -26,7 +27,7 @@ use kms::secret::SecretString;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use client::Client;
-use fake_hsm::FakeHsm;
+use fake_hsm::{FakeHsm, decrypt_body};
 
 /// A test never waits longer for anything.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -213,4 +214,28 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
 /// A file of the house.
 pub fn file(house: &House, name: &str) -> std::path::PathBuf {
     Path::new(house.dir.path()).join(name)
+}
+
+pub const DECRYPT: &str = "/v1/transit/decrypt/k";
+pub const ENCRYPT: &str = "/v1/transit/encrypt/k";
+
+/// The usual deadlines, and no grace for idle connections at the end.
+pub fn unhurried() -> Deadlines {
+    Deadlines {
+        grace: Duration::ZERO,
+        ..Deadlines::default()
+    }
+}
+
+pub fn holding(more: &str, deadlines: Deadlines) -> Running {
+    let running = Running::fake(more, deadlines);
+    assert_eq!(
+        running
+            .device()
+            .post(DECRYPT, &decrypt_body(b"first"))
+            .status,
+        200
+    );
+    running.hsm().hold();
+    running
 }

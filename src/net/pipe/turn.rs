@@ -123,6 +123,3 @@ pub(super) fn close_notify<D>(status: UnbufferedStatus<'_, '_, D>, out: &mut Vec
     out.truncate(at + written);
     written > 0
 }
-
-#[cfg(test)]
-mod tests;
