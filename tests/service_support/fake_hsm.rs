@@ -78,6 +78,10 @@ impl FakeHsm {
             .insert(record.name.to_string(), record);
     }
 
+    pub fn remove_key(&self, name: &str) {
+        self.state.lock().keys.remove(name);
+    }
+
     /// From now on jobs wait for [`FakeHsm::release`].
     pub fn hold(&self) {
         self.state.lock().holds = true;
