@@ -150,24 +150,24 @@ fn what_a_refresh_shows_decides_over_what_is_cached() {
     };
     let mut raised = (*record("k", "object-1")).clone();
     raised.min_decryption_version = 2;
-    for (name, next, want) in [
-        ("the same", (*record("k", "object-1")).clone(), (200, 0)),
-        (
-            "another object",
-            (*record("k", "object-2")).clone(),
-            (200, 1),
-        ),
-        ("deactivated", changed(KeyState::Deactivated), (200, 1)),
-        ("destroyed", changed(KeyState::Destroyed), (400, 0)),
-        ("minimum raised", raised, (400, 0)),
+    let same = || (*record("k", "object-1")).clone();
+    let other = (*record("k", "object-2")).clone();
+    let deactivated = changed(KeyState::Deactivated);
+    let destroyed = changed(KeyState::Destroyed);
+    for (name, next, purged, want) in [
+        ("the same", same(), 0, (200, 0)),
+        ("another object", other, 1, (200, 1)),
+        ("deactivated", deactivated, 1, (200, 0)),
+        ("destroyed", destroyed, 1, (400, 0)),
+        ("minimum raised", raised, 1, (400, 0)),
     ] {
         let mut desk = Desk::new();
         assert_eq!(desk.unwrap(b"x"), (200, 1), "{name}");
         desk.hsm.set_key(Arc::new(next));
         assert_eq!(desk.unwrap(b"x"), (200, 0), "{name}: not looked at yet");
         desk.now += REFRESH_DUE;
-        // The first request sets the refresh off, and the fake answers at once.
-        desk.unwrap(b"x");
+        // This sets the refresh off, and the fake answers at once: what changed is purged by then.
+        assert_eq!(desk.unwrap(b"x"), (200, purged), "{name}: purged");
         assert_eq!(desk.unwrap(b"y").0, want.0, "{name}: a cold one");
         assert_eq!(desk.unwrap(b"x"), want, "{name}");
     }
