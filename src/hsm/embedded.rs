@@ -59,7 +59,11 @@ struct State {
 
 impl Embedded {
     /// Opens the key file, or makes a new one if there is none.
-    pub fn open(path: &Path, passphrase: &SecretString, vault: Vault) -> Result<Self, KeyfileError> {
+    pub fn open(
+        path: &Path,
+        passphrase: &SecretString,
+        vault: Vault,
+    ) -> Result<Self, KeyfileError> {
         Self::open_with_cost(path, passphrase, vault, Cost::STANDARD)
     }
 
@@ -98,18 +102,32 @@ impl Embedded {
         });
         let (creates, waiting) = bounded::<Create>(CREATES_MAX);
         let creator = Arc::clone(&state);
-        let thread = std::thread::Builder::new().name("key-file".into()).spawn(move || {
-            for create in waiting {
-                let expired = Instant::now() >= create.deadline;
-                let outcome = if expired { Err(HsmError::TimedOut) } else { creator.create(&create.name) };
-                (create.done)(outcome.map(|record| Answer::Key(Some(record))));
-            }
-        });
+        let thread = std::thread::Builder::new()
+            .name("key-file".into())
+            .spawn(move || {
+                for create in waiting {
+                    let expired = Instant::now() >= create.deadline;
+                    let outcome = if expired {
+                        Err(HsmError::TimedOut)
+                    } else {
+                        creator.create(&create.name)
+                    };
+                    (create.done)(outcome.map(|record| Answer::Key(Some(record))));
+                }
+            });
         let thread = thread.map_err(|error| {
             let path = path.to_owned();
-            KeyfileError::Io { action: "start a thread for", path, error }
+            KeyfileError::Io {
+                action: "start a thread for",
+                path,
+                error,
+            }
         })?;
-        Ok(Self { state, creates: Mutex::new(Some(creates)), thread: Mutex::new(Some(thread)) })
+        Ok(Self {
+            state,
+            creates: Mutex::new(Some(creates)),
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// Adds a version to a key. When this returns, the disk has it.
@@ -138,24 +156,53 @@ impl Hsm for Embedded {
     }
 
     fn submit(&self, job: Job) {
-        let Job { request, deadline, done } = job;
+        let Job {
+            request,
+            deadline,
+            done,
+        } = job;
         match request {
-            Request::Decrypt { object, sealed, associated_data } => {
-                done(self.state.decrypt(&object, &sealed, &associated_data).map(Answer::Plaintext));
+            Request::Decrypt {
+                object,
+                sealed,
+                associated_data,
+            } => {
+                done(
+                    self.state
+                        .decrypt(&object, &sealed, &associated_data)
+                        .map(Answer::Plaintext),
+                );
             }
-            Request::Encrypt { object, plaintext, associated_data } => {
-                done(self.state.encrypt(&object, &plaintext, &associated_data).map(Answer::Sealed));
+            Request::Encrypt {
+                object,
+                plaintext,
+                associated_data,
+            } => {
+                done(
+                    self.state
+                        .encrypt(&object, &plaintext, &associated_data)
+                        .map(Answer::Sealed),
+                );
             }
             Request::Find { name } => done(Ok(Answer::Key(self.state.find(&name)))),
             Request::Create { name } => match self.state.find(&name) {
                 Some(record) => done(Ok(Answer::Key(Some(record)))),
-                None => self.queue(Create { name, deadline, done }),
+                None => self.queue(Create {
+                    name,
+                    deadline,
+                    done,
+                }),
             },
         }
     }
 
     fn health(&self) -> Health {
-        Health { up: true, was_up: true, queued: 0, detail: self.state.detail.clone() }
+        Health {
+            up: true,
+            was_up: true,
+            queued: 0,
+            detail: self.state.detail.clone(),
+        }
     }
 
     fn shutdown(&self) {
@@ -181,7 +228,11 @@ impl State {
     }
 
     fn master(&self, object: &ObjectId) -> Result<SecretKey, HsmError> {
-        self.masters.read().get(object).cloned().ok_or(HsmError::ObjectNotFound)
+        self.masters
+            .read()
+            .get(object)
+            .cloned()
+            .ok_or(HsmError::ObjectNotFound)
     }
 
     fn decrypt(
@@ -191,8 +242,9 @@ impl State {
         associated_data: &[u8],
     ) -> Result<SecretKey, HsmError> {
         let master = self.master(object)?;
-        let (nonce, body) =
-            sealed.split_first_chunk::<NONCE_BYTES>().ok_or(HsmError::AuthenticationFailed)?;
+        let (nonce, body) = sealed
+            .split_first_chunk::<NONCE_BYTES>()
+            .ok_or(HsmError::AuthenticationFailed)?;
         if body.len() < TAG_BYTES {
             return Err(HsmError::AuthenticationFailed);
         }
@@ -200,9 +252,11 @@ impl State {
         room.copy_from_slice(body);
         let plain = with_key(&master, |key| {
             let nonce = Nonce::assume_unique_for_key(*nonce);
-            key.open_in_place(nonce, Aad::from(associated_data), &mut room).map(|plain| &*plain)
+            key.open_in_place(nonce, Aad::from(associated_data), &mut room)
+                .map(|plain| &*plain)
         });
-        self.vault.store(plain.ok_or(HsmError::AuthenticationFailed)?)
+        self.vault
+            .store(plain.ok_or(HsmError::AuthenticationFailed)?)
     }
 
     fn encrypt(
@@ -247,7 +301,11 @@ impl State {
         let mut file = self.file.lock();
         let mut keys = file.keys().to_vec();
         let at = match (keys.iter().position(|key| key.name == name), create) {
-            (Some(at), true) => return Ok(self.find(name).unwrap_or_else(|| Arc::new(record(&keys[at])))),
+            (Some(at), true) => {
+                return Ok(self
+                    .find(name)
+                    .unwrap_or_else(|| Arc::new(record(&keys[at]))));
+            }
             (Some(at), false) => at,
             (None, false) => return Err(HsmError::ObjectNotFound),
             (None, true) => {
@@ -261,11 +319,15 @@ impl State {
                 keys.len() - 1
             }
         };
-        let (object, master) = self.make_version(&file, &mut keys[at]).map_err(|error| refused(&error))?;
+        let (object, master) = self
+            .make_version(&file, &mut keys[at])
+            .map_err(|error| refused(&error))?;
         let record = Arc::new(record(&keys[at]));
         file.replace(keys).map_err(|error| refused(&error))?;
         self.masters.write().insert(object, master);
-        self.records.write().insert(Arc::clone(&record.name), Arc::clone(&record));
+        self.records
+            .write()
+            .insert(Arc::clone(&record.name), Arc::clone(&record));
         Ok(record)
     }
 
@@ -277,7 +339,9 @@ impl State {
         let mut object = [0; 16];
         let failed = |_| KeyfileError::Crypto("the kernel gives no random numbers");
         self.random.fill(&mut object).map_err(failed)?;
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let mut version = StoredVersion {
             number: key.versions.last().map_or(1, |last| last.number + 1),
             object,
@@ -326,8 +390,7 @@ fn about(name: &str, version: &StoredVersion) -> Vec<u8> {
 }
 
 fn object_id(object: &[u8; 16]) -> ObjectId {
-    let text: String = object.iter().map(|byte| format!("{byte:02x}")).collect();
-    ObjectId(text.into())
+    ObjectId(format!("{:032x}", u128::from_be_bytes(*object)).into())
 }
 
 fn record(key: &StoredKey) -> KeyRecord {

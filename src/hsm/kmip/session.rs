@@ -12,8 +12,8 @@ use zeroize::Zeroize;
 use super::super::batch::{Batch, Finished, ItemIds, clean};
 use super::super::pool::{Served, Session as PoolSession};
 use super::super::{Done, HsmError, Job, Request};
+use super::Vault;
 use super::link::{Link, LinkError};
-use super::{Login, Vault};
 use crate::limits::{NONCE_BYTES, TAG_BYTES};
 use crate::secret::{LockedBuf, SecretString};
 use crate::wire::kmip::{
@@ -67,10 +67,10 @@ pub struct Session {
 }
 
 impl Session {
-    fn header<'a>(
+    fn header(
         version: ProtocolVersion,
-        login: Option<&'a (String, SecretString)>,
-    ) -> RequestHeader<'a> {
+        login: Option<&(String, SecretString)>,
+    ) -> RequestHeader<'_> {
         let credential = login.map(|(username, password)| Credential {
             username,
             password: Some(password.expose()),

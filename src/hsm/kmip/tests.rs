@@ -110,8 +110,8 @@ fn wraps_and_unwraps_short_and_long() {
 fn one_failing_item_says_why_and_costs_the_others_nothing() {
     for (wrong_tag, batch_max) in [(0x0A, 64), (0x100, 64), (0x0A, 2)] {
         let mut world = World {
-            wrong_tag,
             batch_max,
+            wrong_tag,
             ..World::default()
         };
         world.keys.push(fake::key("uid-2", "sleeping", 1));

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use super::super::Request;
 use super::*;
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 /// No test waits so long unless it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 

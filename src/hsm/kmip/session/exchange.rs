@@ -80,18 +80,15 @@ impl Session {
     fn resolve(&mut self, doubtful: Vec<Doubtful>, served: &mut Served) {
         let mut states: HashMap<ObjectId, Option<KeyState>> = HashMap::new();
         for doubt in doubtful {
-            let mut state = None;
-            if let Some(object) = doubt.object().cloned() {
-                state = match states.get(&object) {
-                    Some(known) => *known,
-                    None => {
-                        let until = doubt.deadline().unwrap_or_else(Instant::now);
-                        let asked = self.ask_state(&object, until, served);
-                        states.insert(object, asked);
-                        asked
-                    }
-                };
-            }
+            let state = doubt.object().and_then(|object| {
+                if let Some(known) = states.get(object) {
+                    return *known;
+                }
+                let until = doubt.deadline().unwrap_or_else(Instant::now);
+                let state = self.ask_state(object, until, served);
+                states.insert(object.clone(), state);
+                state
+            });
             let mut finished = Finished::new();
             doubt.resolve(state, &mut finished);
             give(finished);
