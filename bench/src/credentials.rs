@@ -26,8 +26,20 @@ impl Credentials {
     /// New ones for this run.
     pub fn new() -> Result<Self, rcgen::Error> {
         let authority = Authority::new("bench CA")?;
-        let server = Leaf { common_name: "kmsServer", sans: &[SERVER_NAME, "127.0.0.1"], server: true, client: false, days: 2 };
-        let client = |common_name| Leaf { common_name, sans: &[], server: false, client: true, days: 2 };
+        let server = Leaf {
+            common_name: "kmsServer",
+            sans: &[SERVER_NAME, "127.0.0.1"],
+            server: true,
+            client: false,
+            days: 2,
+        };
+        let client = |common_name| Leaf {
+            common_name,
+            sans: &[],
+            server: false,
+            client: true,
+            days: 2,
+        };
         Ok(Self {
             server: authority.issue(&server)?,
             device: authority.issue(&client("cmxDevice"))?,
@@ -40,7 +52,10 @@ impl Credentials {
     pub fn write_server_pem(&self, folder: &Path) -> io::Result<()> {
         fs::write(folder.join("ca.pem"), self.authority.cert_pem())?;
         fs::write(folder.join("server.pem"), &self.server.cert_pem)?;
-        write_private(&folder.join("server.key"), self.server.key_pem.expose().as_bytes())
+        write_private(
+            &folder.join("server.key"),
+            self.server.key_pem.expose().as_bytes(),
+        )
     }
 }
 
@@ -48,6 +63,11 @@ impl Credentials {
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use io::Write;
     let mut options = fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(bytes)
 }

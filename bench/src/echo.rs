@@ -23,7 +23,11 @@ struct Peer {
 
 /// Serves `answer` on `address` with the PEM files in `folder`, until the process is stopped.
 pub fn serve(address: SocketAddr, folder: &Path, answer: &[u8]) -> io::Result<()> {
-    serve_on(StdListener::bind(address)?, tls(folder).map_err(io::Error::other)?, answer)
+    serve_on(
+        StdListener::bind(address)?,
+        &tls(folder).map_err(io::Error::other)?,
+        answer,
+    )
 }
 
 fn tls(folder: &Path) -> Result<Arc<ServerConfig>, Box<dyn std::error::Error + Send + Sync>> {
@@ -41,7 +45,9 @@ fn server_config(
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(ca)?;
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()?;
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()?;
     let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
@@ -49,11 +55,12 @@ fn server_config(
     Ok(Arc::new(config))
 }
 
-fn serve_on(listener: StdListener, tls: Arc<ServerConfig>, answer: &[u8]) -> io::Result<()> {
+fn serve_on(listener: StdListener, tls: &Arc<ServerConfig>, answer: &[u8]) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let mut listener = TcpListener::from_std(listener);
     let mut poll = Poll::new()?;
-    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    poll.registry()
+        .register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut events = Events::with_capacity(256);
     let mut peers: HashMap<Token, Peer> = HashMap::new();
     let mut next = 0;
@@ -67,15 +74,16 @@ fn serve_on(listener: StdListener, tls: Arc<ServerConfig>, answer: &[u8]) -> io:
                 while let Ok((mut stream, _)) = listener.accept() {
                     stream.set_nodelay(true)?;
                     let interest = Interest::READABLE | Interest::WRITABLE;
-                    poll.registry().register(&mut stream, Token(next), interest)?;
-                    let tls = ServerConnection::new(Arc::clone(&tls)).map_err(io::Error::other)?;
+                    poll.registry()
+                        .register(&mut stream, Token(next), interest)?;
+                    let tls = ServerConnection::new(Arc::clone(tls)).map_err(io::Error::other)?;
                     peers.insert(Token(next), Peer { stream, tls });
                     next += 1;
                 }
-            } else if let Some(peer) = peers.get_mut(&event.token()) {
-                if !echo(peer, answer) {
-                    peers.remove(&event.token());
-                }
+            } else if let Some(peer) = peers.get_mut(&event.token())
+                && !echo(peer, answer)
+            {
+                peers.remove(&event.token());
             }
         }
     }

@@ -3,6 +3,9 @@
 //! Must never be true: a peer that is skipped without a word; an absolute time as a target; a row
 //! judged from runs with a wrong answer in them.
 
+// Counts and bytes become figures for people here; none comes near 2^52.
+#![allow(clippy::cast_precision_loss)]
+
 pub mod credentials;
 pub mod echo;
 pub mod environment;

@@ -48,8 +48,12 @@ impl Site {
     /// A fresh folder with fresh certificates.
     pub fn new() -> Result<Self, StartError> {
         let folder = tempfile::Builder::new().prefix("kms-bench-").tempdir()?;
-        let credentials = Credentials::new().map_err(|error| StartError::Failed(format!("certificates: {error}")))?;
-        Ok(Self { folder, credentials })
+        let credentials = Credentials::new()
+            .map_err(|error| StartError::Failed(format!("certificates: {error}")))?;
+        Ok(Self {
+            folder,
+            credentials,
+        })
     }
 
     /// A folder for one server, with the PEM files in it.
@@ -62,7 +66,12 @@ impl Site {
 
     /// The server at `address` as a device sees it, or as the back end does.
     fn target(&self, address: SocketAddr, backend: bool) -> Result<Target, StartError> {
-        let Credentials { authority, device, backend: owner, .. } = &self.credentials;
+        let Credentials {
+            authority,
+            device,
+            backend: owner,
+            ..
+        } = &self.credentials;
         let client = if backend { owner } else { device };
         let mut target = Target::issued(address, SERVER_NAME, authority, client)
             .map_err(|error| StartError::Failed(error.to_string()))?;
@@ -85,7 +94,10 @@ impl FixedAnswer {
     pub fn new(body: Vec<u8>) -> Option<Self> {
         let field = b"\"plaintext\":\"";
         let at = body.windows(field.len()).position(|part| part == field)?;
-        let end = body.iter().skip(at + field.len()).position(|&byte| byte == b'"')?;
+        let end = body
+            .iter()
+            .skip(at + field.len())
+            .position(|&byte| byte == b'"')?;
         let expected = body.get(at..=at + field.len() + end)?.to_vec();
         Some(Self { body, expected })
     }
@@ -97,7 +109,10 @@ impl FixedAnswer {
             "{{\"request_id\":\"bfb5b4a2-3a2c-0434-60b5-928a3c6b66c2\",\"lease_id\":\"\",\"renewable\":false,\
              \"lease_duration\":0,\"data\":{{{expected}}},\"wrap_info\":null,\"warnings\":null,\"auth\":null}}\n"
         );
-        Self { body: body.into_bytes(), expected: expected.into_bytes() }
+        Self {
+            body: body.into_bytes(),
+            expected: expected.into_bytes(),
+        }
     }
 
     /// `requests` with this answer, or as many random ones of the same shape when there are none.
@@ -121,7 +136,14 @@ impl FixedAnswer {
             body.extend_from_slice(b"\"}");
             request.clear();
             let path = format!("/v1/transit/decrypt/{KEY}");
-            kms_loadgen::client::put_request(&mut request, SERVER_NAME, "POST", &path, Some(TOKEN), &body);
+            kms_loadgen::client::put_request(
+                &mut request,
+                SERVER_NAME,
+                "POST",
+                &path,
+                Some(TOKEN),
+                &body,
+            );
             exchanges.push(&request, &self.expected);
         }
         exchanges

@@ -30,9 +30,15 @@ pub fn on_server_core<T>(start: impl FnOnce() -> T) -> io::Result<T> {
 /// others up to the hard limit (`ulimit -Hl`).
 pub fn raise_locked_memory_limit() {
     let limit = getrlimit(Resource::Memlock);
-    let unlimited = Rlimit { current: None, maximum: None };
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
     if setrlimit(Resource::Memlock, unlimited).is_err() {
-        let hard = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        let hard = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
         // Too little is the server's own start error, which names the limit.
         let _ = setrlimit(Resource::Memlock, hard);
     }

@@ -63,7 +63,11 @@ impl Series {
     /// The median of this series' figure over the other's, round by round.
     pub fn ratio(&self, other: &Self, figure: Figure) -> f64 {
         let pairs = self.samples.iter().zip(&other.samples);
-        median(pairs.map(|(own, others)| figure(own) / figure(others)).collect())
+        median(
+            pairs
+                .map(|(own, others)| figure(own) / figure(others))
+                .collect(),
+        )
     }
 
     /// Whether it may be judged.
@@ -73,18 +77,28 @@ impl Series {
 }
 
 /// Runs `contenders` alternately at `connections`.
-pub fn alternate(contenders: &[&Contender], connections: usize, settings: &Settings) -> Result<Vec<Series>, String> {
+pub fn alternate(
+    contenders: &[&Contender],
+    connections: usize,
+    settings: &Settings,
+) -> Result<Vec<Series>, String> {
     let mut entered = Vec::new();
     for contender in contenders {
         let driver = Driver::connect(&contender.target, connections);
         let driver = driver.map_err(|error| format!("{}: {error}", contender.name))?;
-        let series = Series { name: contender.name.clone(), connections, samples: Vec::new() };
+        let series = Series {
+            name: contender.name.clone(),
+            connections,
+            samples: Vec::new(),
+        };
         entered.push((*contender, driver, series));
     }
     for round in 0..settings.rounds {
         let one = |(contender, driver, series): &mut (&Contender, Driver, Series)| {
             let sample = run(contender, driver, round as u64, settings);
-            series.samples.push(sample.map_err(|error| format!("{}: {error}", contender.name))?);
+            series
+                .samples
+                .push(sample.map_err(|error| format!("{}: {error}", contender.name))?);
             Ok::<(), String>(())
         };
         // There and back, so that nobody always follows the same neighbour.
@@ -97,10 +111,18 @@ pub fn alternate(contenders: &[&Contender], connections: usize, settings: &Setti
     Ok(entered.into_iter().map(|(_, _, series)| series).collect())
 }
 
-fn run(contender: &Contender, driver: &mut Driver, round: u64, settings: &Settings) -> Result<Sample, Box<dyn std::error::Error>> {
+fn run(
+    contender: &Contender,
+    driver: &mut Driver,
+    round: u64,
+    settings: &Settings,
+) -> Result<Sample, Box<dyn std::error::Error>> {
     let exchanges = &contender.exchanges;
     let mut order = Uniform::new(round, exchanges.len()).ok_or("no requests prepared")?;
-    let mut plan = Plan { depth: 1, until: Until::Elapsed(settings.warm_up) };
+    let mut plan = Plan {
+        depth: 1,
+        until: Until::Elapsed(settings.warm_up),
+    };
     driver.run(exchanges, &mut order, plan)?;
     plan.until = Until::Elapsed(settings.duration);
     let before = cpu::process_tree(contender.server.pid())?;
@@ -122,7 +144,7 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match (values.get(middle), values.get(middle.wrapping_sub(1))) {
-        (Some(high), Some(low)) if values.len() % 2 == 0 => f64::midpoint(*high, *low),
+        (Some(high), Some(low)) if values.len().is_multiple_of(2) => f64::midpoint(*high, *low),
         (Some(only), _) => *only,
         (None, _) => f64::NAN,
     }
@@ -142,7 +164,11 @@ mod tests {
             client_busy: 0.5,
             clean: server_cpu_us < 100.0,
         };
-        Series { name: "x".into(), connections: 1, samples: cpu.iter().map(sample).collect() }
+        Series {
+            name: "x".into(),
+            connections: 1,
+            samples: cpu.iter().map(sample).collect(),
+        }
     }
 
     #[test]

@@ -51,7 +51,14 @@ pub struct Options {
 }
 
 /// A comparison: row, what, against whom, figure, target at 1 connection and at 64.
-type Comparison = (Row, &'static str, &'static str, &'static str, Figure, [Goal; 2]);
+type Comparison = (
+    Row,
+    &'static str,
+    &'static str,
+    &'static str,
+    Figure,
+    [Goal; 2],
+);
 
 const CPU: Figure = |sample: &Sample| sample.server_cpu_us;
 const RATE: Figure = |sample: &Sample| sample.requests_per_s;
@@ -59,25 +66,70 @@ const P50: Figure = |sample: &Sample| sample.p50_us;
 const WORK_PER_CPU: Figure = |sample: &Sample| 1.0 / sample.server_cpu_us;
 
 const COMPARISONS: [Comparison; 6] = [
-    (Row::P1, "P1", "server CPU a request, kms / nginx", NGINX, CPU, [Goal::None, Goal::AtMost(0.70)]),
-    (Row::P1, "P1", "requests/s, kms / nginx", NGINX, RATE, [Goal::None, Goal::AtLeast(1.3)]),
-    (Row::P2, "P2", "server CPU a request, kms / bare echo", BARE, CPU, [Goal::AtMost(1.25), Goal::AtMost(1.25)]),
-    (Row::P3, "P3", "requests a server CPU second, kms / OpenBao", OPENBAO, WORK_PER_CPU, [Goal::AtLeast(60.0), Goal::AtLeast(60.0)]),
-    (Row::P3, "P3", "p50, kms / OpenBao", OPENBAO, P50, [Goal::AtMost(0.125), Goal::AtMost(0.125)]),
-    (Row::P1, "P1", "p50, kms / nginx", NGINX, P50, [Goal::None, Goal::None]),
+    (
+        Row::P1,
+        "P1",
+        "server CPU a request, kms / nginx",
+        NGINX,
+        CPU,
+        [Goal::None, Goal::AtMost(0.70)],
+    ),
+    (
+        Row::P1,
+        "P1",
+        "requests/s, kms / nginx",
+        NGINX,
+        RATE,
+        [Goal::None, Goal::AtLeast(1.3)],
+    ),
+    (
+        Row::P2,
+        "P2",
+        "server CPU a request, kms / bare echo",
+        BARE,
+        CPU,
+        [Goal::AtMost(1.25), Goal::AtMost(1.25)],
+    ),
+    (
+        Row::P3,
+        "P3",
+        "requests a server CPU second, kms / OpenBao",
+        OPENBAO,
+        WORK_PER_CPU,
+        [Goal::AtLeast(60.0), Goal::AtLeast(60.0)],
+    ),
+    (
+        Row::P3,
+        "P3",
+        "p50, kms / OpenBao",
+        OPENBAO,
+        P50,
+        [Goal::AtMost(0.125), Goal::AtMost(0.125)],
+    ),
+    (
+        Row::P1,
+        "P1",
+        "p50, kms / nginx",
+        NGINX,
+        P50,
+        [Goal::None, Goal::None],
+    ),
 ];
 
 /// Runs rows P1, P2 and P3 together: their servers alternate in the same rounds.
 pub fn speed(site: &Site, options: &Options, report: &mut Report) -> Result<(), String> {
     let wanted = |row| options.rows.contains(&row);
     let mut contenders = Vec::new();
-    let mut enter = |report: &mut Report, name: &str, started: Result<Contender, StartError>| match started {
-        Ok(contender) => {
-            report.servers.push((contender.name.clone(), contender.about.clone()));
-            contenders.push(contender);
-        }
-        Err(why) => report.notes.push(format!("{name} was not run: {why}")),
-    };
+    let mut enter =
+        |report: &mut Report, name: &str, started: Result<Contender, StartError>| match started {
+            Ok(contender) => {
+                report
+                    .servers
+                    .push((contender.name.clone(), contender.about.clone()));
+                contenders.push(contender);
+            }
+            Err(why) => report.notes.push(format!("{name} was not run: {why}")),
+        };
     let ready = warm(site, options.data_keys);
     let (requests, answer) = match &ready {
         Ok((contender, answer)) => (Some(Arc::clone(&contender.exchanges)), answer.clone()),
@@ -86,7 +138,11 @@ pub fn speed(site: &Site, options: &Options, report: &mut Report) -> Result<(), 
     enter(report, OURS, ready.map(|(contender, _)| contender));
     let fixed = Arc::new(answer.exchanges(requests.as_deref(), options.data_keys));
     if wanted(Row::P1) {
-        enter(report, NGINX, nginx::start(site, &answer, Arc::clone(&fixed), false));
+        enter(
+            report,
+            NGINX,
+            nginx::start(site, &answer, Arc::clone(&fixed), false),
+        );
     }
     if wanted(Row::P2) {
         enter(report, BARE, bare::start(site, &answer, fixed));
@@ -100,7 +156,9 @@ pub fn speed(site: &Site, options: &Options, report: &mut Report) -> Result<(), 
         for (row, id, what, peer, figure, goals) in COMPARISONS {
             let goal = goals.get(place).copied().unwrap_or(Goal::None);
             if wanted(row) {
-                report.judged.push(compared(id, what, &all, peer, figure, goal, connections));
+                report
+                    .judged
+                    .push(compared(id, what, &all, peer, figure, goal, connections));
             }
         }
         report.series.extend(all);
@@ -109,12 +167,27 @@ pub fn speed(site: &Site, options: &Options, report: &mut Report) -> Result<(), 
     Ok(())
 }
 
-fn compared(id: &'static str, what: &str, all: &[Series], peer: &str, figure: Figure, goal: Goal, connections: usize) -> Judged {
+fn compared(
+    id: &'static str,
+    what: &str,
+    all: &[Series],
+    peer: &str,
+    figure: Figure,
+    goal: Goal,
+    connections: usize,
+) -> Judged {
     let find = |name: &str| all.iter().find(|series| series.name == name);
     match (find(OURS), find(peer)) {
         (Some(own), Some(other)) => {
             let clean = own.is_clean() && other.is_clean();
-            Judged::new(id, what, Some(connections), own.ratio(other, figure), goal, clean)
+            Judged::new(
+                id,
+                what,
+                Some(connections),
+                own.ratio(other, figure),
+                goal,
+                clean,
+            )
         }
         _ => Judged::not_run(id, what, goal),
     }
@@ -127,7 +200,8 @@ fn warm(site: &Site, count: usize) -> Result<(Contender, FixedAnswer), StartErro
     server.fill(&exchanges)?;
     let body = server.sample(&exchanges)?;
     let answer = FixedAnswer::new(body);
-    let answer = answer.ok_or_else(|| StartError::Failed("kms: an answer without plaintext".into()))?;
+    let answer =
+        answer.ok_or_else(|| StartError::Failed("kms: an answer without plaintext".into()))?;
     Ok((server.contender(OURS, Arc::new(exchanges)), answer))
 }
 
@@ -144,24 +218,51 @@ pub fn memory(site: &Site, options: &Options, report: &mut Report) -> Result<(),
         let full = cpu::resident_bytes(server.server.pid())?;
         Ok::<_, StartError>((server.contender(name, Arc::new(exchanges)), empty, full))
     };
-    let started = filled("kms-small", SMALL_ENTRIES).and_then(|small| Ok((small, filled("kms-large", entries)?)));
+    let started = filled("kms-small", SMALL_ENTRIES)
+        .and_then(|small| Ok((small, filled("kms-large", entries)?)));
     let ((small, _, small_bytes), (large, large_empty_bytes, large_bytes)) = match started {
         Ok(both) => both,
         Err(why) => {
             report.notes.push(format!("P8 was not run: {why}"));
-            report.judged.push(Judged::not_run("P8", BYTES, Goal::AtMost(160.0)));
-            report.judged.push(Judged::not_run("P8", GROWTH, Goal::AtMost(1.15)));
+            report
+                .judged
+                .push(Judged::not_run("P8", BYTES, Goal::AtMost(160.0)));
+            report
+                .judged
+                .push(Judged::not_run("P8", GROWTH, Goal::AtMost(1.15)));
             return Ok(());
         }
     };
     let all = alternate(&[&small, &large], MEMORY_CONNECTIONS, &options.settings)?;
-    let [few, many] = &all[..] else { return Err("P8: a series is missing".into()) };
-    let each = large_bytes.saturating_sub(small_bytes) as f64 / entries.saturating_sub(SMALL_ENTRIES).max(1) as f64;
+    let [few, many] = &all[..] else {
+        return Err("P8: a series is missing".into());
+    };
+    let each = large_bytes.saturating_sub(small_bytes) as f64
+        / entries.saturating_sub(SMALL_ENTRIES).max(1) as f64;
     let clean = few.is_clean() && many.is_clean();
-    report.judged.push(Judged::new("P8", BYTES, None, each, Goal::AtMost(160.0), clean));
+    report.judged.push(Judged::new(
+        "P8",
+        BYTES,
+        None,
+        each,
+        Goal::AtMost(160.0),
+        clean,
+    ));
     let growth = many.ratio(few, CPU);
-    report.judged.push(Judged::new("P8", GROWTH, Some(MEMORY_CONNECTIONS), growth, Goal::AtMost(1.15), clean));
-    report.memory = Some(Memory { entries, small_bytes, large_empty_bytes, large_bytes });
+    report.judged.push(Judged::new(
+        "P8",
+        GROWTH,
+        Some(MEMORY_CONNECTIONS),
+        growth,
+        Goal::AtMost(1.15),
+        clean,
+    ));
+    report.memory = Some(Memory {
+        entries,
+        small_bytes,
+        large_empty_bytes,
+        large_bytes,
+    });
     report.series.extend(all);
     Ok(())
 }
@@ -169,8 +270,22 @@ pub fn memory(site: &Site, options: &Options, report: &mut Report) -> Result<(),
 /// Row P11.
 pub fn ttlv(report: &mut Report) {
     let row = crate::ttlv::measure();
-    let encode = Judged::new("P11", "TTLV batch of 32, encode, kmip-ttlv / kms", None, row.encode_ratio(), Goal::AtLeast(20.0), true);
-    let decode = Judged::new("P11", "TTLV batch of 32, decode, kmip-ttlv / kms", None, row.decode_ratio(), Goal::AtLeast(30.0), true);
+    let encode = Judged::new(
+        "P11",
+        "TTLV batch of 32, encode, kmip-ttlv / kms",
+        None,
+        row.encode_ratio(),
+        Goal::AtLeast(20.0),
+        true,
+    );
+    let decode = Judged::new(
+        "P11",
+        "TTLV batch of 32, decode, kmip-ttlv / kms",
+        None,
+        row.decode_ratio(),
+        Goal::AtLeast(30.0),
+        true,
+    );
     report.judged.extend([encode, decode]);
     report.ttlv = Some(row);
 }

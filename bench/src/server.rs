@@ -37,7 +37,9 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotInstalled { program, remedy } => write!(f, "{program} is not installed ({remedy})"),
+            Self::NotInstalled { program, remedy } => {
+                write!(f, "{program} is not installed ({remedy})")
+            }
             Self::Failed(why) => f.write_str(why),
         }
     }
@@ -63,13 +65,30 @@ pub struct Server {
 
 impl Server {
     /// Starts `command` on the servers' core, its output in a log in `folder`. Ready when `address` accepts.
-    pub fn start(name: &'static str, mut command: Command, address: SocketAddr, folder: &Path) -> Result<Self, StartError> {
+    pub fn start(
+        name: &'static str,
+        mut command: Command,
+        address: SocketAddr,
+        folder: &Path,
+    ) -> Result<Self, StartError> {
         let log = folder.join("log");
         let output = File::create(&log)?;
-        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let child = on_server_core(|| command.spawn())?
-            .map_err(|error| StartError::Failed(format!("{name}: cannot start {}: {error}", command.get_program().display())))?;
-        let mut server = Self { child, address, name, log };
+        command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output);
+        let child = on_server_core(|| command.spawn())?.map_err(|error| {
+            StartError::Failed(format!(
+                "{name}: cannot start {}: {error}",
+                command.get_program().display()
+            ))
+        })?;
+        let mut server = Self {
+            child,
+            address,
+            name,
+            log,
+        };
         server.wait_until(|| TcpStream::connect(address).is_ok())?;
         Ok(server)
     }
@@ -96,8 +115,14 @@ impl Server {
 
     fn failed(&self, what: &str) -> StartError {
         let log = fs::read(&self.log).unwrap_or_default();
-        let tail = log.get(log.len().saturating_sub(LOG_QUOTED_BYTES)..).unwrap_or_default();
-        StartError::Failed(format!("{} {what}: {}", self.name, String::from_utf8_lossy(tail).trim()))
+        let tail = log
+            .get(log.len().saturating_sub(LOG_QUOTED_BYTES)..)
+            .unwrap_or_default();
+        StartError::Failed(format!(
+            "{} {what}: {}",
+            self.name,
+            String::from_utf8_lossy(tail).trim()
+        ))
     }
 }
 
@@ -128,6 +153,8 @@ pub fn find_program(candidates: &[PathBuf]) -> Option<PathBuf> {
         if candidate.components().count() > 1 {
             return candidate.is_file().then(|| candidate.clone());
         }
-        std::env::split_paths(&path).map(|folder| folder.join(candidate)).find(|whole| whole.is_file())
+        std::env::split_paths(&path)
+            .map(|folder| folder.join(candidate))
+            .find(|whole| whole.is_file())
     })
 }

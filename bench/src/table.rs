@@ -77,7 +77,14 @@ pub struct Judged {
 
 impl Judged {
     /// Compares `value` with `goal`. `clean`: no wrong answer in what it was made from.
-    pub fn new(row: &'static str, what: &str, connections: Option<usize>, value: f64, goal: Goal, clean: bool) -> Self {
+    pub fn new(
+        row: &'static str,
+        what: &str,
+        connections: Option<usize>,
+        value: f64,
+        goal: Goal,
+        clean: bool,
+    ) -> Self {
         let verdict = match goal {
             _ if !clean || !value.is_finite() => Verdict::Invalid,
             Goal::None => Verdict::Info,
@@ -85,12 +92,26 @@ impl Judged {
             Goal::AtLeast(limit) if value >= limit => Verdict::Pass,
             _ => Verdict::Miss,
         };
-        Self { row, what: what.to_owned(), connections, value: Some(value), goal, verdict }
+        Self {
+            row,
+            what: what.to_owned(),
+            connections,
+            value: Some(value),
+            goal,
+            verdict,
+        }
     }
 
     /// A server was not there.
     pub fn not_run(row: &'static str, what: &str, goal: Goal) -> Self {
-        Self { row, what: what.to_owned(), connections: None, value: None, goal, verdict: Verdict::NotRun }
+        Self {
+            row,
+            what: what.to_owned(),
+            connections: None,
+            value: None,
+            goal,
+            verdict: Verdict::NotRun,
+        }
     }
 }
 
@@ -142,9 +163,22 @@ impl Report {
     }
 
     fn write_markdown(&self, out: &mut String) -> fmt::Result {
-        let Environment { cpu, cores, kernel, load_before, stolen_s } = &self.environment;
-        let Settings { rounds, duration, warm_up } = self.settings;
-        writeln!(out, "{cpu}, {cores} cores, Linux {kernel}; load {load_before} before, {stolen_s:.1} s stolen meanwhile.")?;
+        let Environment {
+            cpu,
+            cores,
+            kernel,
+            load_before,
+            stolen_s,
+        } = &self.environment;
+        let Settings {
+            rounds,
+            duration,
+            warm_up,
+        } = self.settings;
+        writeln!(
+            out,
+            "{cpu}, {cores} cores, Linux {kernel}; load {load_before} before, {stolen_s:.1} s stolen meanwhile."
+        )?;
         writeln!(
             out,
             "TLS 1.3, {}, P-256 certificates, mutual, keep-alive, audit off; {} data keys of 32 bytes, asked at random; \
@@ -170,19 +204,35 @@ impl Report {
                 mib(memory.large_bytes)
             )?;
         }
-        self.notes.iter().try_for_each(|note| writeln!(out, "- {note}"))
+        self.notes
+            .iter()
+            .try_for_each(|note| writeln!(out, "- {note}"))
     }
 
     fn write_targets(&self, out: &mut String) -> fmt::Result {
         if self.judged.is_empty() {
             return Ok(());
         }
-        writeln!(out, "| row | what | connections | measured | target | |\n|---|---|---|---|---|---|")?;
+        writeln!(
+            out,
+            "| row | what | connections | measured | target | |\n|---|---|---|---|---|---|"
+        )?;
         for judged in &self.judged {
-            let connections = judged.connections.map_or("-".into(), |count| count.to_string());
+            let connections = judged
+                .connections
+                .map_or("-".into(), |count| count.to_string());
             let value = judged.value.map_or("-".into(), number);
-            let Judged { row, what, goal, verdict, .. } = judged;
-            writeln!(out, "| {row} | {what} | {connections} | {value} | {goal} | {verdict} |")?;
+            let Judged {
+                row,
+                what,
+                goal,
+                verdict,
+                ..
+            } = judged;
+            writeln!(
+                out,
+                "| {row} | {what} | {connections} | {value} | {goal} | {verdict} |"
+            )?;
         }
         writeln!(out)
     }
@@ -201,7 +251,11 @@ impl Report {
                 out,
                 "| {}{} | {} | {:.0} | {:.0} | {:.0} | {:.1} | {:.1} | {:.0} % |",
                 series.name,
-                if series.is_clean() { "" } else { " (wrong answers)" },
+                if series.is_clean() {
+                    ""
+                } else {
+                    " (wrong answers)"
+                },
                 series.connections,
                 series.median(|sample| sample.requests_per_s),
                 series.median(|sample| sample.p50_us),
@@ -237,10 +291,26 @@ mod tests {
             ("more", 1.4, Goal::AtLeast(1.3), true, Verdict::Pass),
             ("less", 1.2, Goal::AtLeast(1.3), true, Verdict::Miss),
             ("told only", 1.2, Goal::None, true, Verdict::Info),
-            ("wrong answers", 0.1, Goal::AtMost(0.7), false, Verdict::Invalid),
-            ("no figure", f64::NAN, Goal::AtMost(0.7), true, Verdict::Invalid),
+            (
+                "wrong answers",
+                0.1,
+                Goal::AtMost(0.7),
+                false,
+                Verdict::Invalid,
+            ),
+            (
+                "no figure",
+                f64::NAN,
+                Goal::AtMost(0.7),
+                true,
+                Verdict::Invalid,
+            ),
         ] {
-            assert_eq!(Judged::new("P1", name, Some(1), value, goal, clean).verdict, want, "{name}");
+            assert_eq!(
+                Judged::new("P1", name, Some(1), value, goal, clean).verdict,
+                want,
+                "{name}"
+            );
         }
     }
 

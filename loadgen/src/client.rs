@@ -72,12 +72,20 @@ pub struct Client {
 impl Client {
     /// Connects and completes the handshake.
     pub fn connect(target: &Target) -> Result<Self, ClientError> {
-        let stream = TcpStream::connect_timeout(&target.address, CONNECT_TIMEOUT).map_err(PipeError::Io)?;
+        let stream =
+            TcpStream::connect_timeout(&target.address, CONNECT_TIMEOUT).map_err(PipeError::Io)?;
         stream.set_nodelay(true).map_err(PipeError::Io)?;
-        stream.set_read_timeout(Some(READ_TIMEOUT)).map_err(PipeError::Io)?;
+        stream
+            .set_read_timeout(Some(READ_TIMEOUT))
+            .map_err(PipeError::Io)?;
         let pipe = Pipe::client(target.tls.clone(), target.name.clone(), stream)?;
         let scratch = vec![0; 4 * SCRATCH_BYTES_MIN];
-        let mut client = Self { pipe, host: target.host.clone(), scratch, request: Vec::new() };
+        let mut client = Self {
+            pipe,
+            host: target.host.clone(),
+            scratch,
+            request: Vec::new(),
+        };
         let deadline = Instant::now() + CONNECT_TIMEOUT;
         while !client.pipe.is_established() {
             client.pipe.flush()?;
@@ -91,7 +99,13 @@ impl Client {
     }
 
     /// Sends a request with a JSON body and waits for the answer.
-    pub fn request(&mut self, method: &str, path: &str, token: Option<&str>, body: &[u8]) -> Result<Answer, ClientError> {
+    pub fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: &[u8],
+    ) -> Result<Answer, ClientError> {
         self.request.clear();
         put_request(&mut self.request, &self.host, method, path, token, body);
         self.pipe.send(&self.request)?;
@@ -100,11 +114,18 @@ impl Client {
         let mut received = Vec::new();
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         loop {
-            let got = self.pipe.receive(&mut self.scratch, |plain| received.extend_from_slice(plain))?;
+            let got = self
+                .pipe
+                .receive(&mut self.scratch, |plain| received.extend_from_slice(plain))?;
             self.pipe.flush()?;
-            let step = decoder.step(&mut received, BODY_BYTES_MAX, got.closed).map_err(ClientError::Http)?;
+            let step = decoder
+                .step(&mut received, BODY_BYTES_MAX, got.closed)
+                .map_err(ClientError::Http)?;
             if let ResponseProgress::Response(answer, _) = step {
-                return Ok(Answer { status: answer.status, body: answer.body.to_vec() });
+                return Ok(Answer {
+                    status: answer.status,
+                    body: answer.body.to_vec(),
+                });
             }
             if got.closed || Instant::now() > deadline {
                 return Err(ClientError::NoAnswer);
@@ -114,10 +135,27 @@ impl Client {
 }
 
 /// Writes one request as Vault's own clients do, with the token they always send.
-pub fn put_request(out: &mut Vec<u8>, host: &str, method: &str, path: &str, token: Option<&str>, body: &[u8]) {
+pub fn put_request(
+    out: &mut Vec<u8>,
+    host: &str,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: &[u8],
+) {
     let json = ("Content-Type", "application/json");
     let with_token = [json, ("X-Vault-Token", token.unwrap_or_default())];
-    let headers = if token.is_some() { &with_token[..] } else { &with_token[..1] };
-    let head = RequestHead { method, target: path, host, headers, keep_alive: true };
+    let headers = if token.is_some() {
+        &with_token[..]
+    } else {
+        &with_token[..1]
+    };
+    let head = RequestHead {
+        method,
+        target: path,
+        host,
+        headers,
+        keep_alive: true,
+    };
     write_request(out, &head, body);
 }

@@ -96,10 +96,17 @@ impl Connection {
                 Ok(None) => Ok(()),
             };
         }
-        self.pipe.stream().set_nodelay(true).map_err(PipeError::Io)?;
+        self.pipe
+            .stream()
+            .set_nodelay(true)
+            .map_err(PipeError::Io)?;
         let received = self.pipe.receive(scratch, |_| {});
         self.pipe.flush()?;
-        if received?.closed { Err(Broken::Closed) } else { Ok(()) }
+        if received?.closed {
+            Err(Broken::Closed)
+        } else {
+            Ok(())
+        }
     }
 
     /// Takes the answers that arrived and sends as many requests again, with one write.
@@ -107,7 +114,9 @@ impl Connection {
         loop {
             let answers = &mut self.answers;
             let mut taken = Ok(());
-            let received = self.pipe.receive(scratch, |plain| taken = answers.take(plain, run))?;
+            let received = self
+                .pipe
+                .receive(scratch, |plain| taken = answers.take(plain, run))?;
             taken?;
             if received.closed || self.answers.last {
                 return Err(Broken::Closed);
@@ -122,9 +131,14 @@ impl Connection {
     /// Sends requests until `run`'s depth is in flight.
     pub fn fill(&mut self, run: &mut Run<'_>, now: Instant) -> Result<(), Broken> {
         while self.answers.pending.len() < run.depth {
-            let Some((index, request)) = run.next_request() else { break };
+            let Some((index, request)) = run.next_request() else {
+                break;
+            };
             self.pipe.send(request)?;
-            self.answers.pending.push_back(Pending { index, sent_at: now });
+            self.answers.pending.push_back(Pending {
+                index,
+                sent_at: now,
+            });
         }
         self.pipe.flush()?;
         Ok(())
@@ -136,7 +150,8 @@ impl Answers {
         run.now = Instant::now();
         if self.partial.is_empty() {
             let used = self.take_whole(plain, run)?;
-            self.partial.extend_from_slice(plain.get(used..).unwrap_or_default());
+            self.partial
+                .extend_from_slice(plain.get(used..).unwrap_or_default());
         } else {
             let mut partial = std::mem::take(&mut self.partial);
             partial.extend_from_slice(plain);
@@ -152,9 +167,15 @@ impl Answers {
         let mut used = 0;
         while used < input.len() {
             let rest = input.get_mut(used..).unwrap_or_default();
-            match self.decoder.step(rest, BODY_BYTES_MAX, false).map_err(Broken::Http)? {
+            match self
+                .decoder
+                .step(rest, BODY_BYTES_MAX, false)
+                .map_err(Broken::Http)?
+            {
                 ResponseProgress::Response(answer, bytes) => {
-                    let Some(asked) = self.pending.pop_front() else { return Err(Broken::Unasked) };
+                    let Some(asked) = self.pending.pop_front() else {
+                        return Err(Broken::Unasked);
+                    };
                     let exchange = run.exchanges.get(asked.index);
                     let expected = exchange.map_or(&b""[..], |exchange| exchange.expected);
                     let as_expected = holds(answer.body, expected, &mut run.hint);

@@ -21,21 +21,32 @@ pub fn resident_bytes(pid: u32) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-    kib.map(|kib| kib * 1024).ok_or_else(|| malformed("status has no VmRSS"))
+    kib.map(|kib| kib * 1024)
+        .ok_or_else(|| malformed("status has no VmRSS"))
 }
 
 /// CPU time of the calling thread, to the nanosecond.
 pub fn this_thread() -> io::Result<Duration> {
     let text = fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanos = text.split_ascii_whitespace().next().and_then(|field| field.parse().ok());
-    nanos.map(Duration::from_nanos).ok_or_else(|| malformed("schedstat has no run time"))
+    let nanos = text
+        .split_ascii_whitespace()
+        .next()
+        .and_then(|field| field.parse().ok());
+    nanos
+        .map(Duration::from_nanos)
+        .ok_or_else(|| malformed("schedstat has no run time"))
 }
 
 /// The host's idea of its own disturbance: run time stolen by other guests since boot.
 pub fn stolen() -> io::Result<Duration> {
     let stat = fs::read_to_string("/proc/stat")?;
-    let steal = stat.lines().next().and_then(|line| line.split_ascii_whitespace().nth(8)?.parse().ok());
-    steal.map(ticks).ok_or_else(|| malformed("stat has no steal time"))
+    let steal = stat
+        .lines()
+        .next()
+        .and_then(|line| line.split_ascii_whitespace().nth(8)?.parse().ok());
+    steal
+        .map(ticks)
+        .ok_or_else(|| malformed("stat has no steal time"))
 }
 
 fn children(pid: u32) -> io::Result<Vec<u32>> {
@@ -47,15 +58,23 @@ fn children(pid: u32) -> io::Result<Vec<u32>> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        all.extend(text.split_ascii_whitespace().filter_map(|field| field.parse::<u32>().ok()));
+        all.extend(
+            text.split_ascii_whitespace()
+                .filter_map(|field| field.parse::<u32>().ok()),
+        );
     }
     Ok(all)
 }
 
 /// Fields 14 and 15 of `/proc/PID/stat`. The second field, the program's name, may hold spaces and parentheses.
 fn of_stat(stat: &str) -> io::Result<Duration> {
-    let (_, rest) = stat.rsplit_once(')').ok_or_else(|| malformed("stat has no name"))?;
-    let mut fields = rest.split_ascii_whitespace().skip(11).map(str::parse::<u64>);
+    let (_, rest) = stat
+        .rsplit_once(')')
+        .ok_or_else(|| malformed("stat has no name"))?;
+    let mut fields = rest
+        .split_ascii_whitespace()
+        .skip(11)
+        .map(str::parse::<u64>);
     match (fields.next(), fields.next()) {
         (Some(Ok(user)), Some(Ok(system))) => Ok(ticks(user + system)),
         _ => Err(malformed("stat has no CPU times")),
@@ -78,8 +97,16 @@ mod tests {
     #[test]
     fn cpu_times_are_read_behind_any_name() {
         for (name, stat, want_ms) in [
-            ("plain", "7 (kms) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20 0", Some(2000)),
-            ("spaces and parentheses", "7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 1 2 0", Some(30)),
+            (
+                "plain",
+                "7 (kms) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20 0",
+                Some(2000),
+            ),
+            (
+                "spaces and parentheses",
+                "7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 1 2 0",
+                Some(30),
+            ),
             ("cut", "7 (kms) S 1 2 3 4 5 6 7 8 9 10 150", None),
             ("no name", "7 kms S 1", None),
         ] {
@@ -94,7 +121,10 @@ mod tests {
         let block: Vec<u8> = (0..16 << 20).map(|i: u32| i.to_le_bytes()[0]).collect();
         let pid = std::process::id();
         assert!(resident_bytes(pid).unwrap() > 16 << 20);
-        assert_eq!(block.iter().map(|&byte| u64::from(byte)).sum::<u64>(), (16 << 20) / 256 * 32640);
+        assert_eq!(
+            block.iter().map(|&byte| u64::from(byte)).sum::<u64>(),
+            (16 << 20) / 256 * 32640
+        );
         assert!(this_thread().unwrap() > before);
         assert!(process_tree(pid).is_ok() && stolen().is_ok());
     }

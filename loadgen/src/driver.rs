@@ -62,7 +62,11 @@ impl fmt::Display for DriveError {
             Self::Connect(why) => write!(f, "cannot connect: {why}"),
             Self::Unstable(why) => write!(f, "connections break again and again: {why}"),
             Self::Stalled { missing } => {
-                write!(f, "the server let {missing} connections or requests wait for {} s", PATIENCE.as_secs())
+                write!(
+                    f,
+                    "the server let {missing} connections or requests wait for {} s",
+                    PATIENCE.as_secs()
+                )
             }
         }
     }
@@ -106,8 +110,15 @@ impl<'a> Run<'a> {
             self.requests_left = 0;
             return None;
         }
-        let next = self.order.next().and_then(|index| Some((index, self.exchanges.get(index)?.request)));
-        self.requests_left = if next.is_some() { self.requests_left - 1 } else { 0 };
+        let next = self
+            .order
+            .next()
+            .and_then(|index| Some((index, self.exchanges.get(index)?.request)));
+        self.requests_left = if next.is_some() {
+            self.requests_left - 1
+        } else {
+            0
+        };
         next
     }
 }
@@ -123,7 +134,9 @@ impl Driver {
             scratch: vec![0; 2 * SCRATCH_BYTES_MIN],
         };
         for index in 0..connections {
-            let connection = driver.open(index).map_err(|why| DriveError::Connect(why.to_string()))?;
+            let connection = driver
+                .open(index)
+                .map_err(|why| DriveError::Connect(why.to_string()))?;
             driver.connections.push(connection);
         }
         driver.finish_handshakes()?;
@@ -131,7 +144,12 @@ impl Driver {
     }
 
     /// Runs `plan`: requests of `exchanges` in this `order` of indices. May be called again; the connections stay.
-    pub fn run(&mut self, exchanges: &Exchanges, order: &mut dyn Iterator<Item = usize>, plan: Plan) -> Result<Outcome, DriveError> {
+    pub fn run(
+        &mut self,
+        exchanges: &Exchanges,
+        order: &mut dyn Iterator<Item = usize>,
+        plan: Plan,
+    ) -> Result<Outcome, DriveError> {
         let outcome = Outcome::new().map_err(|error| io::Error::other(error.to_string()))?;
         let start = Instant::now();
         let (requests_left, stop_at) = match plan.until {
@@ -172,24 +190,37 @@ impl Driver {
             if answers > progress.1 {
                 progress = (run.now, answers);
             }
-            let in_flight = || self.connections.iter().map(Connection::in_flight).sum::<usize>();
+            let in_flight = || {
+                self.connections
+                    .iter()
+                    .map(Connection::in_flight)
+                    .sum::<usize>()
+            };
             if run.requests_left == 0 && in_flight() == 0 {
                 return Ok(());
             }
             if progress.0.elapsed() > PATIENCE {
-                return Err(DriveError::Stalled { missing: in_flight() });
+                return Err(DriveError::Stalled {
+                    missing: in_flight(),
+                });
             }
         }
     }
 
     /// Serves one connection; opens it again if it broke.
     fn touch(&mut self, index: usize, run: &mut Run<'_>, first: bool) -> Result<(), DriveError> {
-        let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
+        let Some(connection) = self.connections.get_mut(index) else {
+            return Ok(());
+        };
         let served = match (first, connection.is_established()) {
             (true, true) => connection.fill(run, run.now),
             (false, true) => connection.serve(&mut self.scratch, run),
             (_, false) => connection.handshake(&mut self.scratch).and_then(|()| {
-                if connection.is_established() { connection.fill(run, Instant::now()) } else { Ok(()) }
+                if connection.is_established() {
+                    connection.fill(run, Instant::now())
+                } else {
+                    Ok(())
+                }
             }),
         };
         let Err(why) = served else { return Ok(()) };
@@ -210,7 +241,10 @@ impl Driver {
     fn open(&mut self, index: usize) -> Result<Connection, Broken> {
         let mut connection = Connection::open(&self.target, 1)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let registered = self.poll.registry().register(connection.stream_mut(), Token(index), interest);
+        let registered =
+            self.poll
+                .registry()
+                .register(connection.stream_mut(), Token(index), interest);
         registered.map_err(|error| Broken::Pipe(kms::net::pipe::PipeError::Io(error)))?;
         Ok(connection)
     }
@@ -218,7 +252,11 @@ impl Driver {
     fn finish_handshakes(&mut self) -> Result<(), DriveError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let missing = self.connections.iter().filter(|one| !one.is_established()).count();
+            let missing = self
+                .connections
+                .iter()
+                .filter(|one| !one.is_established())
+                .count();
             if missing == 0 {
                 return Ok(());
             }

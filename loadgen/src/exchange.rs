@@ -62,11 +62,15 @@ impl Exchanges {
 /// Whether `expected` stands in `body`. `hint` is where it stood last time, looked at first: answers
 /// of one server differ in little but the key.
 pub fn holds(body: &[u8], expected: &[u8], hint: &mut usize) -> bool {
-    let at_hint = body.get(*hint..).is_some_and(|tail| tail.starts_with(expected));
+    let at_hint = body
+        .get(*hint..)
+        .is_some_and(|tail| tail.starts_with(expected));
     if at_hint {
         return true;
     }
-    let found = body.windows(expected.len()).position(|part| part == expected);
+    let found = body
+        .windows(expected.len())
+        .position(|part| part == expected);
     *hint = found.unwrap_or(*hint);
     found.is_some()
 }
@@ -84,9 +88,15 @@ mod tests {
         list.push(b"GET bb", b"");
         assert_eq!(list.len(), 2);
         let first = list.get(0).unwrap();
-        assert_eq!((first.request, first.expected), (&b"GET a"[..], &b"answer a"[..]));
+        assert_eq!(
+            (first.request, first.expected),
+            (&b"GET a"[..], &b"answer a"[..])
+        );
         let second = list.get(1).unwrap();
-        assert_eq!((second.request, second.expected), (&b"GET bb"[..], &b""[..]));
+        assert_eq!(
+            (second.request, second.expected),
+            (&b"GET bb"[..], &b""[..])
+        );
         assert_eq!(list.get(2), None);
     }
 

@@ -72,7 +72,14 @@ struct Run {
 fn main() -> ExitCode {
     let Command::Run(run) = Arguments::parse().command;
     let (text, code) = match execute(&run) {
-        Ok((text, clean)) => (text, if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Ok((text, clean)) => (
+            text,
+            if clean {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            },
+        ),
         Err(error) => {
             let _ = writeln!(io::stderr(), "kms-loadgen: {error}");
             return ExitCode::from(2);
@@ -85,21 +92,44 @@ fn main() -> ExitCode {
 /// The report, and whether every answer was right.
 fn execute(run: &Run) -> Result<(String, bool), Box<dyn std::error::Error>> {
     let target = Target::from_pem(run.address, &run.server_name, &run.ca, &run.cert, &run.key)?;
-    let transit = Transit { target: &target, key: &run.transit_key, token: run.token.as_deref() };
+    let transit = Transit {
+        target: &target,
+        key: &run.transit_key,
+        token: run.token.as_deref(),
+    };
     let exchanges = transit.unwraps(run.seed, run.data_keys as usize)?;
     let mut order = Uniform::new(run.seed, exchanges.len()).ok_or("no data keys")?;
     let mut driver = Driver::connect(&target, run.connections.into())?;
     let until = Until::Elapsed(Duration::from_secs(run.duration_s));
-    let outcome = driver.run(&exchanges, &mut order, Plan { depth: run.depth.into(), until })?;
-    let text = if run.json { serde_json::to_string_pretty(&outcome.figures())? + "\n" } else { table(&outcome)? };
+    let outcome = driver.run(
+        &exchanges,
+        &mut order,
+        Plan {
+            depth: run.depth.into(),
+            until,
+        },
+    )?;
+    let text = if run.json {
+        serde_json::to_string_pretty(&outcome.figures())? + "\n"
+    } else {
+        table(&outcome)?
+    };
     Ok((text, outcome.is_clean()))
 }
 
 fn table(outcome: &Outcome) -> Result<String, std::fmt::Error> {
     let figures = outcome.figures();
     let mut text = String::new();
-    writeln!(text, "closed loop, {} answers in {:.1} s", figures.answers, figures.elapsed_s)?;
-    writeln!(text, "rate       {:>10.0} requests/s", figures.requests_per_s)?;
+    writeln!(
+        text,
+        "closed loop, {} answers in {:.1} s",
+        figures.answers, figures.elapsed_s
+    )?;
+    writeln!(
+        text,
+        "rate       {:>10.0} requests/s",
+        figures.requests_per_s
+    )?;
     for (name, value) in [
         ("p50", figures.p50_us),
         ("p90", figures.p90_us),
@@ -114,6 +144,10 @@ fn table(outcome: &Outcome) -> Result<String, std::fmt::Error> {
         writeln!(text, "status {status} {count:>10}")?;
     }
     writeln!(text, "wrong      {:>10}", figures.wrong)?;
-    writeln!(text, "lost       {:>10} connections", figures.failed_connections)?;
+    writeln!(
+        text,
+        "lost       {:>10} connections",
+        figures.failed_connections
+    )?;
     Ok(text)
 }

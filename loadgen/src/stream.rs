@@ -13,7 +13,10 @@ pub struct Uniform {
 impl Uniform {
     /// None when there is nothing to choose from.
     pub fn new(seed: u64, len: usize) -> Option<Self> {
-        (len > 0).then(|| Self { random: SmallRng::seed_from_u64(seed), len })
+        (len > 0).then(|| Self {
+            random: SmallRng::seed_from_u64(seed),
+            len,
+        })
     }
 }
 
@@ -40,6 +43,9 @@ mod tests {
         for pick in picks {
             seen[pick] += 1;
         }
-        assert!(seen.iter().all(|&times| (2..80).contains(&times)), "{seen:?}");
+        assert!(
+            seen.iter().all(|&times| (2..80).contains(&times)),
+            "{seen:?}"
+        );
     }
 }

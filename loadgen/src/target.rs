@@ -66,7 +66,9 @@ impl Target {
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, TargetError> {
         let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-        provider.cipher_suites.retain(|suite| suite.suite() == CIPHER_SUITE);
+        provider
+            .cipher_suites
+            .retain(|suite| suite.suite() == CIPHER_SUITE);
         let mut roots = RootCertStore::empty();
         roots.add(authority)?;
         let mut tls = ClientConfig::builder_with_provider(Arc::new(provider))
@@ -78,11 +80,21 @@ impl Target {
         let name = ServerName::try_from(server_name.to_owned())
             .map_err(|_| TargetError::ServerName(server_name.to_owned()))?;
         let host = format!("{server_name}:{}", address.port());
-        Ok(Self { address, name, tls: Arc::new(tls), host })
+        Ok(Self {
+            address,
+            name,
+            tls: Arc::new(tls),
+            host,
+        })
     }
 
     /// With an authority and a certificate made by it, for tests and benchmarks.
-    pub fn issued(address: SocketAddr, server_name: &str, authority: &Authority, client: &Issued) -> Result<Self, TargetError> {
+    pub fn issued(
+        address: SocketAddr,
+        server_name: &str,
+        authority: &Authority,
+        client: &Issued,
+    ) -> Result<Self, TargetError> {
         let key = PrivatePkcs8KeyDer::from(client.key_pkcs8_der.expose().to_vec());
         let authority = CertificateDer::from(authority.cert_der().to_vec());
         let chain = vec![CertificateDer::from(client.cert_der.clone())];
@@ -90,13 +102,21 @@ impl Target {
     }
 
     /// With the PEM files of `kms demo`, openssl and the like.
-    pub fn from_pem(address: SocketAddr, server_name: &str, authority: &Path, chain: &Path, key: &Path) -> Result<Self, TargetError> {
+    pub fn from_pem(
+        address: SocketAddr,
+        server_name: &str,
+        authority: &Path,
+        chain: &Path,
+        key: &Path,
+    ) -> Result<Self, TargetError> {
         let name = |path: &Path| path.display().to_string();
-        let ca = CertificateDer::from_pem_file(authority).map_err(|error| TargetError::Pem(name(authority), error))?;
+        let ca = CertificateDer::from_pem_file(authority)
+            .map_err(|error| TargetError::Pem(name(authority), error))?;
         let certificates = CertificateDer::pem_file_iter(chain)
             .and_then(Iterator::collect)
             .map_err(|error| TargetError::Pem(name(chain), error))?;
-        let key_der = PrivateKeyDer::from_pem_file(key).map_err(|error| TargetError::Pem(name(key), error))?;
+        let key_der = PrivateKeyDer::from_pem_file(key)
+            .map_err(|error| TargetError::Pem(name(key), error))?;
         Self::new(address, server_name, ca, certificates, key_der)
     }
 }

@@ -45,10 +45,15 @@ impl Transit<'_> {
         while exchanges.len() < count {
             let items = BATCH_ITEMS.min(count - exchanges.len());
             let plaintexts: Vec<String> = (0..items).map(|_| data_key(&mut random)).collect();
-            for (plaintext, ciphertext) in plaintexts.iter().zip(self.wrap(&mut client, &plaintexts)?) {
+            for (plaintext, ciphertext) in
+                plaintexts.iter().zip(self.wrap(&mut client, &plaintexts)?)
+            {
                 request.clear();
                 self.put_unwrap(&mut request, &ciphertext);
-                exchanges.push(&request, format!("\"plaintext\":\"{plaintext}\"").as_bytes());
+                exchanges.push(
+                    &request,
+                    format!("\"plaintext\":\"{plaintext}\"").as_bytes(),
+                );
             }
         }
         Ok(exchanges)
@@ -56,9 +61,17 @@ impl Transit<'_> {
 
     /// The answer to the first of `exchanges`, as it stands on the wire without its head.
     pub fn sample(&self, ciphertext_request: &[u8]) -> Result<Vec<u8>, ClientError> {
-        let body_at = ciphertext_request.windows(4).position(|part| part == b"\r\n\r\n").map_or(0, |at| at + 4);
+        let body_at = ciphertext_request
+            .windows(4)
+            .position(|part| part == b"\r\n\r\n")
+            .map_or(0, |at| at + 4);
         let body = ciphertext_request.get(body_at..).unwrap_or_default();
-        let answer = Client::connect(self.target)?.request("POST", &self.path("decrypt"), self.token, body)?;
+        let answer = Client::connect(self.target)?.request(
+            "POST",
+            &self.path("decrypt"),
+            self.token,
+            body,
+        )?;
         match answer.status {
             200 => Ok(answer.body),
             status => Err(ClientError::Status(status, text(&answer.body))),
@@ -71,11 +84,21 @@ impl Transit<'_> {
 
     fn put_unwrap(&self, out: &mut Vec<u8>, ciphertext: &str) {
         let body = format!("{{\"ciphertext\":\"{ciphertext}\"}}");
-        put_request(out, &self.target.host, "POST", &self.path("decrypt"), self.token, body.as_bytes());
+        put_request(
+            out,
+            &self.target.host,
+            "POST",
+            &self.path("decrypt"),
+            self.token,
+            body.as_bytes(),
+        );
     }
 
     fn wrap(&self, client: &mut Client, plaintexts: &[String]) -> Result<Vec<String>, ClientError> {
-        let items: Vec<String> = plaintexts.iter().map(|one| format!("{{\"plaintext\":\"{one}\"}}")).collect();
+        let items: Vec<String> = plaintexts
+            .iter()
+            .map(|one| format!("{{\"plaintext\":\"{one}\"}}"))
+            .collect();
         let body = format!("{{\"batch_input\":[{}]}}", items.join(","));
         let answer = client.request("POST", &self.path("encrypt"), self.token, body.as_bytes())?;
         if answer.status != 200 {
@@ -88,9 +111,14 @@ impl Transit<'_> {
 fn ciphertexts(body: &[u8], items: usize) -> Result<Vec<String>, ClientError> {
     let bad = || ClientError::Answer(text(body));
     let json: Value = serde_json::from_slice(body).map_err(|_| bad())?;
-    let results = json.pointer("/data/batch_results").and_then(Value::as_array).ok_or_else(bad)?;
-    let all: Option<Vec<String>> =
-        results.iter().map(|result| Some(result.get("ciphertext")?.as_str()?.to_owned())).collect();
+    let results = json
+        .pointer("/data/batch_results")
+        .and_then(Value::as_array)
+        .ok_or_else(bad)?;
+    let all: Option<Vec<String>> = results
+        .iter()
+        .map(|result| Some(result.get("ciphertext")?.as_str()?.to_owned()))
+        .collect();
     all.filter(|all| all.len() == items).ok_or_else(bad)
 }
 
@@ -119,11 +147,18 @@ mod tests {
         for (name, body, items) in [
             ("too few", &two[..], 3),
             ("too many", two, 1),
-            ("one failed", br#"{"data":{"batch_results":[{"error":"no"}]}}"#, 1),
+            (
+                "one failed",
+                br#"{"data":{"batch_results":[{"error":"no"}]}}"#,
+                1,
+            ),
             ("no batch", br#"{"data":{}}"#, 1),
             ("no JSON", b"<html>", 1),
         ] {
-            assert!(matches!(ciphertexts(body, items), Err(ClientError::Answer(_))), "{name}");
+            assert!(
+                matches!(ciphertexts(body, items), Err(ClientError::Answer(_))),
+                "{name}"
+            );
         }
     }
 

@@ -56,16 +56,33 @@ fn act(action: &Action) -> Result<String, String> {
     let (Action::Backup { config, .. } | Action::Restore { config, .. }) = action;
     let loaded = config::load(config, std::env::vars_os()).map_err(|error| error.to_string())?;
     let settings = loaded.config.hsm.embedded.as_ref().ok_or_else(|| {
-        format!("{}: kms.hsm.protocol is not EMBEDDED, so there is no key file", config.display())
+        format!(
+            "{}: kms.hsm.protocol is not EMBEDDED, so there is no key file",
+            config.display()
+        )
     })?;
     let plan = node::plan_for_this_machine(&loaded.config);
     let arena = Arena::reserve(&plan.arena).map_err(|error| error.to_string())?;
     let (file, passphrase) = (&settings.file, &settings.passphrase);
     match action {
-        Action::Backup { to, .. } => keyfile::backup(file, passphrase, arena, to)
-            .map(|keys| format!("{} keys backed up from {} to {}", keys, file.display(), to.display())),
-        Action::Restore { from, force, .. } => keyfile::restore(from, passphrase, arena, file, *force)
-            .map(|keys| format!("{} keys restored from {} to {}", keys, from.display(), file.display())),
+        Action::Backup { to, .. } => keyfile::backup(file, passphrase, arena, to).map(|keys| {
+            format!(
+                "{} keys backed up from {} to {}",
+                keys,
+                file.display(),
+                to.display()
+            )
+        }),
+        Action::Restore { from, force, .. } => {
+            keyfile::restore(from, passphrase, arena, file, *force).map(|keys| {
+                format!(
+                    "{} keys restored from {} to {}",
+                    keys,
+                    from.display(),
+                    file.display()
+                )
+            })
+        }
     }
     .map_err(|error| error.to_string())
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use crate::api::Fault;
 use crate::api::reply::Reply;
-use crate::hsm::{KeyState, KeyVersion};
+use crate::hsm::{HsmError, KeyState, KeyVersion};
 use crate::keys::Known;
 use crate::wire::transit::{self, CryptBody};
 use crate::wire::{Out, base64};
 
 use super::gather::{Item, KeyAnswer};
-use super::{Call, Engine, Gather};
+use super::{Call, Engine, Gather, faults};
 
 /// The key of a request.
 pub(super) enum Key {
@@ -25,6 +25,10 @@ pub(super) enum Key {
 impl Engine {
     /// The key `name`, asking the HSM if this node has not met it.
     pub(super) fn key(&self, call: &Call<'_>, name: &str, gather: &mut Gather) -> Result<Key, Fault> {
+        if gather.is_over() && gather.items.is_empty() {
+            // The key may have become known meanwhile, but there is no time left to ask for more.
+            return Err(faults::of(&HsmError::TimedOut));
+        }
         if let Some((known, refresh)) = self.keys.lookup(name, call.now) {
             if refresh {
                 self.refresh_key(call, name);
@@ -35,7 +39,7 @@ impl Engine {
             self.fetch_key(call, name, gather);
         }
         match &gather.key {
-            KeyAnswer::Untried | KeyAnswer::Waiting => Ok(Key::Parked),
+            KeyAnswer::Untried | KeyAnswer::Waiting { .. } => Ok(Key::Parked),
             KeyAnswer::Is(None) => Ok(Key::Absent),
             KeyAnswer::Is(Some(_)) => {
                 Err(Fault::new(503, "this server knows as many key names as it can"))

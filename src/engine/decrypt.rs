@@ -4,9 +4,9 @@ use crate::api::Fault;
 use crate::api::reply::Reply;
 use crate::keys::Known;
 use crate::limits::{NONCE_BYTES, TAG_BYTES};
-use crate::wire::transit::{self, CryptBody, Item as Asked, Verb};
 use crate::wire::Out;
 use crate::wire::base64;
+use crate::wire::transit::{self, CryptBody, Item as Asked, Verb};
 
 use super::crypt::{self, Key};
 use super::fetch::Wanted;
@@ -61,7 +61,9 @@ impl Engine {
         let Some(asked) = body.items().next() else {
             return Ok(false);
         };
-        let wanted = self.wanted(call.decoded, known, asked).map_err(Fault::of_single_request)?;
+        let wanted = self
+            .wanted(call.decoded, known, asked)
+            .map_err(Fault::of_single_request)?;
         let open = reply.open(200, None);
         let hit = self.cache.lookup(&wanted.digest, call.now, |plaintext| {
             transit::put_decrypted(reply.out(), plaintext);
@@ -137,7 +139,13 @@ impl Engine {
         }
         let (sealed, associated_data) = decoded.split_at(sealed_len);
         let digest = self.digest_key.digest(version, sealed, associated_data);
-        Ok(Wanted { digest, family: known.family, version, sealed, associated_data })
+        Ok(Wanted {
+            digest,
+            family: known.family,
+            version,
+            sealed,
+            associated_data,
+        })
     }
 }
 
@@ -146,7 +154,9 @@ pub(super) fn check_base64(room: &mut Vec<u8>, text: &str) -> Result<(), Fault> 
     let at = room.len();
     let decoded = crypt::decode_onto(room, text);
     room.truncate(at);
-    decoded.map(|_| ()).map_err(|error: base64::DecodeError| Fault::base64(error.to_string()))
+    decoded
+        .map(|_| ())
+        .map_err(|error: base64::DecodeError| Fault::base64(error.to_string()))
 }
 
 fn encode_single<O: Out>(body: &CryptBody<'_>, item: &Item, reply: &mut Reply<'_, O>) {

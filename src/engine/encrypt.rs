@@ -50,9 +50,17 @@ impl Engine {
     }
 
     /// Transit creates a missing key when the principal may create keys.
-    fn create_for_encrypt(&self, call: &Call<'_>, key: &str, gather: &mut Gather) -> Result<Flow, Fault> {
+    fn create_for_encrypt(
+        &self,
+        call: &Call<'_>,
+        key: &str,
+        gather: &mut Gather,
+    ) -> Result<Flow, Fault> {
         if !call.role.allows(Operation::Create, key) {
             return Err(Fault::permission_denied());
+        }
+        if std::mem::replace(&mut gather.created, true) {
+            return Err(Fault::internal("the HSM created no key"));
         }
         gather.key = KeyAnswer::Untried;
         self.create_at_hsm(call, key, gather);
@@ -97,7 +105,11 @@ fn prepare<'a>(
         crypt::decode_onto(room, associated_data.as_str())
             .map_err(|error| Fault::associated_data(&error.to_string()))?;
     }
-    Ok((version, SecretBytes::new(std::mem::take(&mut *plaintext)), room.clone()))
+    Ok((
+        version,
+        SecretBytes::new(std::mem::take(&mut *plaintext)),
+        room.clone(),
+    ))
 }
 
 fn choose_version(known: &Known, asked: i64) -> Result<&KeyVersion, Fault> {

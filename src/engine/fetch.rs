@@ -32,10 +32,10 @@ impl Engine {
         let waiter = Waiter { item: KEY_ITEM, ..call.waiter };
         match self.flights.join(FlightKey::Key(Arc::clone(&name)), waiter, || None::<()>) {
             Ok(Joined::Lead(lead)) => {
-                gather.await_key();
+                gather.await_key(true);
                 self.submit_key(Request::Find { name: Arc::clone(&name) }, name, call.deadline, lead);
             }
-            Ok(Joined::Waiting) => gather.await_key(),
+            Ok(Joined::Waiting) => gather.await_key(false),
             Ok(Joined::Full(_)) | Err(()) => {
                 gather.key = KeyAnswer::Failed(faults::of(&HsmError::Overloaded));
             }
@@ -48,7 +48,7 @@ impl Engine {
         let waiter = Waiter { item: KEY_ITEM, ..call.waiter };
         match self.flights.join(self.alone(), waiter, || None::<()>) {
             Ok(Joined::Lead(lead)) => {
-                gather.await_key();
+                gather.await_key(true);
                 self.submit_key(Request::Create { name: Arc::clone(&name) }, name, call.deadline, lead);
             }
             _ => gather.key = KeyAnswer::Failed(faults::of(&HsmError::Overloaded)),

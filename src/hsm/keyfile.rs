@@ -33,13 +33,23 @@ pub struct Cost {
 
 impl Cost {
     /// What new files use.
-    pub const STANDARD: Self = Self { memory_kib: 64 * 1024, passes: 3, lanes: 1 };
+    pub const STANDARD: Self = Self {
+        memory_kib: 64 * 1024,
+        passes: 3,
+        lanes: 1,
+    };
     /// For tests only: the least that Argon2 allows.
-    pub const LEAST: Self = Self { memory_kib: 8, passes: 1, lanes: 1 };
+    pub const LEAST: Self = Self {
+        memory_kib: 8,
+        passes: 1,
+        lanes: 1,
+    };
 
     /// A file that asks for more than this was not written by us.
     fn is_sane(self) -> bool {
-        self.memory_kib <= 1024 * 1024 && (1..=64).contains(&self.passes) && (1..=16).contains(&self.lanes)
+        self.memory_kib <= 1024 * 1024
+            && (1..=64).contains(&self.passes)
+            && (1..=16).contains(&self.lanes)
     }
 }
 
@@ -87,10 +97,16 @@ pub enum KeyfileError {
 impl fmt::Display for KeyfileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io { action, path, error } => {
+            Self::Io {
+                action,
+                path,
+                error,
+            } => {
                 write!(f, "key file {}: cannot {action}: {error}", path.display())
             }
-            Self::NotAKeyfile(path) => write!(f, "{} is no key file of this program", path.display()),
+            Self::NotAKeyfile(path) => {
+                write!(f, "{} is no key file of this program", path.display())
+            }
             Self::Version { path, version } => write!(
                 f,
                 "key file {}: format {version} is newer than this program: use the program that wrote it",
@@ -107,7 +123,11 @@ impl fmt::Display for KeyfileError {
                 path.display()
             ),
             Self::InUse(path) => {
-                write!(f, "key file {} is in use by another process", path.display())
+                write!(
+                    f,
+                    "key file {} is in use by another process",
+                    path.display()
+                )
             }
             Self::Exists(path) => write!(
                 f,

@@ -340,9 +340,15 @@ impl<S: Read + Write> Pipe<S> {
             Tls::Client(tls) => tls,
             Tls::Server(tls) => tls,
         };
-        let version = common.protocol_version().map(|version| format!("{version:?}"));
-        let suite = common.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()));
-        let group = common.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
+        let version = common
+            .protocol_version()
+            .map(|version| format!("{version:?}"));
+        let suite = common
+            .negotiated_cipher_suite()
+            .map(|suite| format!("{:?}", suite.suite()));
+        let group = common
+            .negotiated_key_exchange_group()
+            .map(|group| format!("{:?}", group.name()));
         let parts: Vec<String> = [version, suite, group].into_iter().flatten().collect();
         parts.join(", ")
     }
@@ -484,3 +490,6 @@ fn close_notify<D>(status: UnbufferedStatus<'_, '_, D>, out: &mut Vec<u8>) -> bo
     out.truncate(at + written);
     written > 0
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,7 +44,9 @@ fn embedded(config: &Config, vault: Vault) -> Result<Arc<dyn Hsm>, StartError> {
         StartError::Backend("kms.hsm.embedded.file is needed with EMBEDDED".to_owned())
     })?;
     let opened = Embedded::open(&settings.file, &settings.passphrase, vault);
-    Ok(Arc::new(opened.map_err(|error| StartError::Backend(error.to_string()))?))
+    Ok(Arc::new(
+        opened.map_err(|error| StartError::Backend(error.to_string()))?,
+    ))
 }
 
 fn kmip_pool(
@@ -64,7 +66,11 @@ fn kmip_pool(
     for endpoint in &config.hsm.endpoints {
         let expected = config.hsm.server_name.as_ref().unwrap_or(&endpoint.host);
         let server_name = tls::hsm_server_name(&trust, expected).map_err(failed)?;
-        addresses.push(Address { host: endpoint.host.clone(), port: endpoint.port, server_name });
+        addresses.push(Address {
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            server_name,
+        });
     }
     let login = config.hsm.credential.as_ref().map(|credential| Login {
         username: credential.username.clone(),
@@ -77,6 +83,15 @@ fn kmip_pool(
         queue_max: plan.queue_max,
         connect_timeout: CONNECT_TIMEOUT,
     };
-    let pool = kmip::start(KmipPlan { addresses, tls, login }, pool, vault).map_err(StartError::Threads)?;
+    let pool = kmip::start(
+        KmipPlan {
+            addresses,
+            tls,
+            login,
+        },
+        pool,
+        vault,
+    )
+    .map_err(StartError::Threads)?;
     Ok(Arc::new(pool))
 }

@@ -24,7 +24,7 @@ use super::clock::Clock;
 use super::linger::Linger;
 use super::slots::Slots;
 use super::worker::{Arrival, Port, RECORDS_BYTES};
-use super::{Phase, Shared};
+use super::{Phase, Shared, thread};
 
 const WAKER: Token = Token(usize::MAX);
 const EVENTS_MAX: usize = 256;
@@ -70,9 +70,7 @@ pub(super) fn start(
         clock: Clock::new(),
         swept: Instant::now(),
     };
-    let thread = std::thread::Builder::new()
-        .name(format!("handshake-{index}"))
-        .spawn(move || loop_.run())?;
+    let thread = thread::spawn(format!("handshake-{index}"), move || loop_.run())?;
     Ok((Handle(inbox), thread))
 }
 
@@ -110,10 +108,7 @@ impl Loop {
             match self.poll.poll(&mut events, Some(SWEEP_EVERY)) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    log::error!("handshake thread: epoll failed: {error}");
-                    return;
-                }
+                Err(error) => thread::give_up("a handshake thread", &error),
             }
             self.clock.read();
             for event in &events {
@@ -212,14 +207,23 @@ impl Loop {
 
     fn sweep(&mut self) {
         let now = self.clock.now;
-        if now.saturating_duration_since(self.swept) < SWEEP_EVERY {
+        let stopping = self.shared.phase() == Phase::Stopping;
+        if now.saturating_duration_since(self.swept) < SWEEP_EVERY && !stopping {
             return;
         }
         self.swept = now;
         for index in 0..self.shaking.span() {
-            let late = self.shaking.get_mut(index).is_some_and(|shaking| {
-                shaking.linger.as_ref().map_or(now >= shaking.until, |linger| linger.is_late(now))
-            });
+            let Some(shaking) = self.shaking.get_mut(index) else {
+                continue;
+            };
+            let late = match &shaking.linger {
+                Some(linger) => linger.is_late(now),
+                None if stopping || now >= shaking.until => {
+                    self.shared.metrics.handshakes_failed.bump();
+                    true
+                }
+                None => false,
+            };
             if late {
                 self.close(index);
             }

@@ -20,7 +20,12 @@ use kms_bench::table::{Report, Verdict};
 #[command(name = "compare")]
 struct Arguments {
     /// Rows to run.
-    #[arg(long, value_delimiter = ',', ignore_case = true, default_value = "P1,P2,P3,P8,P11")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        ignore_case = true,
+        default_value = "P1,P2,P3,P8,P11"
+    )]
     rows: Vec<Row>,
     /// Alternating rounds.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -98,13 +103,19 @@ fn compare(arguments: &Arguments) -> Result<bool, Failure> {
         return Err("two cores are needed: one for the server, one for the client".into());
     }
     if arguments.quick {
-        report.notes.push("`--quick`: a sanity run, no measurement".into());
+        report
+            .notes
+            .push("`--quick`: a sanity run, no measurement".into());
     }
     let stolen = kms_loadgen::cpu::stolen()?;
     place::pin(place::CLIENT_CORE)?;
     place::raise_locked_memory_limit();
     let site = Site::new()?;
-    if options.rows.iter().any(|row| matches!(row, Row::P1 | Row::P2 | Row::P3)) {
+    if options
+        .rows
+        .iter()
+        .any(|row| matches!(row, Row::P1 | Row::P2 | Row::P3))
+    {
         rows::speed(&site, &options, &mut report)?;
     }
     if options.rows.contains(&Row::P8) {
@@ -117,9 +128,15 @@ fn compare(arguments: &Arguments) -> Result<bool, Failure> {
     let markdown = report.markdown();
     fs::create_dir_all(&arguments.out)?;
     fs::write(arguments.out.join("compare.md"), &markdown)?;
-    fs::write(arguments.out.join("compare.json"), serde_json::to_vec_pretty(&report)?)?;
+    fs::write(
+        arguments.out.join("compare.json"),
+        serde_json::to_vec_pretty(&report)?,
+    )?;
     io::stdout().write_all(markdown.as_bytes())?;
-    Ok(report.judged.iter().all(|judged| !matches!(judged.verdict, Verdict::Miss | Verdict::Invalid)))
+    Ok(report
+        .judged
+        .iter()
+        .all(|judged| !matches!(judged.verdict, Verdict::Miss | Verdict::Invalid)))
 }
 
 fn options(arguments: &Arguments) -> Options {
@@ -138,7 +155,11 @@ fn options(arguments: &Arguments) -> Options {
         return full;
     }
     Options {
-        settings: Settings { rounds: 2, duration: ms(400), warm_up: ms(100) },
+        settings: Settings {
+            rounds: 2,
+            duration: ms(400),
+            warm_up: ms(100),
+        },
         data_keys: full.data_keys.min(2_000),
         memory_entries: full.memory_entries.min(20_000),
         ..full

@@ -10,7 +10,11 @@ use super::{Contender, FixedAnswer, Site};
 use crate::server::{Server, StartError, free_address};
 
 /// Starts it.
-pub fn start(site: &Site, answer: &FixedAnswer, exchanges: Arc<Exchanges>) -> Result<Contender, StartError> {
+pub fn start(
+    site: &Site,
+    answer: &FixedAnswer,
+    exchanges: Arc<Exchanges>,
+) -> Result<Contender, StartError> {
     let folder = site.server_folder("echo")?;
     let head = format!(
         "HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Type: application/json\r\n\
@@ -18,10 +22,18 @@ pub fn start(site: &Site, answer: &FixedAnswer, exchanges: Arc<Exchanges>) -> Re
          Date: Mon, 23 Nov 2026 18:28:34 GMT\r\nContent-Length: {}\r\n\r\n",
         answer.body.len()
     );
-    fs::write(folder.join("answer"), [head.as_bytes(), &answer.body].concat())?;
+    fs::write(
+        folder.join("answer"),
+        [head.as_bytes(), &answer.body].concat(),
+    )?;
     let address = free_address()?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("echo").arg("--address").arg(address.to_string()).arg("--folder").arg(&folder);
+    command
+        .arg("echo")
+        .arg("--address")
+        .arg(address.to_string())
+        .arg("--folder")
+        .arg(&folder);
     Ok(Contender {
         name: "bare echo".into(),
         about: "mio + rustls, one thread, fixed answer".into(),

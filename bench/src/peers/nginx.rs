@@ -13,22 +13,47 @@ use crate::server::{Server, StartError, find_program, free_address};
 const REMEDY: &str = "apt-get install nginx-light, or set KMS_BENCH_NGINX to the program";
 
 /// Starts it; with `access_log` as it would audit: one buffered line a request.
-pub fn start(site: &Site, answer: &FixedAnswer, exchanges: Arc<Exchanges>, access_log: bool) -> Result<Contender, StartError> {
+pub fn start(
+    site: &Site,
+    answer: &FixedAnswer,
+    exchanges: Arc<Exchanges>,
+    access_log: bool,
+) -> Result<Contender, StartError> {
     let set = std::env::var_os("KMS_BENCH_NGINX").map(PathBuf::from);
     let usual = [PathBuf::from("nginx"), PathBuf::from("/usr/sbin/nginx")];
     let candidates: Vec<PathBuf> = set.into_iter().chain(usual).collect();
-    let missing = StartError::NotInstalled { program: "nginx", remedy: REMEDY };
+    let missing = StartError::NotInstalled {
+        program: "nginx",
+        remedy: REMEDY,
+    };
     let program = find_program(&candidates).ok_or(missing)?;
-    let name = if access_log { "nginx, access log" } else { "nginx" };
+    let name = if access_log {
+        "nginx, access log"
+    } else {
+        "nginx"
+    };
     let folder = site.server_folder(if access_log { "nginx-log" } else { "nginx" })?;
     let address = free_address()?;
-    let body = std::str::from_utf8(&answer.body).unwrap_or_default().trim_end();
-    fs::write(folder.join("nginx.conf"), configuration(&folder, address.port(), body, access_log))?;
+    let body = std::str::from_utf8(&answer.body)
+        .unwrap_or_default()
+        .trim_end();
+    fs::write(
+        folder.join("nginx.conf"),
+        configuration(&folder, address.port(), body, access_log),
+    )?;
     let mut command = Command::new(&program);
-    command.arg("-p").arg(&folder).arg("-c").arg(folder.join("nginx.conf")).args(["-e", "stderr"]);
+    command
+        .arg("-p")
+        .arg(&folder)
+        .arg("-c")
+        .arg(folder.join("nginx.conf"))
+        .args(["-e", "stderr"]);
     Ok(Contender {
         name: name.into(),
-        about: format!("{}, one worker, return 200 of the same body", version(&program)),
+        about: format!(
+            "{}, one worker, return 200 of the same body",
+            version(&program)
+        ),
         server: Server::start("nginx", command, address, &folder)?,
         target: site.target(address, false)?,
         exchanges,
@@ -37,7 +62,11 @@ pub fn start(site: &Site, answer: &FixedAnswer, exchanges: Arc<Exchanges>, acces
 
 fn configuration(folder: &Path, port: u16, body: &str, access_log: bool) -> String {
     let folder = folder.display();
-    let log = if access_log { format!("{folder}/access.log combined buffer=64k flush=1s") } else { "off".into() };
+    let log = if access_log {
+        format!("{folder}/access.log combined buffer=64k flush=1s")
+    } else {
+        "off".into()
+    };
     format!(
         r"daemon off;
 worker_processes 1;

