@@ -16,7 +16,7 @@ mod disk;
 #[cfg(test)]
 mod tests;
 
-pub use codec::{StoredKey, StoredVersion};
+pub use codec::{StoredKey, StoredVersion, directory, read_directory};
 pub(super) use disk::with_key;
 pub use disk::{Keyfile, backup, restore};
 

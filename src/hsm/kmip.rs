@@ -22,7 +22,7 @@ mod session;
 mod tests;
 
 pub use link::{LOCKED_BYTES_PER_LINK, Link, LinkError, TlsLink};
-pub use session::{LOCKED_BYTES_PER_SESSION, Session};
+pub use session::{LOCKED_BYTES_PER_SESSION, Session, reply_of};
 
 /// Bytes of locked buffers that one connection holds; the arena's plan must have them.
 pub const LOCKED_BYTES_PER_CONNECTION: usize = LOCKED_BYTES_PER_LINK + LOCKED_BYTES_PER_SESSION;

@@ -55,7 +55,7 @@ pub(super) fn header(cost: Cost, salt: &[u8; SALT_BYTES]) -> Vec<u8> {
 }
 
 /// The directory, without its seal.
-pub(super) fn directory(keys: &[StoredKey]) -> Vec<u8> {
+pub fn directory(keys: &[StoredKey]) -> Vec<u8> {
     let mut out = Vec::new();
     put_count(&mut out, keys.len());
     for key in keys {
@@ -98,7 +98,7 @@ impl<'a> Bytes<'a> {
 }
 
 /// Reads a directory; `None` when it is not exactly one.
-pub(super) fn read_directory(bytes: &[u8]) -> Option<Vec<StoredKey>> {
+pub fn read_directory(bytes: &[u8]) -> Option<Vec<StoredKey>> {
     let mut bytes = Bytes(bytes);
     let mut keys = Vec::new();
     for _ in 0..bytes.u32()? {
