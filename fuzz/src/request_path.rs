@@ -242,7 +242,8 @@ fn read_answers(asked: &[Asked], replies: &[u8]) -> Vec<Answered> {
         };
         if !answered.body.is_empty() {
             let json = serde_json::from_slice::<serde_json::Value>(&answered.body);
-            assert!(json.is_ok_and(|json| json.is_object()), "a body that is no JSON object");
+            let text = String::from_utf8_lossy(&answered.body);
+            assert!(json.is_ok_and(|json| json.is_object()), "a body that is no JSON object: {text}");
         }
         all.push(answered);
         rest.drain(..used);
