@@ -66,7 +66,10 @@ pub struct Metrics {
 impl Metrics {
     /// Counters for `workers` workers.
     pub fn new(workers: usize) -> Self {
-        Self { workers: (0..workers).map(|_| CachePadded::default()).collect(), ..Self::default() }
+        Self {
+            workers: (0..workers).map(|_| CachePadded::default()).collect(),
+            ..Self::default()
+        }
     }
 
     /// The counters of worker `index`; those of the last worker for an index that does not exist.
@@ -81,11 +84,16 @@ impl Metrics {
             joins: Counter(AtomicU64::new(0)),
             timeouts: Counter(AtomicU64::new(0)),
         };
-        self.workers.get(usize::from(index)).map_or(&NONE, |padded| padded)
+        self.workers
+            .get(usize::from(index))
+            .map_or(&NONE, |padded| padded)
     }
 
     /// The sum of one counter over all workers.
     pub fn sum(&self, counter: impl Fn(&WorkerMetrics) -> &Counter) -> u64 {
-        self.workers.iter().map(|worker| counter(worker).get()).sum()
+        self.workers
+            .iter()
+            .map(|worker| counter(worker).get())
+            .sum()
     }
 }

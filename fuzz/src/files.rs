@@ -1,26 +1,25 @@
-//! Files that the operator gives: keystores, properties, the embedded back end's key file.
+//! Files that the operator gives: keystores and properties.
 
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::path::Path;
 
 use kms::config;
-use kms::hsm::keyfile::{Cost, Keyfile, KeyfileError, StoredKey, StoredVersion, directory, read_directory};
 use kms::keystore;
 use kms::secret::SecretString;
 
-use crate::arena;
 use crate::encoder::{Entry, JCEKS, JKS, protect_jceks, protect_jks, sign, store};
 
 const PASSWORD: &str = "store";
 const LEAF: &[u8] = include_bytes!("../seeds/leaf.der");
 const LEAF_KEY: &[u8] = include_bytes!("../seeds/leaf.key.der");
 const PKCS12: &[u8] = include_bytes!("../seeds/keystore.p12");
-const KEYFILE: &[u8] = include_bytes!("../seeds/keyfile");
 
 /// A store as it is, and, where it is a JKS or JCEKS, with the digest that its bytes should have.
 pub fn keystore(data: &[u8]) {
     open(data);
-    if [JKS, JCEKS].iter().any(|magic| data.starts_with(&magic.to_be_bytes())) {
+    if [JKS, JCEKS]
+        .iter()
+        .any(|magic| data.starts_with(&magic.to_be_bytes()))
+    {
         let mut signed = data.to_vec();
         sign(&mut signed, PASSWORD);
         open(&signed);
@@ -33,7 +32,10 @@ fn open(data: &[u8]) {
             let aliases: Vec<_> = store.aliases().collect();
             assert_eq!(aliases.len(), store.keys.len() + store.trusted.len());
             for alias in aliases {
-                assert!(store.key(alias).is_some() != store.trusted(alias).is_some(), "alias {alias:?}");
+                assert!(
+                    store.key(alias).is_some() != store.trusted(alias).is_some(),
+                    "alias {alias:?}"
+                );
             }
         }
         Err(error) => assert!(!error.to_string().is_empty()),
@@ -48,64 +50,36 @@ pub fn properties(data: &[u8]) {
     }
 }
 
-/// A key file; none but the untouched one opens. And its directory, which only the holder of the
-/// passphrase can write, both ways.
-pub fn keyfile(data: &[u8]) {
-    if let Some(keys) = read_directory(data) {
-        assert_eq!(directory(&keys), data);
-    }
-    let path = keyfile_path();
-    std::fs::write(&path, data).expect("the scratch folder is writable");
-    let passphrase = SecretString::new("toy".to_owned());
-    match Keyfile::open(&path, &passphrase, arena(), Cost::LEAST) {
-        Ok(file) => {
-            assert_eq!(data, KEYFILE, "a changed key file was opened");
-            assert_eq!(file.keys(), stored());
-        }
-        Err(KeyfileError::Io { error, .. }) => panic!("the scratch folder: {error}"),
-        Err(error) => {
-            assert_ne!(data, KEYFILE, "{error}");
-            assert!(error.to_string().contains("toy.keys"), "{error} names its file");
-        }
-    }
-}
-
-fn keyfile_path() -> PathBuf {
-    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| tempfile::tempdir().expect("a scratch folder"));
-    folder.path().join("toy.keys")
-}
-
-/// What the seed holds.
-fn stored() -> Vec<StoredKey> {
-    let version = |number| StoredVersion { number, object: [7; 16], created_unix_s: 1, sealed: [9; _] };
-    let versions = vec![version(1), version(2)];
-    let key = StoredKey {
-        name: "demo".to_owned(),
-        min_decryption_version: 1,
-        min_encryption_version: 0,
-        deletion_allowed: false,
-        versions,
-    };
-    vec![key]
-}
-
-/// Key files and directories that are in order.
-pub fn keyfile_seeds() -> Vec<Vec<u8>> {
-    vec![KEYFILE.to_vec(), directory(&stored())]
-}
-
 /// Stores that are in order.
 pub fn keystore_seeds() -> Vec<Vec<u8>> {
     let entries = |protected| {
         [
-            Entry::Key { alias: b"kmsserver", protected, chain: vec![LEAF] },
-            Entry::Trusted { alias: "cmxdevice-\u{9375}".as_bytes(), certificate: LEAF },
+            Entry::Key {
+                alias: b"kmsserver",
+                protected,
+                chain: vec![LEAF],
+            },
+            Entry::Trusted {
+                alias: "cmxdevice-\u{9375}".as_bytes(),
+                certificate: LEAF,
+            },
         ]
     };
-    let jks = |version| store(JKS, version, &entries(protect_jks(LEAF_KEY, PASSWORD)), PASSWORD);
+    let jks = |version| {
+        store(
+            JKS,
+            version,
+            &entries(protect_jks(LEAF_KEY, PASSWORD)),
+            PASSWORD,
+        )
+    };
     let protected = protect_jceks(LEAF_KEY, PASSWORD, [1, 2, 3, 4, 5, 6, 7, 8], 5, 5);
-    vec![jks(1), jks(2), store(JCEKS, 2, &entries(protected), PASSWORD), PKCS12.to_vec()]
+    vec![
+        jks(1),
+        jks(2),
+        store(JCEKS, 2, &entries(protected), PASSWORD),
+        PKCS12.to_vec(),
+    ]
 }
 
 /// Files that are in order, the guide's own among them.
@@ -115,14 +89,47 @@ pub fn properties_seeds() -> Vec<Vec<u8>> {
     vec![config::render_template().into_bytes(), small.into()]
 }
 
-/// Interesting pieces of DER, JKS and key files.
+/// Interesting pieces of DER and JKS.
 pub const BINARY_TOKENS: &[&[u8]] = &[
-    b"\x30\x80", b"\x30\x84\xff\xff\xff\xff", b"\x30\x82\xff\xff", b"\x02\x01\x00", b"\x04\x00", b"\x7f\xff\xff\xff",
-    b"\xff\xff\xff\xff", b"\0\0\0\x01", b"\0\0\0\x02", b"\0\0\0\x03", b"X.509", b"\x00\x00", b"\xed\xa0\x80",
+    b"\x30\x80",
+    b"\x30\x84\xff\xff\xff\xff",
+    b"\x30\x82\xff\xff",
+    b"\x02\x01\x00",
+    b"\x04\x00",
+    b"\x7f\xff\xff\xff",
+    b"\xff\xff\xff\xff",
+    b"\0\0\0\x01",
+    b"\0\0\0\x02",
+    b"\0\0\0\x03",
+    b"X.509",
+    b"\x00\x00",
+    b"\xed\xa0\x80",
 ];
 
 /// Words of the language.
 pub const PROPERTIES_TOKENS: &[&[u8]] = &[
-    b"\n", b"\r\n", b"\\\n", b"=", b":", b" ", b"#", b"!", b"\\u", b"\\u0041", b"\\ud800", b"kms.", b".file", b"true",
-    b"-1", b"18446744073709551616", b"10m", b"GiB", b"\xff", b"\xe2\x82\xac", b"*", b",", b"[::1]:1", b"https://",
+    b"\n",
+    b"\r\n",
+    b"\\\n",
+    b"=",
+    b":",
+    b" ",
+    b"#",
+    b"!",
+    b"\\u",
+    b"\\u0041",
+    b"\\ud800",
+    b"kms.",
+    b".file",
+    b"true",
+    b"-1",
+    b"18446744073709551616",
+    b"10m",
+    b"GiB",
+    b"\xff",
+    b"\xe2\x82\xac",
+    b"*",
+    b",",
+    b"[::1]:1",
+    b"https://",
 ];

@@ -30,7 +30,11 @@ pub fn request(data: &[u8]) {
 fn check_request(data: &[u8]) -> Came {
     let whole = step_request(&mut RequestDecoder::default(), &mut data.to_vec());
     if let Came::To(_, used) = whole {
-        assert!((1..=data.len()).contains(&used), "used {used} of {}", data.len());
+        assert!(
+            (1..=data.len()).contains(&used),
+            "used {used} of {}",
+            data.len()
+        );
         round_trip(&data[..used]);
     }
     if data.len() <= TRICKLE_BYTES_MAX {
@@ -69,7 +73,10 @@ fn step_request(decoder: &mut RequestDecoder, input: &mut [u8]) -> Came {
     };
     came(decoder.step(input, BODY_BYTES_MAX)).unwrap_or_else(|| {
         let again = decoder.step(input, BODY_BYTES_MAX);
-        assert!(!matches!(again, Ok(Progress::NeedAfterContinue(_))), "100 Continue twice");
+        assert!(
+            !matches!(again, Ok(Progress::NeedAfterContinue(_))),
+            "100 Continue twice"
+        );
         came(again).expect("just ruled out")
     })
 }
@@ -86,8 +93,12 @@ fn round_trip(data: &[u8]) {
         panic!("{progress:?} of a request read before");
     };
     let head = &request.head;
-    let Some(method) = name_of(head.method) else { return };
-    let target = head.query.map_or(head.path.to_owned(), |query| format!("{}?{query}", head.path));
+    let Some(method) = name_of(head.method) else {
+        return;
+    };
+    let target = head.query.map_or(head.path.to_owned(), |query| {
+        format!("{}?{query}", head.path)
+    });
     let mut headers = Vec::new();
     if head.wrap_ttl {
         headers.push(("X-Vault-Wrap-TTL", "60"));
@@ -96,14 +107,25 @@ fn round_trip(data: &[u8]) {
         headers.push(("Content-Type", "application/x-www-form-urlencoded"));
     }
     let keep_alive = head.keep_alive;
-    let head = RequestHead { method, target: &target, host: "k", headers: &headers, keep_alive };
+    let head = RequestHead {
+        method,
+        target: &target,
+        host: "k",
+        headers: &headers,
+        keep_alive,
+    };
     let mut written = Vec::new();
     write_request(&mut written, &head, request.body);
     let len = written.len();
-    let again = RequestDecoder::default().step(&mut written, BODY_BYTES_MAX).map(|progress| format!("{progress:?}"));
+    let again = RequestDecoder::default()
+        .step(&mut written, BODY_BYTES_MAX)
+        .map(|progress| format!("{progress:?}"));
     // Spelling the head in full can take it over its limit.
     if again != Err(HttpError::HeadTooLarge) {
-        assert_eq!(again, Ok(format!("{:?}", Progress::Request(request.clone(), len))));
+        assert_eq!(
+            again,
+            Ok(format!("{:?}", Progress::Request(request.clone(), len)))
+        );
     }
 }
 
@@ -124,11 +146,15 @@ fn name_of(method: Method) -> Option<&'static str> {
 
 /// One answer to one request; the first byte says whether it was a HEAD and whether the peer closed.
 pub fn response(data: &[u8]) {
-    let Some((&how, data)) = data.split_first() else { return };
+    let Some((&how, data)) = data.split_first() else {
+        return;
+    };
     let (head_only, ended) = (how & 1 != 0, how & 2 != 0);
-    let step = |decoder: &mut ResponseDecoder, input: &mut [u8], ended| match decoder
-        .step(input, BODY_BYTES_MAX, ended)
-    {
+    let step = |decoder: &mut ResponseDecoder, input: &mut [u8], ended| match decoder.step(
+        input,
+        BODY_BYTES_MAX,
+        ended,
+    ) {
         Ok(ResponseProgress::Response(response, used)) => {
             assert!(used <= data.len() && response.body.len() <= BODY_BYTES_MAX);
             Came::To(format!("{response:?}"), used)
@@ -143,7 +169,11 @@ pub fn response(data: &[u8]) {
         }
         Err(_) => Came::Refused,
     };
-    let whole = step(&mut ResponseDecoder::new(head_only), &mut data.to_vec(), ended);
+    let whole = step(
+        &mut ResponseDecoder::new(head_only),
+        &mut data.to_vec(),
+        ended,
+    );
     if data.len() > TRICKLE_BYTES_MAX {
         return;
     }
@@ -166,7 +196,9 @@ const HEAD: &str = " HTTP/1.1\r\nHost: kms\r\n";
 
 /// Requests that are in order.
 pub fn request_seeds() -> Vec<Vec<u8>> {
-    let post = |headers: &str, body: &str| format!("POST /v1/transit/decrypt/demo{HEAD}{headers}\r\n{body}");
+    let post = |headers: &str, body: &str| {
+        format!("POST /v1/transit/decrypt/demo{HEAD}{headers}\r\n{body}")
+    };
     let chunked = "Transfer-Encoding: chunked\r\n";
     [
         format!("GET /v1/sys/health?a=b{HEAD}\r\n"),
@@ -174,10 +206,17 @@ pub fn request_seeds() -> Vec<Vec<u8>> {
         post("Expect: 100-continue\r\nContent-Length: 2\r\n", "{}"),
         post(chunked, "2;x=y\r\n{}\r\n1\r\n \r\n0\r\nTrailer: 1\r\n\r\n"),
         post("Connection: close\r\nX-Vault-Wrap-TTL: 60\r\n", ""),
-        post("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 3\r\n", "a=b"),
+        post(
+            "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 3\r\n",
+            "a=b",
+        ),
         "\r\nPUT / HTTP/1.0\nConnection: keep-alive\n\n".to_owned(),
         format!("HEAD /v1/sys/health{HEAD}\r\nGET /2{HEAD}\r\n"),
-        format!("{}{}", post(chunked, "1\r\n \r\n0\r\n\r\n"), post("Content-Length: 1\r\n", "x")),
+        format!(
+            "{}{}",
+            post(chunked, "1\r\n \r\n0\r\n\r\n"),
+            post("Content-Length: 1\r\n", "x")
+        ),
     ]
     .map(String::into_bytes)
     .to_vec()
@@ -188,7 +227,14 @@ pub fn response_seeds() -> Vec<Vec<u8>> {
     let mut ours = vec![0];
     let date = b"Thu, 01 Jan 1970 00:00:00 GMT";
     let (content_type, retry_after_s) = (ResponseHead::JSON, Some(1));
-    let head = ResponseHead { status: 503, keep_alive: true, head_only: false, retry_after_s, content_type, date };
+    let head = ResponseHead {
+        status: 503,
+        keep_alive: true,
+        head_only: false,
+        retry_after_s,
+        content_type,
+        date,
+    };
     let open = begin_response(&mut ours, &head);
     put_decimal(&mut ours, 12345);
     end_response(&mut ours, open);
@@ -206,7 +252,25 @@ pub fn response_seeds() -> Vec<Vec<u8>> {
 
 /// Words of the language.
 pub const TOKENS: &[&[u8]] = &[
-    b"\r\n", b"\n", b"\r\n\r\n", b": ", b"Content-Length: 1\r\n", b"Content-Length: ", b"Connection: close\r\n",
-    b"Transfer-Encoding: chunked\r\n", b"Expect: 100-continue\r\n", b"HTTP/1.0", b"HTTP/1.1", b"0\r\n\r\n",
-    b"POST", b"GET", b"HEAD", b"?", b"%00", b"\t", b"4096", b"4097", b"18446744073709551616",
+    b"\r\n",
+    b"\n",
+    b"\r\n\r\n",
+    b": ",
+    b"Content-Length: 1\r\n",
+    b"Content-Length: ",
+    b"Connection: close\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Expect: 100-continue\r\n",
+    b"HTTP/1.0",
+    b"HTTP/1.1",
+    b"0\r\n\r\n",
+    b"POST",
+    b"GET",
+    b"HEAD",
+    b"?",
+    b"%00",
+    b"\t",
+    b"4096",
+    b"4097",
+    b"18446744073709551616",
 ];

@@ -3,25 +3,33 @@
 use kms::wire::base64;
 use kms::wire::json::{JsonError, Reader, Value, put_string};
 use kms::wire::transit::{
-    self, ClientItem, CryptBody, Refusal, Verb, crypt_body, crypt_form, decode_ciphertext, key_body, key_form,
-    parse_answer, parse_ciphertext, put_ciphertext, put_crypt_request,
+    self, ClientItem, CryptBody, Refusal, Verb, crypt_body, crypt_form, decode_ciphertext,
+    key_body, key_form, parse_answer, parse_ciphertext, put_ciphertext, put_crypt_request,
 };
 use serde_json::Value as Theirs;
 
 /// One body; what another reader accepts, ours accepts and reads alike.
 pub fn json(data: &[u8]) {
     let ours = members(data);
-    let Ok(Theirs::Object(theirs)) = serde_json::from_slice::<Theirs>(data) else { return };
+    let Ok(Theirs::Object(theirs)) = serde_json::from_slice::<Theirs>(data) else {
+        return;
+    };
     let ours = match ours {
         Ok(ours) => ours,
         Err(JsonError::TooDeep | JsonError::TooManyStrings) => return,
         Err(error) => panic!("refused what is JSON: {error}"),
     };
     for (name, value) in &theirs {
-        let Theirs::String(text) = value else { continue };
+        let Theirs::String(text) = value else {
+            continue;
+        };
         // Of a name given twice both keep the last.
         let last = ours.iter().rev().find(|(found, _)| found == name);
-        assert_eq!(last.and_then(|(_, text)| text.as_ref()), Some(text), "member {name:?}");
+        assert_eq!(
+            last.and_then(|(_, text)| text.as_ref()),
+            Some(text),
+            "member {name:?}"
+        );
     }
 }
 
@@ -35,7 +43,11 @@ fn members(data: &[u8]) -> Result<Members, JsonError> {
         while let Some(name) = reader.name()? {
             let value = reader.value()?;
             descend(&value);
-            let text = if let Value::Text(text) = &value { Some(text.as_str().to_owned()) } else { None };
+            let text = if let Value::Text(text) = &value {
+                Some(text.as_str().to_owned())
+            } else {
+                None
+            };
             if let Some(text) = &text {
                 text_round_trip(text);
             }
@@ -89,7 +101,10 @@ pub fn transit_body(data: &[u8]) {
 }
 
 fn check_refusal(refusal: &Refusal) {
-    assert!((400..=599).contains(&refusal.status) && !refusal.text.is_empty(), "{refusal:?}");
+    assert!(
+        (400..=599).contains(&refusal.status) && !refusal.text.is_empty(),
+        "{refusal:?}"
+    );
 }
 
 fn body_round_trip(verb: Verb, body: &CryptBody<'_>) {
@@ -114,7 +129,8 @@ fn body_round_trip(verb: Verb, body: &CryptBody<'_>) {
     };
     assert_eq!((again.len(), again.batch), (body.len(), body.batch));
     for (ours, item) in again.items().zip(body.items()) {
-        let texts = |text: &Option<transit::Text<'_>>| text.as_ref().map(|text| text.as_str().to_owned());
+        let texts =
+            |text: &Option<transit::Text<'_>>| text.as_ref().map(|text| text.as_str().to_owned());
         assert_eq!(ours.text.as_str(), item.text.as_str());
         assert_eq!(texts(&ours.associated_data), texts(&item.associated_data));
         assert_eq!(texts(&ours.context), texts(&item.context));
@@ -133,14 +149,18 @@ pub fn transit_answer(data: &[u8]) {
 
 /// `vault:v1:...`, to bytes and back.
 pub fn ciphertext_text(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
     let (version, encoded) = match parse_ciphertext(text) {
         Ok(parts) => parts,
         Err(why) => return assert!(!why.is_empty()),
     };
     assert!(version > 0 && text.ends_with(encoded));
     let mut out = vec![0; base64::decoded_len_max(encoded.len())];
-    let Ok(len) = decode_ciphertext(encoded, &mut out, 28) else { return };
+    let Ok(len) = decode_ciphertext(encoded, &mut out, 28) else {
+        return;
+    };
     assert!((28..=out.len()).contains(&len));
     let mut written = Vec::new();
     put_ciphertext(&mut written, version, &out[..len]);
@@ -161,7 +181,11 @@ pub fn base64(data: &[u8]) {
     let mut again = Vec::new();
     base64::put(&mut again, &bytes);
     // The last character may have held left-over bits, and line ends were skipped.
-    let kept: Vec<u8> = data.iter().copied().filter(|byte| !b"\r\n".contains(byte)).collect();
+    let kept: Vec<u8> = data
+        .iter()
+        .copied()
+        .filter(|byte| !b"\r\n".contains(byte))
+        .collect();
     assert_eq!(again.len(), kept.len());
     let sure = kept.len().saturating_sub(4);
     assert_eq!(again[..sure], kept[..sure]);
@@ -212,7 +236,11 @@ pub fn answer_seeds() -> Vec<Vec<u8>> {
 pub fn ciphertext_seeds() -> Vec<Vec<u8>> {
     let mut long = Vec::new();
     put_ciphertext(&mut long, 12, &[7; 60]);
-    let mut all = owned(&["vault:v1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==", "vault:v0:", "vault:v4294967296:AAAA"]);
+    let mut all = owned(&[
+        "vault:v1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==",
+        "vault:v0:",
+        "vault:v4294967296:AAAA",
+    ]);
     all.push(long);
     all
 }
@@ -224,7 +252,34 @@ pub fn base64_seeds() -> Vec<Vec<u8>> {
 
 /// Words of the language.
 pub const TOKENS: &[&[u8]] = &[
-    b"{", b"}", b"[", b"]", b",", b":", b"\"", b"\\", b"\\u0000", b"\\ud800", b"\\n", b"null", b"true", b"1e9", b"-1",
-    b"\"batch_input\":[", b"\"ciphertext\":", b"\"plaintext\":", b"\"key_version\":", b"\"reference\":", b"\xff",
-    b"\xe2\x82", b"&", b"=", b"%", b"+", b"vault:v", b"\r\n", b"9223372036854775807", b"[[[[[[[[[[[[[[[[",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b"\"",
+    b"\\",
+    b"\\u0000",
+    b"\\ud800",
+    b"\\n",
+    b"null",
+    b"true",
+    b"1e9",
+    b"-1",
+    b"\"batch_input\":[",
+    b"\"ciphertext\":",
+    b"\"plaintext\":",
+    b"\"key_version\":",
+    b"\"reference\":",
+    b"\xff",
+    b"\xe2\x82",
+    b"&",
+    b"=",
+    b"%",
+    b"+",
+    b"vault:v",
+    b"\r\n",
+    b"9223372036854775807",
+    b"[[[[[[[[[[[[[[[[",
 ];

@@ -54,22 +54,31 @@ fn copy(item: &Item<'_>, w: &mut Writer<'_, Vec<u8>>) {
         Kind::ByteString => item.bytes().map(|value| w.bytes(tag, value)),
         Kind::DateTime => item.date_time().map(|value| w.date_time(tag, value)),
         Kind::Interval => item.interval().map(|value| w.interval(tag, value)),
-        Kind::DateTimeExtended => item.date_time_extended().map(|value| w.date_time_extended(tag, value)),
+        Kind::DateTimeExtended => item
+            .date_time_extended()
+            .map(|value| w.date_time_extended(tag, value)),
     };
     let _ = done;
 }
 
 /// A request as the simulator reads it; what it understood, sent again, is understood alike.
 pub fn request(data: &[u8]) {
-    let Ok(message) = decode_request(data) else { return };
+    let Ok(message) = decode_request(data) else {
+        return;
+    };
     let version = message.version;
     let announced = message.items.len();
     let items: Vec<_> = message.items.collect();
     assert!(items.len() <= announced);
     for item in items.into_iter().flatten() {
-        let Some(payload) = asked(&item) else { continue };
+        let Some(payload) = asked(&item) else {
+            continue;
+        };
         let mut written = Vec::new();
-        let call = Call { id: Some(1), payload };
+        let call = Call {
+            id: Some(1),
+            payload,
+        };
         if encode_request(&mut written, &RequestHeader::new(version), [call]).is_err() {
             continue;
         }
@@ -102,19 +111,26 @@ fn asked<'a>(item: &RequestItem<'a>) -> Option<RequestPayload<'a>> {
 
 /// A response as the HSM session reads it, each payload as every operation.
 pub fn response(data: &[u8]) {
-    let Ok(message) = decode_response(data) else { return };
+    let Ok(message) = decode_response(data) else {
+        return;
+    };
     for item in message.items.flatten() {
         if let Some(message) = item.message {
             let shown = message.to_string();
             assert!(shown.chars().count() <= 260 && !shown.contains(char::is_control));
         }
-        let Ok(payload) = item.need_payload() else { continue };
+        let Ok(payload) = item.need_payload() else {
+            continue;
+        };
         let p = || payload.clone();
         if let Ok(answer) = Located::decode(p()) {
             assert!(answer.unique_identifiers().count() <= answer.count);
         }
         if let Ok(answer) = QueryAnswer::decode(p()) {
-            let _ = (answer.supports(operation::DECRYPT), answer.operations().count());
+            let _ = (
+                answer.supports(operation::DECRYPT),
+                answer.operations().count(),
+            );
         }
         if let Ok(answer) = Encrypted::decode(p()) {
             let _ = answer.gcm_tag();
@@ -135,11 +151,18 @@ pub fn response(data: &[u8]) {
 fn answer_bytes(payload: ReplyPayload<'_>) -> Vec<u8> {
     let id = 1_u64.to_be_bytes();
     let operation = Some(payload.operation());
-    encode(&[Reply { operation, unique_batch_item_id: Some(&id), result: Ok(Some(payload)) }])
+    encode(&[Reply {
+        operation,
+        unique_batch_item_id: Some(&id),
+        result: Ok(Some(payload)),
+    }])
 }
 
 fn encode(replies: &[Reply<'_>]) -> Vec<u8> {
-    let header = ResponseHeader { version: ProtocolVersion::V1_4, time_stamp_unix_s: 1 };
+    let header = ResponseHeader {
+        version: ProtocolVersion::V1_4,
+        time_stamp_unix_s: 1,
+    };
     let mut out = Vec::new();
     encode_response(&mut out, header, replies.iter().copied()).expect("a response");
     out
@@ -158,20 +181,34 @@ fn batch() -> (Batch, mpsc::Receiver<(u64, Outcome)>) {
         let tx = tx.clone();
         let done: Done = Box::new(move |outcome| drop(tx.send((id, outcome))));
         let sealed = vec![u8::try_from(at).unwrap_or(0); 28 + LENGTHS[at]];
-        let request = Request::Decrypt { object: ObjectId(OBJECT.into()), sealed, associated_data: Vec::new() };
-        Job { request, deadline, done }
+        let request = Request::Decrypt {
+            object: ObjectId(OBJECT.into()),
+            sealed,
+            associated_data: Vec::new(),
+        };
+        Job {
+            request,
+            deadline,
+            done,
+        }
     });
-    (Batch::gather(jobs.into(), &mut ItemIds::default(), || [0; 12]).0, rx)
+    (
+        Batch::gather(jobs.into(), &mut ItemIds::default(), || [0; 12]).0,
+        rx,
+    )
 }
 
 /// The HSM's answer to [`batch`]: each waiter is told once, and a plaintext only if it is borne, once,
 /// under its own id, in a message that bears no other.
 pub fn hsm_batch(data: &[u8]) {
-    let items = decode_response(data).and_then(|message| message.items.collect::<Result<Vec<_>, _>>());
+    let items =
+        decode_response(data).and_then(|message| message.items.collect::<Result<Vec<_>, _>>());
     let Ok(items) = items else { return };
     let replies: Vec<_> = items.iter().map(reply_of).collect();
     let (batch, told) = batch();
-    let settled = batch.settle(&replies, |plain| arena().store(plain).map_err(|_| HsmError::NoLockedMemory));
+    let settled = batch.settle(&replies, |plain| {
+        arena().store(plain).map_err(|_| HsmError::NoLockedMemory)
+    });
     for (done, outcome) in settled.finished {
         done(outcome);
     }
@@ -193,7 +230,11 @@ pub fn hsm_batch(data: &[u8]) {
                 assert!(trusted, "a plaintext of a message whose ids do not add up");
                 key.expose(|bytes| {
                     assert_eq!(bytes.len(), LENGTHS[at - 1], "item {id}");
-                    assert_eq!(by_id.get(&id).map(Vec::as_slice), Some(bytes), "another item's plaintext for {id}");
+                    assert_eq!(
+                        by_id.get(&id).map(Vec::as_slice),
+                        Some(bytes),
+                        "another item's plaintext for {id}"
+                    );
                 });
             }
             Ok(other) => panic!("{other:?} for a Decrypt"),
@@ -208,15 +249,22 @@ pub fn hsm_batch(data: &[u8]) {
 fn borne(frame: &[u8]) -> Option<(bool, HashMap<u64, Vec<u8>>)> {
     let message = Reader::open(frame).ok()?.next()?.ok()?.structure().ok()?;
     let (mut trusted, mut by_id) = (true, HashMap::new());
-    for item in message.flatten().filter(|item| item.tag == tags::BATCH_ITEM) {
+    for item in message
+        .flatten()
+        .filter(|item| item.tag == tags::BATCH_ITEM)
+    {
         let inside = item.structure().ok()?;
         let id = find_bytes(inside.clone(), tags::UNIQUE_BATCH_ITEM_ID);
-        let id = id.and_then(|id| id.try_into().ok().map(u64::from_be_bytes)).filter(|id| (1..=4).contains(id));
+        let id = id
+            .and_then(|id| id.try_into().ok().map(u64::from_be_bytes))
+            .filter(|id| (1..=4).contains(id));
         let Some(id) = id else {
             trusted = false;
             continue;
         };
-        let payload = inside.flatten().find(|item| item.tag == tags::RESPONSE_PAYLOAD);
+        let payload = inside
+            .flatten()
+            .find(|item| item.tag == tags::RESPONSE_PAYLOAD);
         let payload = payload.and_then(|item| item.structure().ok());
         let data = payload.and_then(|payload| find_bytes(payload, tags::DATA).map(<[u8]>::to_vec));
         trusted &= by_id.insert(id, data.unwrap_or_default()).is_none();
@@ -230,9 +278,24 @@ fn find_bytes(reader: Reader<'_>, tag: ttlv::Tag) -> Option<&[u8]> {
 
 fn request_of(version: ProtocolVersion, payload: RequestPayload<'_>) -> Vec<u8> {
     let mut out = Vec::new();
-    let credential = Some(Credential { username: "kms", password: Some("hunter2") });
-    let header = RequestHeader { version, maximum_response_size: Some(4096), credential };
-    encode_request(&mut out, &header, [Call { id: Some(1), payload }]).expect("a request");
+    let credential = Some(Credential {
+        username: "kms",
+        password: Some("hunter2"),
+    });
+    let header = RequestHeader {
+        version,
+        maximum_response_size: Some(4096),
+        credential,
+    };
+    encode_request(
+        &mut out,
+        &header,
+        [Call {
+            id: Some(1),
+            payload,
+        }],
+    )
+    .expect("a request");
     out
 }
 
@@ -265,16 +328,26 @@ pub fn request_seeds() -> Vec<Vec<u8>> {
         RequestPayload::Decrypt(decrypt),
     ];
     let versions = [ProtocolVersion::V1_4, ProtocolVersion::V2_1];
-    versions.into_iter().flat_map(|version| payloads.map(|payload| request_of(version, payload))).collect()
+    versions
+        .into_iter()
+        .flat_map(|version| payloads.map(|payload| request_of(version, payload)))
+        .collect()
 }
 
 /// Answers that are in order: the first to [`batch`].
 pub fn response_seeds() -> Vec<Vec<u8>> {
-    let attributes = KeyAttributes { name: Some("demo"), cryptographic_length: Some(256), ..KeyAttributes::default() };
+    let attributes = KeyAttributes {
+        name: Some("demo"),
+        cryptographic_length: Some(256),
+        ..KeyAttributes::default()
+    };
     let mut all = vec![batch_answer()];
     all.extend(
         [
-            ReplyPayload::Query { operations: &[1, 31, 32], vendor: Some("toy") },
+            ReplyPayload::Query {
+                operations: &[1, 31, 32],
+                vendor: Some("toy"),
+            },
             ReplyPayload::DiscoverVersions(&[ProtocolVersion::V1_4]),
             ReplyPayload::Locate(&["a", "b"]),
             ReplyPayload::GetAttributes(attributes),
@@ -288,11 +361,14 @@ pub fn response_seeds() -> Vec<Vec<u8>> {
 /// The honest answer to [`batch`], and one with failures.
 pub fn batch_seeds() -> Vec<Vec<u8>> {
     let ids = [1_u64, 2, 3, 4].map(u64::to_be_bytes);
-    let failed = [0x0A, 0x100, 0x0C, 1].into_iter().zip(&ids).map(|(reason, id)| Reply {
-        operation: Some(operation::DECRYPT),
-        unique_batch_item_id: Some(id),
-        result: Err((reason, "no\nsuch")),
-    });
+    let failed = [0x0A, 0x100, 0x0C, 1]
+        .into_iter()
+        .zip(&ids)
+        .map(|(reason, id)| Reply {
+            operation: Some(operation::DECRYPT),
+            unique_batch_item_id: Some(id),
+            result: Err((reason, "no\nsuch")),
+        });
     vec![batch_answer(), encode(&failed.collect::<Vec<_>>())]
 }
 
@@ -300,16 +376,33 @@ fn batch_answer() -> Vec<u8> {
     let ids = [1_u64, 2, 3, 4].map(u64::to_be_bytes);
     let plain = [1, 2, 3, 4].map(|n| vec![0xa0 + n; LENGTHS[usize::from(n) - 1]]);
     let replies = ids.iter().zip(&plain).map(|(id, data)| {
-        let decrypted = Decrypted { unique_identifier: Some(OBJECT), data };
+        let decrypted = Decrypted {
+            unique_identifier: Some(OBJECT),
+            data,
+        };
         let result = Ok(Some(ReplyPayload::Decrypt(decrypted)));
-        Reply { operation: Some(operation::DECRYPT), unique_batch_item_id: Some(id), result }
+        Reply {
+            operation: Some(operation::DECRYPT),
+            unique_batch_item_id: Some(id),
+            result,
+        }
     });
     encode(&replies.collect::<Vec<_>>())
 }
 
 /// Words of the language: headers, ids, lengths.
 pub const TOKENS: &[&[u8]] = &[
-    b"\x42\x00\x0f\x01", b"\x42\x00\x93\x08\0\0\0\x08\0\0\0\0\0\0\0\x01", b"\x42\x00\x93\x08\0\0\0\x08\0\0\0\0\0\0\0\x02",
-    b"\0\0\0\0\0\0\0\x01", b"\0\0\0\0\0\0\0\x02", b"\0\0\0\0\0\0\0\x03", b"\0\0\0\0\0\0\0\x09", b"\0\0\0\x08",
-    b"\0\0\0\x20", b"\x42\x00\x7f\x05\0\0\0\x04\0\0\0\x01\0\0\0\0", b"\x42\x00\xc2\x08", b"uid-2", b"\x42\x00\x94\x07",
+    b"\x42\x00\x0f\x01",
+    b"\x42\x00\x93\x08\0\0\0\x08\0\0\0\0\0\0\0\x01",
+    b"\x42\x00\x93\x08\0\0\0\x08\0\0\0\0\0\0\0\x02",
+    b"\0\0\0\0\0\0\0\x01",
+    b"\0\0\0\0\0\0\0\x02",
+    b"\0\0\0\0\0\0\0\x03",
+    b"\0\0\0\0\0\0\0\x09",
+    b"\0\0\0\x08",
+    b"\0\0\0\x20",
+    b"\x42\x00\x7f\x05\0\0\0\x04\0\0\0\x01\0\0\0\0",
+    b"\x42\x00\xc2\x08",
+    b"uid-2",
+    b"\x42\x00\x94\x07",
 ];

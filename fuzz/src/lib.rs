@@ -8,6 +8,7 @@
 pub mod files;
 pub mod http;
 pub mod json;
+pub mod keyfile;
 pub mod kmip;
 pub mod request_path;
 pub mod toy_hsm;
@@ -57,21 +58,47 @@ entries! {
     hsm_batch: kmip::hsm_batch, kmip::batch_seeds, kmip::TOKENS, 8000;
     keystore: files::keystore, files::keystore_seeds, files::BINARY_TOKENS, 1500;
     properties: files::properties, files::properties_seeds, files::PROPERTIES_TOKENS, 600;
-    keyfile: files::keyfile, files::keyfile_seeds, files::BINARY_TOKENS, 2000;
+    keyfile: keyfile::keyfile, keyfile::seeds, keyfile::TOKENS, 2000;
     request_path: request_path::request_path, request_path::seeds, PATH_TOKENS, 3000;
 }
 
 /// Words of HTTP and of Transit.
 const PATH_TOKENS: &[&[u8]] = &[
-    b"\r\n", b"\r\n\r\n", b"POST /v1/transit/decrypt/demo HTTP/1.1\r\n", b"Content-Length: 0\r\n", b"{", b"}", b"[", b"]",
-    b"Transfer-Encoding: chunked\r\n", b"Expect: 100-continue\r\n", b"Connection: close\r\n", b"0\r\n\r\n", b"\"", b",",
-    b"vault:v1:", b"vault:v2:", b"demo2", b"demo", b"null", b"\"batch_input\":", b"\"associated_data\":\"YWQ=\",", b"HEAD",
-    b"decrypt", b"encrypt", b"keys", b"\\u0041", b"\xff",
+    b"\r\n",
+    b"\r\n\r\n",
+    b"POST /v1/transit/decrypt/demo HTTP/1.1\r\n",
+    b"Content-Length: 0\r\n",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Expect: 100-continue\r\n",
+    b"Connection: close\r\n",
+    b"0\r\n\r\n",
+    b"\"",
+    b",",
+    b"vault:v1:",
+    b"vault:v2:",
+    b"demo2",
+    b"demo",
+    b"null",
+    b"\"batch_input\":",
+    b"\"associated_data\":\"YWQ=\",",
+    b"HEAD",
+    b"decrypt",
+    b"encrypt",
+    b"keys",
+    b"\\u0041",
+    b"\xff",
 ];
 
 /// Finds an entry by name and runs it on `data`; for the programs in `fuzz_targets/`.
 pub fn run(name: &str, data: &[u8]) {
-    let entry = ENTRIES.iter().find(|entry| entry.name == name).expect("an entry of this name");
+    let entry = ENTRIES
+        .iter()
+        .find(|entry| entry.name == name)
+        .expect("an entry of this name");
     (entry.run)(data);
 }
 

@@ -13,7 +13,9 @@ use kms::metrics::Metrics;
 use kms::server::loopback::{self, Awaits, Loopback};
 use kms::server::{Settings, Shared};
 use kms::wire::base64;
-use kms::wire::http::{Method, Progress, Request, RequestDecoder, ResponseDecoder, ResponseProgress};
+use kms::wire::http::{
+    Method, Progress, Request, RequestDecoder, ResponseDecoder, ResponseProgress,
+};
 use kms::wire::transit::{self, Verb};
 
 use crate::arena;
@@ -37,11 +39,21 @@ struct World {
 impl World {
     fn of(control: u8) -> Self {
         let piece = [usize::MAX, 1, 7, 64][usize::from(control & 3)];
-        Self { piece, late: control & 4 != 0, slow: control & 8 != 0, mood: control >> 5 }
+        Self {
+            piece,
+            late: control & 4 != 0,
+            slow: control & 8 != 0,
+            mood: control >> 5,
+        }
     }
 
     /// Everything goes well, and at once.
-    const KIND: Self = Self { piece: usize::MAX, late: false, slow: false, mood: 0 };
+    const KIND: Self = Self {
+        piece: usize::MAX,
+        late: false,
+        slow: false,
+        mood: 0,
+    };
 
     fn is_kind(self) -> bool {
         !self.slow && self.mood == 0
@@ -77,14 +89,27 @@ pub fn run(control: u8, bytes: &[u8]) -> Vec<Answered> {
     let asked = read_requests(bytes);
     let answered = read_answers(&asked, &converse(world, bytes));
     // One more: what could not be read is refused.
-    assert!(answered.len() <= asked.len() + 1, "{} answers to {} requests", answered.len(), asked.len());
+    assert!(
+        answered.len() <= asked.len() + 1,
+        "{} answers to {} requests",
+        answered.len(),
+        asked.len()
+    );
     for (asked, answered) in asked.iter().zip(&answered) {
         check_plaintexts(asked, answered);
     }
     if world.is_kind() && (world.piece != usize::MAX || world.late) {
-        let statuses = |all: &[Answered]| all.iter().map(|answered| answered.status).collect::<Vec<_>>();
+        let statuses = |all: &[Answered]| {
+            all.iter()
+                .map(|answered| answered.status)
+                .collect::<Vec<_>>()
+        };
         let smooth = read_answers(&asked, &converse(World::KIND, bytes));
-        assert_eq!(statuses(&answered), statuses(&smooth), "in pieces or late, and whole");
+        assert_eq!(
+            statuses(&answered),
+            statuses(&smooth),
+            "in pieces or late, and whole"
+        );
     }
     answered
 }
@@ -96,7 +121,10 @@ fn read_requests(bytes: &[u8]) -> Vec<Asked> {
         let Ok(Progress::Request(request, used)) = decoder.step(&mut bytes, BODY_BYTES_MAX) else {
             return all;
         };
-        let asked = Asked { head_only: request.head.method == Method::Head, plaintexts: foretell(&request) };
+        let asked = Asked {
+            head_only: request.head.method == Method::Head,
+            plaintexts: foretell(&request),
+        };
         all.push(asked);
         bytes.drain(..used);
     }
@@ -104,7 +132,11 @@ fn read_requests(bytes: &[u8]) -> Vec<Asked> {
 
 fn foretell(request: &Request<'_>) -> Option<Vec<Option<Vec<u8>>>> {
     let key = request.head.path.strip_prefix("/v1/transit/decrypt/")?;
-    let crypt = if request.head.form { transit::crypt_form } else { transit::crypt_body };
+    let crypt = if request.head.form {
+        transit::crypt_form
+    } else {
+        transit::crypt_body
+    };
     let body = crypt(Verb::Decrypt, request.body).ok()?;
     let open = |item: &transit::Item<'_>| {
         let (version, encoded) = transit::parse_ciphertext(item.text.as_str()).ok()?;
@@ -183,11 +215,21 @@ fn settle(
 
 fn shared(hsm: &Arc<ToyHsm>, tickets: mpsc::Sender<(Waiter, Outcome)>, start: Instant) -> Shared {
     let metrics = Arc::new(Metrics::new(1));
-    let cache = Cache::new(&CacheConfig { entries_max: 16, ttl_s: 600 }, arena(), start);
+    let cache = Cache::new(
+        &CacheConfig {
+            entries_max: 16,
+            ttl_s: 600,
+        },
+        arena(),
+        start,
+    );
     let engine = Engine::new(
         Arc::new(cache),
         Arc::clone(hsm) as _,
-        EngineLimits { flights_max: 256, waiters_max: 1024 },
+        EngineLimits {
+            flights_max: 256,
+            waiters_max: 1024,
+        },
         Arc::clone(&metrics),
         start,
         move |waiter, outcome| drop(tickets.send((waiter, outcome))),
@@ -200,15 +242,21 @@ fn shared(hsm: &Arc<ToyHsm>, tickets: mpsc::Sender<(Waiter, Outcome)>, start: In
         receive_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(5),
         send_timeout: Duration::from_secs(5),
+        sweep_every: Duration::from_secs(1),
         handshake_threads: 1,
         buffered_bytes_max: 1 << 20,
     };
-    loopback::shared(engine.expect("random numbers"), metrics, arena(), settings).expect("protocol versions")
+    loopback::shared(engine.expect("random numbers"), metrics, arena(), settings)
+        .expect("protocol versions")
 }
 
 fn pin() -> Pin {
     let keys = vec!["demo*".to_owned(), "new*".to_owned()];
-    let role = Role { name: "toy".to_owned(), operations: Operations::all(), keys };
+    let role = Role {
+        name: "toy".to_owned(),
+        operations: Operations::all(),
+        keys,
+    };
     Pin {
         alias: "toy".to_owned(),
         subject: "CN=toy".to_owned(),
@@ -228,13 +276,21 @@ fn read_answers(asked: &[Asked], replies: &[u8]) -> Vec<Answered> {
     while !rest.is_empty() {
         assert!(!closed, "an answer after the last");
         let head_only = asked.get(all.len()).is_some_and(|asked| asked.head_only);
-        let step = ResponseDecoder::new(head_only).step(&mut rest, usize::MAX, true).map(|progress| match progress {
-            ResponseProgress::Response(response, used) => {
-                closed = !response.keep_alive;
-                (Answered { status: response.status, body: response.body.to_vec() }, used)
-            }
-            other => panic!("an answer cut short: {other:?}"),
-        });
+        let step = ResponseDecoder::new(head_only)
+            .step(&mut rest, usize::MAX, true)
+            .map(|progress| match progress {
+                ResponseProgress::Response(response, used) => {
+                    closed = !response.keep_alive;
+                    (
+                        Answered {
+                            status: response.status,
+                            body: response.body.to_vec(),
+                        },
+                        used,
+                    )
+                }
+                other => panic!("an answer cut short: {other:?}"),
+            });
         let Ok((answered, used)) = step else {
             // Told to send a body that never came: the interim answer is the last.
             assert_eq!(rest, kms::wire::http::CONTINUE, "{step:?}");
@@ -243,7 +299,10 @@ fn read_answers(asked: &[Asked], replies: &[u8]) -> Vec<Answered> {
         if !answered.body.is_empty() {
             let json = serde_json::from_slice::<serde_json::Value>(&answered.body);
             let text = String::from_utf8_lossy(&answered.body);
-            assert!(json.is_ok_and(|json| json.is_object()), "a body that is no JSON object: {text}");
+            assert!(
+                json.is_ok_and(|json| json.is_object()),
+                "a body that is no JSON object: {text}"
+            );
         }
         all.push(answered);
         rest.drain(..used);
@@ -252,7 +311,9 @@ fn read_answers(asked: &[Asked], replies: &[u8]) -> Vec<Answered> {
 }
 
 fn check_plaintexts(asked: &Asked, answered: &Answered) {
-    let Some(right) = &asked.plaintexts else { return };
+    let Some(right) = &asked.plaintexts else {
+        return;
+    };
     let Ok(answer) = transit::parse_answer(Verb::Decrypt, &answered.body) else {
         panic!("an answer that our own client cannot read")
     };
@@ -265,7 +326,10 @@ fn check_plaintexts(asked: &Asked, answered: &Answered) {
             continue;
         }
         assert!(item.error.is_none(), "a plaintext beside an error");
-        assert!(right.is_some() && decode(text) == *right, "a wrong plaintext");
+        assert!(
+            right.is_some() && decode(text) == *right,
+            "a wrong plaintext"
+        );
     }
 }
 
@@ -279,34 +343,77 @@ pub fn ciphertext(key: &str, version: u32, plaintext: &[u8], associated_data: &[
 
 fn post(path: &str, headers: &str, body: &str) -> String {
     let length = body.len();
-    format!("POST /v1/transit/{path} HTTP/1.1\r\nHost: k\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
+    format!(
+        "POST /v1/transit/{path} HTTP/1.1\r\nHost: k\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+    )
 }
 
 /// Conversations that are in order.
 pub fn seeds() -> Vec<Vec<u8>> {
-    let [one, two] = [(1, b"first secret key"), (2, b"other secret key")].map(|(v, key)| ciphertext("demo", v, key, b""));
+    let [one, two] = [(1, b"first secret key"), (2, b"other secret key")]
+        .map(|(v, key)| ciphertext("demo", v, key, b""));
     let bound = ciphertext("demo2", 2, b"bound to its data", b"ad");
     let warm = post("decrypt/demo", "", &format!(r#"{{"ciphertext":"{one}"}}"#));
     let batch = format!(
         r#"{{"batch_input":[{{"ciphertext":"{one}","reference":"r"}},{{"ciphertext":"{two}"}},{{"ciphertext":"{bound}"}},{{"ciphertext":"{one}"}}]}}"#
     );
-    let chunks = format!("{:x}\r\n{{\"ciphertext\":\r\n{:x}\r\n\"{two}\"}}\r\n0\r\n\r\n", 14, two.len() + 3);
-    let chunked = format!("POST /v1/transit/decrypt/demo HTTP/1.1\r\nHost: k\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
+    let chunks = format!(
+        "{:x}\r\n{{\"ciphertext\":\r\n{:x}\r\n\"{two}\"}}\r\n0\r\n\r\n",
+        14,
+        two.len() + 3
+    );
+    let chunked = format!(
+        "POST /v1/transit/decrypt/demo HTTP/1.1\r\nHost: k\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"
+    );
     let health = "GET /v1/sys/health HTTP/1.1\r\nHost: k\r\n\r\n".to_owned();
     let texts = [
         format!("{warm}{warm}{health}"),
         post("decrypt/demo", "", &batch),
         format!("{chunked}{warm}"),
-        post("decrypt/demo2", "", &format!(r#"{{"ciphertext":"{bound}","associated_data":"YWQ="}}"#)),
-        post("decrypt/demo", "Expect: 100-continue\r\n", &format!(r#"{{"ciphertext":"{two}"}}"#)),
-        post("encrypt/demo", "", r#"{"batch_input":[{"plaintext":"aGVsbG8="},{"plaintext":"!","key_version":1}]}"#),
-        format!("{}{}", post("keys/newkey", "", "{}"), post("encrypt/newkey", "", r#"{"plaintext":"YWJj"}"#)),
-        format!("GET /v1/transit/keys/demo HTTP/1.1\r\nHost: k\r\n\r\nHEAD{}", &health[3..]),
-        format!("{}{health}", post("decrypt/secret", "", &format!(r#"{{"ciphertext":"{one}"}}"#))),
-        post("decrypt/demo", "Content-Type: application/x-www-form-urlencoded\r\n", "ciphertext=vault%3Av1%3AAAAA"),
+        post(
+            "decrypt/demo2",
+            "",
+            &format!(r#"{{"ciphertext":"{bound}","associated_data":"YWQ="}}"#),
+        ),
+        post(
+            "decrypt/demo",
+            "Expect: 100-continue\r\n",
+            &format!(r#"{{"ciphertext":"{two}"}}"#),
+        ),
+        post(
+            "encrypt/demo",
+            "",
+            r#"{"batch_input":[{"plaintext":"aGVsbG8="},{"plaintext":"!","key_version":1}]}"#,
+        ),
+        format!(
+            "{}{}",
+            post("keys/newkey", "", "{}"),
+            post("encrypt/newkey", "", r#"{"plaintext":"YWJj"}"#)
+        ),
+        format!(
+            "GET /v1/transit/keys/demo HTTP/1.1\r\nHost: k\r\n\r\nHEAD{}",
+            &health[3..]
+        ),
+        format!(
+            "{}{health}",
+            post(
+                "decrypt/secret",
+                "",
+                &format!(r#"{{"ciphertext":"{one}"}}"#)
+            )
+        ),
+        post(
+            "decrypt/demo",
+            "Content-Type: application/x-www-form-urlencoded\r\n",
+            "ciphertext=vault%3Av1%3AAAAA",
+        ),
     ];
     let controls = [0, 5, 2, 0x24, 8, 0, 1, 3, 0xa0, 0];
-    texts.iter().zip(controls).map(|(text, control)| [&[control], text.as_bytes()].concat()).collect()
+    texts
+        .iter()
+        .zip(controls)
+        .map(|(text, control)| [&[control], text.as_bytes()].concat())
+        .collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use kms::hsm::{Answer, Health, Hsm, HsmError, Job, KeyRecord, KeyState, KeyVersion, ObjectId, Request};
+use kms::hsm::{
+    Answer, Health, Hsm, HsmError, Job, KeyRecord, KeyState, KeyVersion, ObjectId, Request,
+};
 use ring::digest::{SHA256, digest};
 
 use crate::arena;
@@ -40,12 +42,26 @@ pub fn open(object: &str, sealed: &[u8], associated_data: &[u8]) -> Option<Vec<u
 
 fn mask(object: &str, bytes: &[u8]) -> Vec<u8> {
     let pad = digest(&SHA256, object.as_bytes());
-    bytes.iter().zip(pad.as_ref().iter().cycle()).map(|(byte, pad)| byte ^ pad).collect()
+    bytes
+        .iter()
+        .zip(pad.as_ref().iter().cycle())
+        .map(|(byte, pad)| byte ^ pad)
+        .collect()
 }
 
 fn tag(object: &str, body: &[u8], associated_data: &[u8]) -> [u8; 16] {
-    let parts = [object.as_bytes(), b"|", &body.len().to_be_bytes(), body, associated_data].concat();
-    *digest(&SHA256, &parts).as_ref().first_chunk().expect("32 bytes")
+    let parts = [
+        object.as_bytes(),
+        b"|",
+        &body.len().to_be_bytes(),
+        body,
+        associated_data,
+    ]
+    .concat();
+    *digest(&SHA256, &parts)
+        .as_ref()
+        .first_chunk()
+        .expect("32 bytes")
 }
 
 impl ToyHsm {
@@ -67,13 +83,27 @@ impl ToyHsm {
     fn honest(&self, request: &Request) -> Result<Answer, HsmError> {
         let mut created = self.created.lock().unwrap_or_else(PoisonError::into_inner);
         match request {
-            Request::Decrypt { object, sealed, associated_data } => {
-                let plain = open(&object.0, sealed, associated_data).ok_or(HsmError::AuthenticationFailed)?;
-                arena().store(&plain).map(Answer::Plaintext).map_err(|_| HsmError::NoLockedMemory)
+            Request::Decrypt {
+                object,
+                sealed,
+                associated_data,
+            } => {
+                let plain = open(&object.0, sealed, associated_data)
+                    .ok_or(HsmError::AuthenticationFailed)?;
+                arena()
+                    .store(&plain)
+                    .map(Answer::Plaintext)
+                    .map_err(|_| HsmError::NoLockedMemory)
             }
-            Request::Encrypt { object, plaintext, associated_data } => {
-                Ok(Answer::Sealed(seal(&object.0, plaintext.expose(), associated_data)))
-            }
+            Request::Encrypt {
+                object,
+                plaintext,
+                associated_data,
+            } => Ok(Answer::Sealed(seal(
+                &object.0,
+                plaintext.expose(),
+                associated_data,
+            ))),
             Request::Find { name } => {
                 let known = name.starts_with("demo") || created.contains(&**name);
                 Ok(Answer::Key(known.then(|| record(name).into())))
@@ -92,7 +122,9 @@ fn failure(mood: u8) -> Option<HsmError> {
         1 => HsmError::Abandoned,
         2 => HsmError::AuthenticationFailed,
         3 => HsmError::ObjectNotFound,
-        4 => HsmError::NotActive { state: KeyState::Destroyed },
+        4 => HsmError::NotActive {
+            state: KeyState::Destroyed,
+        },
         5 => HsmError::Unavailable("gone".into()),
         6 => HsmError::Protocol("nonsense"),
         _ => HsmError::NoLockedMemory,
@@ -121,11 +153,19 @@ impl Hsm for ToyHsm {
     }
 
     fn submit(&self, job: Job) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).push(job);
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(job);
     }
 
     fn health(&self) -> Health {
-        Health { up: true, was_up: true, queued: 0, detail: String::new() }
+        Health {
+            up: true,
+            was_up: true,
+            queued: 0,
+            detail: String::new(),
+        }
     }
 
     fn shutdown(&self) {}

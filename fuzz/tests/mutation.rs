@@ -2,7 +2,12 @@
 //!
 //! A failure prints the entry, the seed of its random numbers and the input; the same seed finds it
 //! again, and the input alone is replayed by `KMS_FUZZ_INPUT=ENTRY:HEX cargo test -p kms-fuzz replay`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    missing_docs
+)]
 
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -17,12 +22,19 @@ use mutator::{Mutator, Random};
 const SEED: u64 = 0x6b6d_735f_6675_7a7a;
 
 fn seed() -> u64 {
-    std::env::var("KMS_FUZZ_SEED").map_or(SEED, |text| text.parse().expect("KMS_FUZZ_SEED is a number"))
+    std::env::var("KMS_FUZZ_SEED").map_or(SEED, |text| {
+        text.parse().expect("KMS_FUZZ_SEED is a number")
+    })
 }
 
 fn check(entry: &Entry, seed: u64, input: &[u8]) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (entry.run)(input))) {
-        eprintln!("entry {}, KMS_FUZZ_SEED={seed}, input:\n{}:{}", entry.name, entry.name, hex(input));
+        eprintln!(
+            "entry {}, KMS_FUZZ_SEED={seed}, input:\n{}:{}",
+            entry.name,
+            entry.name,
+            hex(input)
+        );
         resume_unwind(panic);
     }
 }
@@ -40,7 +52,11 @@ fn fuzz(name: &str) {
     for input in &seeds {
         check(entry, seed, input);
     }
-    let mut mutator = Mutator { random: Random(seed | 1), seeds: &seeds, tokens: entry.tokens };
+    let mut mutator = Mutator {
+        random: Random(seed | 1),
+        seeds: &seeds,
+        tokens: entry.tokens,
+    };
     for _ in 0..entry.inputs {
         check(entry, seed, &mutator.next_input());
     }
@@ -71,9 +87,14 @@ tests! {
 /// Runs the one input that `KMS_FUZZ_INPUT` gives.
 #[test]
 fn replay() {
-    let Ok(text) = std::env::var("KMS_FUZZ_INPUT") else { return };
+    let Ok(text) = std::env::var("KMS_FUZZ_INPUT") else {
+        return;
+    };
     let (name, hex) = text.split_once(':').expect("ENTRY:HEX");
-    let digits: Vec<u8> = hex.chars().map(|c| u8::try_from(c.to_digit(16).expect("hex")).unwrap()).collect();
+    let digits: Vec<u8> = hex
+        .chars()
+        .map(|c| u8::try_from(c.to_digit(16).expect("hex")).unwrap())
+        .collect();
     let input: Vec<u8> = digits.chunks(2).map(|two| two[0] << 4 | two[1]).collect();
     kms_fuzz::run(name, &input);
 }

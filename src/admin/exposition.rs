@@ -11,13 +11,21 @@ pub(super) fn render(shared: &Shared) -> String {
     let health = shared.engine.hsm().health();
     requests(shared, &mut text);
     for (name, help, value) in [
-        ("kms_connections_accepted_total", "Connections accepted.", metrics.accepted.get()),
+        (
+            "kms_connections_accepted_total",
+            "Connections accepted.",
+            metrics.accepted.get(),
+        ),
         (
             "kms_connections_turned_away_total",
             "Connections turned away at kms.connections.max.",
             metrics.turned_away.get(),
         ),
-        ("kms_handshakes_total", "Handshakes with a pinned certificate.", metrics.handshakes.get()),
+        (
+            "kms_handshakes_total",
+            "Handshakes with a pinned certificate.",
+            metrics.handshakes.get(),
+        ),
         (
             "kms_handshakes_failed_total",
             "Handshakes that failed or were refused.",
@@ -33,13 +41,41 @@ pub(super) fn render(shared: &Shared) -> String {
     }
     let usage = shared.arena.usage();
     for (name, help, value) in [
-        ("kms_connections", "Connections now.", shared.connections() as u64),
-        ("kms_cache_entries", "Unwrapped keys held now.", shared.engine.cache().len() as u64),
-        ("kms_hsm_in_flight", "Fetches in flight now.", shared.engine.in_flight() as u64),
-        ("kms_hsm_queue", "Jobs waiting for an HSM connection now.", health.queued as u64),
-        ("kms_hsm_up", "1 when the back end answered last.", u64::from(health.up)),
-        ("kms_arena_key_bytes_used", "Locked bytes in use for keys.", usage.key_bytes_used as u64),
-        ("kms_arena_key_bytes", "Locked bytes for keys in all.", usage.key_bytes_total as u64),
+        (
+            "kms_connections",
+            "Connections now.",
+            shared.connections() as u64,
+        ),
+        (
+            "kms_cache_entries",
+            "Unwrapped keys held now.",
+            shared.engine.cache().len() as u64,
+        ),
+        (
+            "kms_hsm_in_flight",
+            "Fetches in flight now.",
+            shared.engine.in_flight() as u64,
+        ),
+        (
+            "kms_hsm_queue",
+            "Jobs waiting for an HSM connection now.",
+            health.queued as u64,
+        ),
+        (
+            "kms_hsm_up",
+            "1 when the back end answered last.",
+            u64::from(health.up),
+        ),
+        (
+            "kms_arena_key_bytes_used",
+            "Locked bytes in use for keys.",
+            usage.key_bytes_used as u64,
+        ),
+        (
+            "kms_arena_key_bytes",
+            "Locked bytes for keys in all.",
+            usage.key_bytes_total as u64,
+        ),
     ] {
         number(&mut text, name, "gauge", help, value);
     }
@@ -81,5 +117,8 @@ fn family(text: &mut String, name: &str, help: &str, label: &str, values: &[(&st
 }
 
 fn number(text: &mut String, name: &str, kind: &str, help: &str, value: u64) {
-    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+    let _ = writeln!(
+        text,
+        "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}"
+    );
 }

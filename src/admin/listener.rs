@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::server::Shared;
+use crate::server::{Shared, thread};
 use crate::wire::http::{self, Method, Progress, RequestDecoder, ResponseHead};
 
 use super::{exposition, readiness};
@@ -19,8 +19,10 @@ const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 /// Connections at once: probes and a scraper or two.
 const CONNECTIONS_MAX: usize = 64;
-/// For a connection from first to last byte of a request, and between requests.
-const IDLE_MAX: Duration = Duration::from_secs(10);
+/// From one answer, or the start, until the next request is whole and its answer read.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
+/// Bytes of answers that wait for a slow reader, above which nothing more is read from it.
+const OUTPUT_BYTES_PAUSE: usize = 64 * 1024;
 const REQUEST_BYTES_MAX: usize = 8 * 1024;
 
 /// A running health listener.
@@ -46,22 +48,50 @@ impl Handle {
     }
 }
 
-/// Listens on `address`; `shared` is what it tells about.
-pub fn start(address: SocketAddr, shared: Arc<Shared>) -> io::Result<Handle> {
-    let mut listener = TcpListener::bind(address)?;
-    let address = listener.local_addr()?;
-    let poll = Poll::new()?;
-    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-    let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-    let stop = Arc::new(AtomicBool::new(false));
-    let door = Door { poll, listener, shared, stop: Arc::clone(&stop), conns: Vec::new() };
-    let thread = std::thread::Builder::new()
-        .name("health".to_owned())
-        .spawn(move || door.run())?;
-    Ok(Handle { waker, stop, thread, address })
+/// A health listener that does not answer yet.
+pub struct Door {
+    listener: TcpListener,
+    address: SocketAddr,
 }
 
-struct Door {
+/// Listens on `address`.
+pub fn listen(address: SocketAddr) -> io::Result<Door> {
+    let listener = TcpListener::bind(address)?;
+    let address = listener.local_addr()?;
+    Ok(Door { listener, address })
+}
+
+impl Door {
+    /// Answers; `shared` is what it tells about.
+    pub fn start(self, shared: Arc<Shared>) -> io::Result<Handle> {
+        let Self {
+            mut listener,
+            address,
+        } = self;
+        let poll = Poll::new()?;
+        poll.registry()
+            .register(&mut listener, LISTENER, Interest::READABLE)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let stop = Arc::new(AtomicBool::new(false));
+        let porter = Porter {
+            poll,
+            listener,
+            shared,
+            stop: Arc::clone(&stop),
+            conns: Vec::new(),
+        };
+        let thread = thread::spawn("health".to_owned(), move || porter.run())?;
+        Ok(Handle {
+            waker,
+            stop,
+            thread,
+            address,
+        })
+    }
+}
+
+/// Who answers at the door.
+struct Porter {
     poll: Poll,
     listener: TcpListener,
     shared: Arc<Shared>,
@@ -74,21 +104,20 @@ struct Conn {
     input: Vec<u8>,
     decoder: RequestDecoder,
     output: Vec<u8>,
+    /// No more is read: the peer is done, or what is written is the last.
     ending: bool,
-    touched: Instant,
+    /// The start, or the last time that an answer was read whole.
+    since: Instant,
 }
 
-impl Door {
+impl Porter {
     fn run(mut self) {
         let mut events = Events::with_capacity(128);
         while !self.stop.load(Ordering::Acquire) {
             match self.poll.poll(&mut events, Some(Duration::from_secs(1))) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    log::error!("health listener: epoll failed: {error}");
-                    return;
-                }
+                Err(error) => thread::give_up("the health listener", &error),
             }
             for event in &events {
                 match event.token() {
@@ -104,12 +133,21 @@ impl Door {
     fn accept(&mut self) {
         // Any error means that nothing can be accepted now; the next probe tells again.
         while let Ok((mut stream, _)) = self.listener.accept() {
-            let free = self.conns.iter().position(Option::is_none).unwrap_or(self.conns.len());
+            let free = self
+                .conns
+                .iter()
+                .position(Option::is_none)
+                .unwrap_or(self.conns.len());
             if free >= CONNECTIONS_MAX {
                 continue;
             }
             let interest = Interest::READABLE | Interest::WRITABLE;
-            if self.poll.registry().register(&mut stream, Token(free), interest).is_err() {
+            if self
+                .poll
+                .registry()
+                .register(&mut stream, Token(free), interest)
+                .is_err()
+            {
                 continue;
             }
             let conn = Conn {
@@ -118,7 +156,7 @@ impl Door {
                 decoder: RequestDecoder::default(),
                 output: Vec::new(),
                 ending: false,
-                touched: Instant::now(),
+                since: Instant::now(),
             };
             if free == self.conns.len() {
                 self.conns.push(Some(conn));
@@ -139,7 +177,10 @@ impl Door {
 
     fn sweep(&mut self) {
         for slot in &mut self.conns {
-            if slot.as_ref().is_some_and(|conn| conn.touched.elapsed() > IDLE_MAX) {
+            if slot
+                .as_ref()
+                .is_some_and(|conn| conn.since.elapsed() > REQUEST_TIME_MAX)
+            {
                 *slot = None;
             }
         }
@@ -149,30 +190,57 @@ impl Door {
 impl Conn {
     /// Reads, answers, writes. False: the connection is over.
     fn turn_over(&mut self, shared: &Shared) -> bool {
+        loop {
+            let Ok(drained) = self.read(shared) else {
+                return false;
+            };
+            match self.flush() {
+                Ok(true) if self.ending => return false,
+                // Reading was paused, and epoll does not tell again what it has told.
+                Ok(true) if !drained => {}
+                Ok(_) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Reads and answers. False: paused with more to read, until the peer has read its answers.
+    fn read(&mut self, shared: &Shared) -> io::Result<bool> {
         let mut chunk = [0; 2048];
         while !self.ending {
+            if self.output.len() > OUTPUT_BYTES_PAUSE {
+                return Ok(false);
+            }
             match self.stream.read(&mut chunk) {
-                Ok(0) => return false,
+                Ok(0) => self.ending = true,
                 Ok(read) => {
-                    self.touched = Instant::now();
                     self.input.extend_from_slice(&chunk[..read]);
                     self.answer_all(shared);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return false,
+                Err(error) => return Err(error),
             }
+        }
+        Ok(true)
+    }
+
+    /// True: all is written.
+    fn flush(&mut self) -> io::Result<bool> {
+        if self.output.is_empty() {
+            return Ok(true);
         }
         while !self.output.is_empty() {
             match self.stream.write(&self.output) {
-                Ok(0) => return false,
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => drop(self.output.drain(..written)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return false,
+                Err(error) => return Err(error),
             }
         }
-        !self.ending
+        self.since = Instant::now();
+        Ok(true)
     }
 
     fn answer_all(&mut self, shared: &Shared) {
@@ -208,12 +276,18 @@ struct Answer {
 
 impl Answer {
     fn text(status: u16, body: impl Into<String>) -> Self {
-        Self { status, content_type: "text/plain; version=0.0.4", body: body.into(), head_only: false }
+        Self {
+            status,
+            content_type: "text/plain; version=0.0.4",
+            body: body.into(),
+            head_only: false,
+        }
     }
 
     fn write(&self, out: &mut Vec<u8>, keep_alive: bool) {
         let date = httpdate::fmt_http_date(SystemTime::now());
-        let date = <&[u8; 29]>::try_from(date.as_bytes()).unwrap_or(b"Thu, 01 Jan 1970 00:00:00 GMT");
+        let date =
+            <&[u8; 29]>::try_from(date.as_bytes()).unwrap_or(b"Thu, 01 Jan 1970 00:00:00 GMT");
         let open = http::begin_response(
             out,
             &ResponseHead {
@@ -240,7 +314,12 @@ fn answer(method: Method, path: &str, shared: &Shared) -> Answer {
             let readiness = readiness(shared);
             let mut body = serde_json::to_string(&readiness).unwrap_or_default();
             body.push('\n');
-            Answer { status: readiness.status, content_type: ResponseHead::JSON, body, head_only: false }
+            Answer {
+                status: readiness.status,
+                content_type: ResponseHead::JSON,
+                body,
+                head_only: false,
+            }
         }
         "/metrics" => Answer::text(200, exposition::render(shared)),
         _ => Answer::text(404, "served here: /healthz /readyz /metrics\n"),

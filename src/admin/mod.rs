@@ -7,5 +7,5 @@ mod exposition;
 mod listener;
 mod readiness;
 
-pub use listener::{Handle, start};
+pub use listener::{Door, Handle, listen};
 pub use readiness::{Readiness, readiness};

@@ -49,12 +49,30 @@ mod tests {
     #[test]
     fn an_hsm_lost_after_start_degrades_but_stays_ready() {
         for (name, phase, up, was_up, want) in [
-            ("before listening", Phase::Starting, true, true, ("starting", 503)),
-            ("HSM never reached", Phase::Serving, false, false, ("starting", 503)),
+            (
+                "before listening",
+                Phase::Starting,
+                true,
+                true,
+                ("starting", 503),
+            ),
+            (
+                "HSM never reached",
+                Phase::Serving,
+                false,
+                false,
+                ("starting", 503),
+            ),
             ("HSM there", Phase::Serving, true, true, ("ready", 200)),
             ("HSM lost", Phase::Serving, false, true, ("degraded", 200)),
             ("draining", Phase::Draining, true, true, ("draining", 404)),
-            ("draining without HSM", Phase::Draining, false, true, ("draining", 404)),
+            (
+                "draining without HSM",
+                Phase::Draining,
+                false,
+                true,
+                ("draining", 404),
+            ),
         ] {
             assert_eq!(judge(phase, up, was_up), want, "{name}");
         }

@@ -21,7 +21,11 @@ pub struct Fault {
 impl Fault {
     /// A fault with a fixed or made text.
     pub fn new(status: u16, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, text: text.into(), retry_after_s: None }
+        Self {
+            status,
+            text: text.into(),
+            retry_after_s: None,
+        }
     }
 
     /// The client may try again after `seconds`.

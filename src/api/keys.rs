@@ -9,7 +9,11 @@ pub(super) fn key<'a>(key: &'a str, request: &Request<'a>) -> Result<Command<'a>
     if request.head.method == Method::Get {
         return Ok(Command::ReadKey { key });
     }
-    let decode = if request.head.form { key_form } else { key_body };
+    let decode = if request.head.form {
+        key_form
+    } else {
+        key_body
+    };
     let body = decode(request.body)?;
     Ok(Command::CreateKey { key, body })
 }

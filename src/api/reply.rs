@@ -39,7 +39,11 @@ pub struct OpenEnvelope {
 impl<'a, O: Out> Reply<'a, O> {
     /// A writer that appends to `out`.
     pub fn new(out: &'a mut O, head: ReplyHead<'a>) -> Self {
-        Self { out, head, status: 0 }
+        Self {
+            out,
+            head,
+            status: 0,
+        }
     }
 
     /// Where the envelope's `data` goes.

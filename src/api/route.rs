@@ -38,7 +38,10 @@ pub(super) fn route<'a>(head: &Head<'a>) -> Result<Endpoint<'a>, Fault> {
 /// Methods that no path has.
 fn refuse_odd_methods(method: Method) -> Result<(), Fault> {
     match method {
-        Method::Options => Err(Fault::new(400, "cannot handle internal-only request operation")),
+        Method::Options => Err(Fault::new(
+            400,
+            "cannot handle internal-only request operation",
+        )),
         Method::Other => Err(Fault::new(405, "")),
         _ => Ok(()),
     }
@@ -76,7 +79,9 @@ fn is_key_name(name: &str) -> bool {
     bytes.len() <= KEY_NAME_BYTES_MAX
         && bytes.first().is_some_and(word)
         && bytes.last().is_some_and(word)
-        && bytes.iter().all(|byte| word(byte) || matches!(byte, b'-' | b'.'))
+        && bytes
+            .iter()
+            .all(|byte| word(byte) || matches!(byte, b'-' | b'.'))
 }
 
 #[cfg(test)]
@@ -84,7 +89,14 @@ mod tests {
     use super::*;
 
     fn head(method: Method, path: &str) -> Head<'_> {
-        Head { method, path, query: None, keep_alive: true, wrap_ttl: false, form: false }
+        Head {
+            method,
+            path,
+            query: None,
+            keep_alive: true,
+            wrap_ttl: false,
+            form: false,
+        }
     }
 
     #[test]
@@ -93,7 +105,11 @@ mod tests {
         let unsupported = Fault::unsupported_operation;
         for (method, path, want) in [
             (Post, "/v1/transit/encrypt/k1", Ok(Endpoint::Encrypt("k1"))),
-            (Put, "/v1/transit/decrypt/a.b-c_d", Ok(Endpoint::Decrypt("a.b-c_d"))),
+            (
+                Put,
+                "/v1/transit/decrypt/a.b-c_d",
+                Ok(Endpoint::Decrypt("a.b-c_d")),
+            ),
             (Post, "/v1/transit/keys/k", Ok(Endpoint::Key("k"))),
             (Get, "/v1/transit/keys/k", Ok(Endpoint::Key("k"))),
             (Get, "/v1/sys/health", Ok(Endpoint::Health)),
@@ -101,19 +117,42 @@ mod tests {
             (Get, "/v1/transit/decrypt/k1", Err(unsupported())),
             (Delete, "/v1/transit/encrypt/k1", Err(unsupported())),
             (HeadMethod, "/v1/transit/encrypt/k1", Err(unsupported())),
-            (Patch, "/v1/transit/encrypt/k1", Err(Fault::new(400, "mime: no media type"))),
-            (List, "/v1/transit/encrypt/k1", Err(Fault::unsupported_path())),
+            (
+                Patch,
+                "/v1/transit/encrypt/k1",
+                Err(Fault::new(400, "mime: no media type")),
+            ),
+            (
+                List,
+                "/v1/transit/encrypt/k1",
+                Err(Fault::unsupported_path()),
+            ),
             (Other, "/v1/transit/encrypt/k1", Err(Fault::new(405, ""))),
             (
                 Options,
                 "/v1/transit/encrypt/k1",
-                Err(Fault::new(400, "cannot handle internal-only request operation")),
+                Err(Fault::new(
+                    400,
+                    "cannot handle internal-only request operation",
+                )),
             ),
             (Post, "/v1/transit/foo/k1", Err(Fault::unsupported_path())),
-            (Post, "/v1/transit/decrypt/a/b", Err(Fault::unsupported_path())),
+            (
+                Post,
+                "/v1/transit/decrypt/a/b",
+                Err(Fault::unsupported_path()),
+            ),
             (Post, "/v1/transit/decrypt", Err(Fault::unsupported_path())),
-            (Post, "/v1/transit/decrypt/a%20b", Err(Fault::unsupported_path())),
-            (Post, "/v1/transit/decrypt/-a", Err(Fault::unsupported_path())),
+            (
+                Post,
+                "/v1/transit/decrypt/a%20b",
+                Err(Fault::unsupported_path()),
+            ),
+            (
+                Post,
+                "/v1/transit/decrypt/-a",
+                Err(Fault::unsupported_path()),
+            ),
             (
                 Post,
                 "/v1/transit/decrypt/k1/",
@@ -133,7 +172,10 @@ mod tests {
             (
                 Get,
                 "/v1/",
-                Err(Fault::new(404, "no handler for route \"\". route entry not found.")),
+                Err(Fault::new(
+                    404,
+                    "no handler for route \"\". route entry not found.",
+                )),
             ),
         ] {
             assert_eq!(route(&head(method, path)), want, "{method:?} {path}");

@@ -6,7 +6,7 @@
 //!
 //! A hit touches the shard, a bucket, the visited bitmap and the key itself. Everything else
 //! (`residents`) is for misses. Bytes per 32-byte key at 1 000 000 entries: index 86 (41 a bucket,
-//! 2.1 buckets an entry), slot name 8, eviction links 8, expiry links 8, arena 32 and its count.
+//! 2.1 buckets an entry), slot name 8, eviction links 12, expiry links 8, arena 32 and its count: 153 measured (`bench`).
 
 mod epochs;
 mod index;

@@ -1,5 +1,9 @@
 //! Threads against one cache: whatever is served must have been filled after the last purge.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_possible_truncation
+)]
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -8,7 +12,7 @@ use super::*;
 
 const KEYS: u64 = 300;
 const ENTRIES_MAX: usize = 100;
-const FAMILIES: u64 = 4;
+const FAMILIES: usize = 4;
 
 /// A key's bytes: its number, and the purges of its family begun when it was filled.
 fn bytes(key: u64, purges: u64) -> [u8; 16] {
@@ -22,67 +26,70 @@ fn step(state: &mut u64) -> u64 {
     *state >> 33
 }
 
+/// Purges of each family that have begun and that have ended.
+#[derive(Default)]
+struct Purges {
+    begun: [AtomicU64; FAMILIES],
+    ended: [AtomicU64; FAMILIES],
+}
+
+/// Looks keys up and fills what is missing; returns the hits.
+fn work(cache: &Cache, purges: &Purges, start: Instant, seed: u64) -> u64 {
+    let (mut state, mut hits) = (seed, 0);
+    for round in 0..20_000u64 {
+        let key = step(&mut state) % KEYS;
+        let index = key as usize % FAMILIES;
+        let family = Family(index as u32);
+        let now = start + Duration::from_millis(round * 10);
+        let ended = purges.ended[index].load(Ordering::SeqCst);
+        let found = cache.lookup(&digest(key), now, |found| {
+            u128::from_le_bytes(found.try_into().unwrap())
+        });
+        if let Some(found) = found {
+            hits += 1;
+            assert_eq!((found >> 64) as u64, key, "another key's bytes");
+            assert!(
+                found as u64 >= ended,
+                "served across a purge that had ended"
+            );
+            continue;
+        }
+        let epoch = cache.begin_fill(family);
+        // Whatever bumped the epoch before it was taken had begun by now; a purge that begins
+        // later is not counted, and must discard this fill.
+        let begun = purges.begun[index].load(Ordering::SeqCst);
+        let plaintext = arena().store(&bytes(key, begun)).unwrap();
+        cache.insert(digest(key), family, &plaintext, epoch, now);
+        assert!(cache.len() <= ENTRIES_MAX);
+    }
+    hits
+}
+
+fn purge(cache: &Cache, purges: &Purges, start: Instant, is_over: &AtomicBool) {
+    let mut state = 99;
+    while !is_over.load(Ordering::Relaxed) {
+        let index = step(&mut state) as usize % FAMILIES;
+        purges.begun[index].fetch_add(1, Ordering::SeqCst);
+        cache.purge_family(Family(index as u32));
+        purges.ended[index].fetch_add(1, Ordering::SeqCst);
+        cache.tick(start + Duration::from_secs(1));
+        cache.make_room(1);
+        for _ in 0..200 {
+            std::thread::yield_now();
+        }
+    }
+}
+
 #[test]
 fn nothing_stale_is_served_and_the_bound_holds() {
     let (cache, start) = cache(ENTRIES_MAX, 60);
-    let ended: [AtomicU64; FAMILIES as usize] = std::array::from_fn(|_| AtomicU64::new(0));
-    let begun: [AtomicU64; FAMILIES as usize] = std::array::from_fn(|_| AtomicU64::new(0));
-    let is_over = AtomicBool::new(false);
-    let family_of = |key: u64| (key % FAMILIES) as usize;
+    let (cache, purges, is_over) = (&cache, &Purges::default(), &AtomicBool::new(false));
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..3u64)
-            .map(|seed| {
-                let (cache, ended, begun) = (&cache, &ended, &begun);
-                scope.spawn(move || {
-                    let (mut state, mut hits) = (seed, 0u64);
-                    for round in 0..20_000u64 {
-                        let key = step(&mut state) % KEYS;
-                        let family = family_of(key);
-                        let now = start + Duration::from_millis(round * 10);
-                        let purges = ended[family].load(Ordering::SeqCst);
-                        let found = cache.lookup(&digest(key), now, |found| {
-                            u128::from_le_bytes(found.try_into().unwrap())
-                        });
-                        if let Some(found) = found {
-                            hits += 1;
-                            assert_eq!((found >> 64) as u64, key, "another key's bytes");
-                            assert!(
-                                found as u64 >= purges,
-                                "served across a purge that had ended"
-                            );
-                            continue;
-                        }
-                        let epoch = cache.begin_fill(Family(family as u32));
-                        // Whatever bumped the epoch before it was taken had begun by now; a purge
-                        // that begins later is not counted, and must discard this fill.
-                        let stamp = begun[family].load(Ordering::SeqCst);
-                        let plaintext = arena().store(&bytes(key, stamp)).unwrap();
-                        cache.insert(digest(key), Family(family as u32), &plaintext, epoch, now);
-                        assert!(cache.len() <= ENTRIES_MAX);
-                    }
-                    hits
-                })
-            })
-            .collect();
-        scope.spawn(|| {
-            let mut state = 99;
-            while !is_over.load(Ordering::Relaxed) {
-                let family = (step(&mut state) % FAMILIES) as usize;
-                begun[family].fetch_add(1, Ordering::SeqCst);
-                cache.purge_family(Family(family as u32));
-                ended[family].fetch_add(1, Ordering::SeqCst);
-                cache.tick(start + Duration::from_secs(1));
-                cache.make_room(1);
-                for _ in 0..200 {
-                    std::thread::yield_now();
-                }
-            }
-        });
-        let hits: u64 = workers
-            .into_iter()
-            .map(|worker| worker.join().unwrap())
-            .sum();
+        let workers = [0, 1, 2].map(|seed| scope.spawn(move || work(cache, purges, start, seed)));
+        scope.spawn(move || purge(cache, purges, start, is_over));
+        let ends = workers.map(std::thread::ScopedJoinHandle::join);
         is_over.store(true, Ordering::Relaxed);
+        let hits: u64 = ends.into_iter().map(Result::unwrap).sum();
         assert!(hits > 0, "the test must see hits");
     });
     cache.purge_all();

@@ -139,6 +139,32 @@ fn never_more_than_entries_max_and_hit_entries_stay() {
 }
 
 #[test]
+fn a_new_key_outlives_the_next_few_however_hot_the_others_are() {
+    let (cache, now) = cache(100, 60);
+    for n in 0..300 {
+        assert!(fill(&cache, n, 0, now));
+        for hot in 0..80.min(n) {
+            seen(&cache, hot, now);
+        }
+        if n == 150 {
+            // Only the newest three unhit: now the hand comes close to them.
+            for hit in 0..n - 2 {
+                seen(&cache, hit, now);
+            }
+        }
+        let recent = n.saturating_sub(9)..=n;
+        assert!(
+            recent
+                .into_iter()
+                .all(|n| cache.index.contains_key(&index::split(&digest(n)).0)),
+            "at {n}"
+        );
+    }
+    let hot = (0..80).filter(|&n| seen(&cache, n, now).is_some()).count();
+    assert!(hot >= 70, "a scan pushed out hit entries: {hot} of 80 left");
+}
+
+#[test]
 fn life_is_hard_jittered_and_wiped_timely() {
     let (cache, start) = cache(1000, 100);
     for n in 0..1000 {
@@ -212,9 +238,9 @@ fn purges_take_effect_at_once_and_discard_older_fills() {
         assert!(fill(&cache, 1, family, now));
         let before = cache.begin_fill(Family(family));
         if all {
-            cache.purge_all()
+            cache.purge_all();
         } else {
-            cache.purge_family(Family(purged))
+            cache.purge_family(Family(purged));
         }
         assert_eq!(seen(&cache, 1, now).is_some(), stays, "{name}");
         assert_eq!(cache.is_stale(Family(family), before), !stays, "{name}");

@@ -36,7 +36,10 @@ struct Report {
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let report = examine(arguments);
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&report).unwrap_or_default()
+        );
     } else {
         print(&report);
     }
@@ -51,7 +54,9 @@ fn examine(arguments: &Arguments) -> Report {
     let mut report = Report::default();
     match config::load(&arguments.config, std::env::vars_os()) {
         Ok(loaded) => {
-            report.warnings.extend(loaded.warnings.iter().map(ToString::to_string));
+            report
+                .warnings
+                .extend(loaded.warnings.iter().map(ToString::to_string));
             examine_config(&loaded.config, &mut report);
         }
         Err(error) => report.errors.push(error.to_string()),
@@ -83,7 +88,10 @@ fn examine_config(config: &Config, report: &mut Report) {
 fn print(report: &Report) {
     println!("Settings");
     for setting in &report.settings {
-        println!("  {} = {}  ({})", setting.key, setting.value, setting.origin);
+        println!(
+            "  {} = {}  ({})",
+            setting.key, setting.value, setting.origin
+        );
     }
     println!("\nSizes");
     for rule in &report.sizes {

@@ -74,14 +74,23 @@ fn demo(arguments: &Arguments) -> Result<(), String> {
     let folder = Folder::at(&arguments.dir);
     if folder.is_complete() {
         folder.set_ports(arguments.port, arguments.health_port)?;
-        steps.done(&format!("using the certificates and keys in {}", folder.shown()));
+        steps.done(&format!(
+            "using the certificates and keys in {}",
+            folder.shown()
+        ));
     } else {
         folder.make(arguments.port, arguments.health_port)?;
-        steps.done(&format!("made certificates, keystore and kms.properties in {}", folder.shown()));
+        steps.done(&format!(
+            "made certificates, keystore and kms.properties in {}",
+            folder.shown()
+        ));
     }
     let config = load(&folder)?;
     let node = Node::start(&config, Options::default()).map_err(|error| error.to_string())?;
-    steps.done(&format!("started the server on {} with the embedded back end", node.address()));
+    steps.done(&format!(
+        "started the server on {} with the embedded back end",
+        node.address()
+    ));
     let address = node.address();
     let outcome = round_trip(&folder, address, &mut steps);
     match outcome {
@@ -105,7 +114,8 @@ fn demo(arguments: &Arguments) -> Result<(), String> {
 }
 
 fn load(folder: &Folder) -> Result<Config, String> {
-    let loaded = config::load(&folder.properties(), std::env::vars_os()).map_err(|error| error.to_string())?;
+    let loaded = config::load(&folder.properties(), std::env::vars_os())
+        .map_err(|error| error.to_string())?;
     let mut config = loaded.config;
     // The steps below are the demo's log; warnings still show.
     config.log.level = config.log.level.min(log::LevelFilter::Warn);
@@ -119,7 +129,10 @@ fn round_trip(folder: &Folder, address: SocketAddr, steps: &mut Steps) -> Result
     backend.create_key(KEY)?;
     steps.done(&format!("created master key '{KEY}' as cmxBackend"));
     let mut device = Device::connect(folder, "cmxDevice", address)?;
-    steps.done(&format!("mutual TLS handshake as cmxDevice: {}", device.describe()));
+    steps.done(&format!(
+        "mutual TLS handshake as cmxDevice: {}",
+        device.describe()
+    ));
     let mut dek = Zeroizing::new([0; 32]);
     SystemRandom::new()
         .fill(dek.as_mut())
@@ -129,7 +142,10 @@ fn round_trip(folder: &Folder, address: SocketAddr, steps: &mut Steps) -> Result
     let plaintext = Zeroizing::new(String::from_utf8_lossy(&plaintext).into_owned());
     let ciphertext = device.encrypt(KEY, &plaintext)?;
     steps.done(&format!("wrapped a new 256-bit data key: {ciphertext}"));
-    for what in ["unwrapped it: asked the back end", "unwrapped it again: from locked memory"] {
+    for what in [
+        "unwrapped it: asked the back end",
+        "unwrapped it again: from locked memory",
+    ] {
         let unwrapped = device.decrypt(KEY, &ciphertext)?;
         if *unwrapped != *plaintext {
             return Err("the unwrapped key is not the key that was wrapped".to_owned());
@@ -142,7 +158,8 @@ fn round_trip(folder: &Folder, address: SocketAddr, steps: &mut Steps) -> Result
 fn print_how_to(folder: &Folder, node: &Node, ciphertext: &str) {
     let dir = folder.shown();
     let (address, health) = (node.address(), node.health_address());
-    let curl = format!("curl --cacert {dir}/ca.crt --cert {dir}/cmxDevice.crt --key {dir}/cmxDevice.key");
+    let curl =
+        format!("curl --cacert {dir}/ca.crt --cert {dir}/cmxDevice.crt --key {dir}/cmxDevice.key");
     println!(
         "
 Serving on https://{address} until Ctrl-C. From another terminal in this folder:

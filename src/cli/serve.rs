@@ -28,7 +28,10 @@ pub(super) fn run(file: &Path) -> ExitCode {
         return fail(error);
     }
     let options = match arena_mode() {
-        Ok(arena_mode) => Options { arena_mode },
+        Ok(arena_mode) => Options {
+            arena_mode,
+            ..Options::default()
+        },
         Err(why) => return fail(why),
     };
     let node = match Node::start(&loaded.config, options) {
@@ -36,7 +39,9 @@ pub(super) fn run(file: &Path) -> ExitCode {
         Err(error) => return fail(error),
     };
     let reopen = || match logger.reopen() {
-        Ok(()) => log::info!("SIGHUP: the log file was reopened; other settings apply at the next start"),
+        Ok(()) => {
+            log::info!("SIGHUP: the log file was reopened; other settings apply at the next start")
+        }
         Err(error) => log::error!("SIGHUP: the log file could not be reopened: {error}"),
     };
     match node::until_signalled(reopen) {
@@ -52,6 +57,8 @@ fn arena_mode() -> Result<Option<Mode>, String> {
         Err(_) => Ok(None),
         Ok("memfd_secret") => Ok(Some(Mode::MemfdSecret)),
         Ok("mlock") => Ok(Some(Mode::Mlock)),
-        Ok(other) => Err(format!("{ARENA_MODE}={other}: must be memfd_secret or mlock")),
+        Ok(other) => Err(format!(
+            "{ARENA_MODE}={other}: must be memfd_secret or mlock"
+        )),
     }
 }

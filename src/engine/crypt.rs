@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use crate::api::Fault;
 use crate::api::reply::Reply;
-use crate::hsm::{KeyState, KeyVersion};
+use crate::hsm::{HsmError, KeyState, KeyVersion};
 use crate::keys::Known;
-use crate::wire::transit::CryptBody;
+use crate::wire::transit::{self, CryptBody};
 use crate::wire::{Out, base64};
 
 use super::gather::{Item, KeyAnswer};
-use super::{Call, Engine, Gather};
+use super::{Call, Engine, Gather, faults};
 
 /// The key of a request.
 pub(super) enum Key {
@@ -24,7 +24,16 @@ pub(super) enum Key {
 
 impl Engine {
     /// The key `name`, asking the HSM if this node has not met it.
-    pub(super) fn key(&self, call: &Call<'_>, name: &str, gather: &mut Gather) -> Result<Key, Fault> {
+    pub(super) fn key(
+        &self,
+        call: &Call<'_>,
+        name: &str,
+        gather: &mut Gather,
+    ) -> Result<Key, Fault> {
+        if gather.is_over() && gather.items.is_empty() {
+            // The key may have become known meanwhile, but there is no time left to ask for more.
+            return Err(faults::of(&HsmError::TimedOut));
+        }
         if let Some((known, refresh)) = self.keys.lookup(name, call.now) {
             if refresh {
                 self.refresh_key(call, name);
@@ -35,11 +44,12 @@ impl Engine {
             self.fetch_key(call, name, gather);
         }
         match &gather.key {
-            KeyAnswer::Untried | KeyAnswer::Waiting => Ok(Key::Parked),
+            KeyAnswer::Untried | KeyAnswer::Waiting { .. } => Ok(Key::Parked),
             KeyAnswer::Is(None) => Ok(Key::Absent),
-            KeyAnswer::Is(Some(_)) => {
-                Err(Fault::new(503, "this server knows as many key names as it can"))
-            }
+            KeyAnswer::Is(Some(_)) => Err(Fault::new(
+                503,
+                "this server knows as many key names as it can",
+            )),
             KeyAnswer::Failed(fault) => Err(fault.clone()),
         }
     }
@@ -71,9 +81,22 @@ pub(super) fn batch_status(body: &CryptBody<'_>, items: &[Item]) -> u16 {
     }
 }
 
+/// The body's warnings, and one more where items failed and the client's status for that was none.
+pub(super) fn batch_warnings<'a>(body: &'a CryptBody<'_>, status: u16) -> Vec<&'a str> {
+    let mut warnings: Vec<&str> = body.warnings.iter().map(String::as_str).collect();
+    if status != 200 && body.partial_failure_code_invalid {
+        warnings.push(transit::MISSING_BATCH_CODE_WARNING);
+    }
+    warnings
+}
+
 /// The longest `Retry-After` of the items.
 pub(super) fn batch_retry_after_s(items: &[Item]) -> Option<u32> {
-    items.iter().filter_map(fault_of).filter_map(|fault| fault.retry_after_s).max()
+    items
+        .iter()
+        .filter_map(fault_of)
+        .filter_map(|fault| fault.retry_after_s)
+        .max()
 }
 
 fn fault_of(item: &Item) -> Option<&Fault> {

@@ -4,9 +4,9 @@ use crate::api::Fault;
 use crate::api::reply::Reply;
 use crate::keys::Known;
 use crate::limits::{NONCE_BYTES, TAG_BYTES};
-use crate::wire::transit::{self, CryptBody, Item as Asked};
 use crate::wire::Out;
 use crate::wire::base64;
+use crate::wire::transit::{self, CryptBody, Item as Asked, Verb};
 
 use super::crypt::{self, Key};
 use super::fetch::Wanted;
@@ -61,7 +61,9 @@ impl Engine {
         let Some(asked) = body.items().next() else {
             return Ok(false);
         };
-        let wanted = self.wanted(call.decoded, known, asked).map_err(Fault::of_single_request)?;
+        let wanted = self
+            .wanted(call.decoded, known, asked)
+            .map_err(Fault::of_single_request)?;
         let open = reply.open(200, None);
         let hit = self.cache.lookup(&wanted.digest, call.now, |plaintext| {
             transit::put_decrypted(reply.out(), plaintext);
@@ -108,6 +110,13 @@ impl Engine {
         asked: &Asked<'_>,
     ) -> Result<Wanted<'a>, Fault> {
         let refuse = |text: &'static str| Fault::new(400, text);
+        decoded.clear();
+        if let Some(context) = &asked.context {
+            check_base64(decoded, context.as_str())?;
+        }
+        if asked.text.as_str().is_empty() {
+            return Err(refuse(Verb::Decrypt.missing()));
+        }
         let (number, text) = transit::parse_ciphertext(asked.text.as_str()).map_err(refuse)?;
         if number > known.latest() {
             return Err(refuse(transit::VERSION_TOO_NEW_ERROR));
@@ -119,14 +128,10 @@ impl Engine {
             .version(Some(number))
             .filter(|version| crypt::is_usable(version))
             .ok_or_else(Fault::key_not_found)?;
-        decoded.clear();
         let sealed_len = crypt::decode_onto(decoded, text)
             .map_err(|_| refuse("invalid ciphertext: could not decode base64"))?;
         if sealed_len < NONCE_BYTES + TAG_BYTES {
             return Err(refuse(transit::CIPHERTEXT_LENGTH_ERROR));
-        }
-        if let Some(context) = &asked.context {
-            check_base64(decoded, context.as_str())?;
         }
         if let Some(associated_data) = &asked.associated_data {
             crypt::decode_onto(decoded, associated_data.as_str())
@@ -134,7 +139,13 @@ impl Engine {
         }
         let (sealed, associated_data) = decoded.split_at(sealed_len);
         let digest = self.digest_key.digest(version, sealed, associated_data);
-        Ok(Wanted { digest, family: known.family, version, sealed, associated_data })
+        Ok(Wanted {
+            digest,
+            family: known.family,
+            version,
+            sealed,
+            associated_data,
+        })
     }
 }
 
@@ -143,7 +154,9 @@ pub(super) fn check_base64(room: &mut Vec<u8>, text: &str) -> Result<(), Fault> 
     let at = room.len();
     let decoded = crypt::decode_onto(room, text);
     room.truncate(at);
-    decoded.map(|_| ()).map_err(|error: base64::DecodeError| Fault::base64(error.to_string()))
+    decoded
+        .map(|_| ())
+        .map_err(|error: base64::DecodeError| Fault::base64(error.to_string()))
 }
 
 fn encode_single<O: Out>(body: &CryptBody<'_>, item: &Item, reply: &mut Reply<'_, O>) {
@@ -162,7 +175,10 @@ fn encode_batch<O: Out>(body: &CryptBody<'_>, items: &[Item], reply: &mut Reply<
     let status = crypt::batch_status(body, items);
     let open = reply.open(status, crypt::batch_retry_after_s(items));
     transit::put_batch_open(reply.out());
-    for (asked, item) in body.items().zip(items) {
+    for (index, (asked, item)) in body.items().zip(items).enumerate() {
+        if index > 0 {
+            reply.out().put(b",");
+        }
         match item {
             Item::Plaintext(key) => key.expose(|plaintext| {
                 transit::put_decrypted_item(reply.out(), plaintext, &asked.reference);
@@ -178,5 +194,5 @@ fn encode_batch<O: Out>(body: &CryptBody<'_>, items: &[Item], reply: &mut Reply<
         }
     }
     transit::put_batch_close(reply.out());
-    reply.close(open, &body.warnings, status == 200);
+    reply.close(open, &crypt::batch_warnings(body, status), status == 200);
 }

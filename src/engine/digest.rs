@@ -28,7 +28,12 @@ impl DigestKey {
     }
 
     /// Names the unwrap of `sealed` with `associated_data` under `version`.
-    pub(super) fn digest(&self, version: &KeyVersion, sealed: &[u8], associated_data: &[u8]) -> Digest {
+    pub(super) fn digest(
+        &self,
+        version: &KeyVersion,
+        sealed: &[u8],
+        associated_data: &[u8],
+    ) -> Digest {
         let mut context = self.0.clone();
         let object = version.object.0.as_bytes();
         // One update for the fixed part: fewer calls, same bytes.
@@ -54,25 +59,47 @@ mod tests {
     use crate::hsm::{KeyState, ObjectId};
 
     fn version(object: &str, number: u32) -> KeyVersion {
-        KeyVersion { number, object: ObjectId(object.into()), created_unix_s: 0, state: KeyState::Active }
+        KeyVersion {
+            number,
+            object: ObjectId(object.into()),
+            created_unix_s: 0,
+            state: KeyState::Active,
+        }
     }
 
     #[test]
     fn every_part_changes_the_digest_and_none_runs_into_the_next() {
         let key = DigestKey::random().unwrap_or_else(|_| panic!("no random"));
         let base = key.digest(&version("ab", 1), b"cd", b"ef");
-        assert_eq!(base, key.digest(&version("ab", 1), b"cd", b"ef"), "deterministic");
+        assert_eq!(
+            base,
+            key.digest(&version("ab", 1), b"cd", b"ef"),
+            "deterministic"
+        );
         for (name, other) in [
             ("object", key.digest(&version("aX", 1), b"cd", b"ef")),
             ("version", key.digest(&version("ab", 2), b"cd", b"ef")),
             ("ciphertext", key.digest(&version("ab", 1), b"cX", b"ef")),
-            ("associated data", key.digest(&version("ab", 1), b"cd", b"eX")),
-            ("border of object and ciphertext", key.digest(&version("abc", 1), b"d", b"ef")),
-            ("border of ciphertext and data", key.digest(&version("ab", 1), b"cde", b"f")),
+            (
+                "associated data",
+                key.digest(&version("ab", 1), b"cd", b"eX"),
+            ),
+            (
+                "border of object and ciphertext",
+                key.digest(&version("abc", 1), b"d", b"ef"),
+            ),
+            (
+                "border of ciphertext and data",
+                key.digest(&version("ab", 1), b"cde", b"f"),
+            ),
         ] {
             assert_ne!(base, other, "{name}");
         }
         let another = DigestKey::random().unwrap_or_else(|_| panic!("no random"));
-        assert_ne!(base, another.digest(&version("ab", 1), b"cd", b"ef"), "another process");
+        assert_ne!(
+            base,
+            another.digest(&version("ab", 1), b"cd", b"ef"),
+            "another process"
+        );
     }
 }

@@ -50,9 +50,17 @@ impl Engine {
     }
 
     /// Transit creates a missing key when the principal may create keys.
-    fn create_for_encrypt(&self, call: &Call<'_>, key: &str, gather: &mut Gather) -> Result<Flow, Fault> {
+    fn create_for_encrypt(
+        &self,
+        call: &Call<'_>,
+        key: &str,
+        gather: &mut Gather,
+    ) -> Result<Flow, Fault> {
         if !call.role.allows(Operation::Create, key) {
             return Err(Fault::permission_denied());
+        }
+        if std::mem::replace(&mut gather.created, true) {
+            return Err(Fault::internal("the HSM created no key"));
         }
         gather.key = KeyAnswer::Untried;
         self.create_at_hsm(call, key, gather);
@@ -97,7 +105,11 @@ fn prepare<'a>(
         crypt::decode_onto(room, associated_data.as_str())
             .map_err(|error| Fault::associated_data(&error.to_string()))?;
     }
-    Ok((version, SecretBytes::new(std::mem::take(&mut *plaintext)), room.clone()))
+    Ok((
+        version,
+        SecretBytes::new(std::mem::take(&mut *plaintext)),
+        room.clone(),
+    ))
 }
 
 fn choose_version(known: &Known, asked: i64) -> Result<&KeyVersion, Fault> {
@@ -142,7 +154,10 @@ fn encode_batch<O: Out>(body: &CryptBody<'_>, items: &[Item], reply: &mut Reply<
     let status = crypt::batch_status(body, items);
     let open = reply.open(status, crypt::batch_retry_after_s(items));
     transit::put_batch_open(reply.out());
-    for (asked, item) in body.items().zip(items) {
+    for (index, (asked, item)) in body.items().zip(items).enumerate() {
+        if index > 0 {
+            reply.out().put(b",");
+        }
         let reference = &asked.reference;
         match item {
             Item::Sealed { version, bytes } => {
@@ -159,5 +174,5 @@ fn encode_batch<O: Out>(body: &CryptBody<'_>, items: &[Item], reply: &mut Reply<
         }
     }
     transit::put_batch_close(reply.out());
-    reply.close(open, &body.warnings, status == 200);
+    reply.close(open, &crypt::batch_warnings(body, status), status == 200);
 }

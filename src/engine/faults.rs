@@ -16,9 +16,10 @@ pub(super) fn of(error: &HsmError) -> Fault {
             format!("the HSM holds {count} keys of this name; exactly one may bear it"),
         ),
         HsmError::NotActive { state } => Fault::new(400, not_active(*state)),
-        HsmError::Refused { reason, text } => {
-            Fault::new(502, format!("the HSM refused the operation (reason {reason:#x}): {text}"))
-        }
+        HsmError::Refused { reason, text } => Fault::new(
+            502,
+            format!("the HSM refused the operation (reason {reason:#x}): {text}"),
+        ),
         HsmError::Unsupported(what) => Fault::new(400, *what),
         HsmError::Unavailable(_) => {
             Fault::new(503, "the HSM is not reachable").retry_after(RETRY_AFTER_S)
@@ -35,9 +36,7 @@ pub(super) fn of(error: &HsmError) -> Fault {
         HsmError::NoLockedMemory => {
             Fault::new(503, "no locked memory is free for the key").retry_after(RETRY_AFTER_S)
         }
-        HsmError::Abandoned => {
-            Fault::new(503, "the server is stopping").retry_after(RETRY_AFTER_S)
-        }
+        HsmError::Abandoned => Fault::new(503, "the server is stopping").retry_after(RETRY_AFTER_S),
     }
 }
 

@@ -60,7 +60,10 @@ pub enum KeyAnswer {
     #[default]
     Untried,
     /// A ticket will come.
-    Waiting,
+    Waiting {
+        /// Whether this request's own job fetches it; else it joined another's.
+        leads: bool,
+    },
     /// It came.
     Is(Option<Arc<KeyRecord>>),
     /// It failed.
@@ -74,8 +77,11 @@ pub struct Gather {
     pub key: KeyAnswer,
     /// One for each item of the request, once a run has tried them.
     pub items: Vec<Item>,
+    /// A missing key has been asked to be created.
+    pub created: bool,
     waiting: u32,
     deadline: Option<Instant>,
+    over: bool,
 }
 
 impl Gather {
@@ -89,6 +95,11 @@ impl Gather {
         self.deadline = Some(deadline);
     }
 
+    /// Whether the request's time is over: nothing more may be waited for.
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
     /// Whether a ticket is still to come.
     pub fn is_waiting(&self) -> bool {
         self.waiting > 0
@@ -100,8 +111,8 @@ impl Gather {
     }
 
     /// Notes that a ticket for the key will come.
-    pub fn await_key(&mut self) {
-        self.key = KeyAnswer::Waiting;
+    pub fn await_key(&mut self, leads: bool) {
+        self.key = KeyAnswer::Waiting { leads };
         self.waiting += 1;
     }
 
@@ -117,17 +128,23 @@ impl Gather {
     /// goes back to untried: a leader's deadline is not shared.
     pub fn accept(&mut self, item: u32, outcome: Outcome, time_left: bool) {
         if item == KEY_ITEM {
-            if matches!(self.key, KeyAnswer::Waiting) {
+            if let KeyAnswer::Waiting { leads } = self.key {
                 self.waiting -= 1;
                 self.key = match outcome {
                     Ok(Answer::Key(record)) => KeyAnswer::Is(record),
-                    Ok(_) => KeyAnswer::Failed(faults::of(&HsmError::Protocol("another answer than asked for"))),
+                    Ok(_) => KeyAnswer::Failed(faults::of(&HsmError::Protocol(
+                        "another answer than asked for",
+                    ))),
+                    Err(HsmError::TimedOut) if !leads && time_left => KeyAnswer::Untried,
                     Err(error) => KeyAnswer::Failed(faults::of(&error)),
                 };
             }
             return;
         }
-        let Some(slot) = usize::try_from(item).ok().and_then(|item| self.items.get_mut(item)) else {
+        let Some(slot) = usize::try_from(item)
+            .ok()
+            .and_then(|item| self.items.get_mut(item))
+        else {
             return;
         };
         let Item::Waiting { version, leads } = *slot else {
@@ -137,7 +154,9 @@ impl Gather {
         *slot = match outcome {
             Ok(Answer::Plaintext(key)) => Item::Plaintext(key),
             Ok(Answer::Sealed(bytes)) => Item::Sealed { version, bytes },
-            Ok(Answer::Key(_)) => Item::Failed(faults::of(&HsmError::Protocol("another answer than asked for"))),
+            Ok(Answer::Key(_)) => Item::Failed(faults::of(&HsmError::Protocol(
+                "another answer than asked for",
+            ))),
             Err(HsmError::TimedOut) if !leads && time_left => Item::Untried,
             Err(error) => Item::Failed(faults::of(&error)),
         };
@@ -146,7 +165,7 @@ impl Gather {
     /// Gives up on what has not come: the request's time is over.
     pub fn give_up(&mut self) {
         let fault = faults::of(&HsmError::TimedOut);
-        if matches!(self.key, KeyAnswer::Waiting) {
+        if matches!(self.key, KeyAnswer::Waiting { .. }) {
             self.key = KeyAnswer::Failed(fault.clone());
         }
         for item in &mut self.items {
@@ -155,5 +174,6 @@ impl Gather {
             }
         }
         self.waiting = 0;
+        self.over = true;
     }
 }

@@ -15,13 +15,17 @@ impl Engine {
     /// Unsealed once the HSM has answered; losing it afterwards changes nothing, as on `/readyz`.
     pub(super) fn health<O: Out>(&self, reply: &mut Reply<'_, O>) {
         let sealed = !self.hsm.health().was_up;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let body = Health {
             server_time_s: now.as_secs(),
             version: env!("CARGO_PKG_VERSION"),
             cluster: ("connected-kms", &self.cluster_id),
         };
-        reply.plain(if sealed { 503 } else { 200 }, |out| transit::put_health(out, &body));
+        reply.plain(if sealed { 503 } else { 200 }, |out| {
+            transit::put_health(out, &body)
+        });
     }
 }
 

@@ -53,7 +53,7 @@ impl Engine {
                     _ => Ok(Flow::Parked),
                 }
             }
-            KeyAnswer::Waiting => Ok(Flow::Parked),
+            KeyAnswer::Waiting { .. } => Ok(Flow::Parked),
             KeyAnswer::Failed(fault) => Err(fault.clone()),
             KeyAnswer::Is(Some(record)) => {
                 encode(record, reply);
@@ -70,14 +70,19 @@ fn refuse_what_an_hsm_cannot(body: &KeyBody<'_>) -> Result<(), Fault> {
     if let Some(kind) = body.kind.as_ref().map(Text::as_str)
         && kind != KIND
     {
-        return refuse(format!("key type {kind} is not supported by this back end; use {KIND}"));
+        return refuse(format!(
+            "key type {kind} is not supported by this back end; use {KIND}"
+        ));
     }
     for (field, asked) in [
         ("derived", body.derived),
         ("convergent_encryption", body.convergent_encryption),
         ("exportable", body.exportable),
         ("allow_plaintext_backup", body.allow_plaintext_backup),
-        ("auto_rotate_period", body.auto_rotate_period_s.map(|seconds| seconds > 0)),
+        (
+            "auto_rotate_period",
+            body.auto_rotate_period_s.map(|seconds| seconds > 0),
+        ),
     ] {
         if asked == Some(true) {
             return refuse(format!("{field} is not supported by this back end"));

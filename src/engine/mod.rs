@@ -165,4 +165,3 @@ impl Engine {
         self.flights.len()
     }
 }
-

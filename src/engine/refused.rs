@@ -62,8 +62,16 @@ mod tests {
             Digest(bytes)
         };
         refused.insert(digest(0), start);
-        for (after, want) in [(Duration::ZERO, true), (LIFE - Duration::from_millis(1), true), (LIFE, false)] {
-            assert_eq!(refused.contains(&digest(0), start + after), want, "after {after:?}");
+        for (after, want) in [
+            (Duration::ZERO, true),
+            (LIFE - Duration::from_millis(1), true),
+            (LIFE, false),
+        ] {
+            assert_eq!(
+                refused.contains(&digest(0), start + after),
+                want,
+                "after {after:?}"
+            );
         }
         for n in 1..=2 * ENTRIES_MAX {
             refused.insert(digest(n), start);

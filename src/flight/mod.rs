@@ -25,8 +25,8 @@ type Shard<K, W> = Mutex<HashMap<K, Vec<W>>>;
 pub struct Flights<K, W, R> {
     shards: Box<[Shard<K, W>]>,
     hasher: RandomState,
-    flights: Bound,
-    waiters: Bound,
+    flying: Bound,
+    waiting: Bound,
     abandoned: R,
     deliver: Box<dyn Fn(W, R) + Send + Sync>,
 }
@@ -95,8 +95,8 @@ impl<K: Hash + Eq + Clone, W, R: Clone> Flights<K, W, R> {
                 .map(|_| Mutex::new(HashMap::with_capacity(shard_capacity)))
                 .collect(),
             hasher: RandomState::new(),
-            flights: Bound::new(flights_max),
-            waiters: Bound::new(waiters_max),
+            flying: Bound::new(flights_max),
+            waiting: Bound::new(waiters_max),
             abandoned,
             deliver: Box::new(deliver),
         })
@@ -113,7 +113,7 @@ impl<K: Hash + Eq + Clone, W, R: Clone> Flights<K, W, R> {
     ) -> Result<Joined<K, W, R>, H> {
         let mut shard = self.shard(&key).lock();
         if let Some(waiting) = shard.get_mut(&key) {
-            if !self.waiters.take() {
+            if !self.waiting.take() {
                 return Ok(Joined::Full(waiter));
             }
             waiting.push(waiter);
@@ -122,11 +122,11 @@ impl<K: Hash + Eq + Clone, W, R: Clone> Flights<K, W, R> {
         if let Some(ready) = recheck() {
             return Err(ready);
         }
-        if !self.flights.take() {
+        if !self.flying.take() {
             return Ok(Joined::Full(waiter));
         }
-        if !self.waiters.take() {
-            self.flights.give_back(1);
+        if !self.waiting.take() {
+            self.flying.give_back(1);
             return Ok(Joined::Full(waiter));
         }
         shard.insert(key.clone(), vec![waiter]);
@@ -138,7 +138,7 @@ impl<K: Hash + Eq + Clone, W, R: Clone> Flights<K, W, R> {
 
     /// Flights now.
     pub fn len(&self) -> usize {
-        self.flights.now()
+        self.flying.now()
     }
 
     /// Whether nothing is being fetched.
@@ -148,7 +148,7 @@ impl<K: Hash + Eq + Clone, W, R: Clone> Flights<K, W, R> {
 
     /// Waiters now, the first of each flight included.
     pub fn waiters(&self) -> usize {
-        self.waiters.now()
+        self.waiting.now()
     }
 
     fn shard(&self, key: &K) -> &Shard<K, W> {
@@ -164,8 +164,8 @@ impl<K: Hash + Eq + Clone, W, R: Clone> Flights<K, W, R> {
     fn complete(&self, key: &K, result: &R) {
         // The guard is gone at the end of this statement: nothing is delivered under it.
         let waiting = self.shard(key).lock().remove(key).unwrap_or_default();
-        self.flights.give_back(1);
-        self.waiters.give_back(waiting.len());
+        self.flying.give_back(1);
+        self.waiting.give_back(waiting.len());
         let mut panicked = None;
         for waiter in waiting {
             // One delivery that panics must not cost the other waiters theirs.

@@ -7,15 +7,15 @@
 //! Must never be true: a job that waits past its deadline; a connection used after a timeout or a
 //! broken answer; an attempt to connect that blocks for ever. Called by the engine through [`Hsm`].
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 use super::{Answer, Health, Hsm, HsmError, Job};
-use crate::net::lane::{Lane, Refused};
+use crate::net::lane::{Lane, Mark, Refused};
 
 #[cfg(test)]
 mod tests;
@@ -35,7 +35,7 @@ pub trait Connector: Send + Sync + 'static {
 pub trait Session {
     /// What it is connected to, for people.
     fn describe(&self) -> String;
-    /// Does the jobs and calls every `done` but those of [`Served::retry`].
+    /// Does the jobs and calls every `done` but those of [`Served::retry`] and [`Served::unsent`].
     fn serve(&mut self, jobs: Vec<Job>) -> Served;
     /// Whether an idle connection still stands, without asking the HSM.
     fn is_quiet(&mut self) -> bool;
@@ -48,6 +48,8 @@ pub trait Session {
 pub struct Served {
     /// Jobs that died with the connection before any byte of an answer, and may be asked again.
     pub retry: Vec<Job>,
+    /// Jobs that were not asked at all, because the connection broke before.
+    pub unsent: Vec<Job>,
     /// Why the connection must be dropped.
     pub broken: Option<String>,
 }
@@ -75,7 +77,9 @@ struct Queued {
 
 #[derive(Default)]
 struct Status {
-    up: bool,
+    /// Connections that stand.
+    live: usize,
+    was_up: bool,
     /// A state was logged.
     known: bool,
     detail: String,
@@ -85,8 +89,6 @@ struct Shared {
     plan: PoolPlan,
     connector: Box<dyn Connector>,
     lane: Lane<Queued>,
-    live: AtomicUsize,
-    was_up: AtomicBool,
     status: Mutex<Status>,
     stopping: Mutex<bool>,
     stopped: Condvar,
@@ -106,8 +108,6 @@ impl Pool {
             lane: Lane::new(plan.queue_max.max(1)),
             plan,
             connector,
-            live: AtomicUsize::new(0),
-            was_up: AtomicBool::new(false),
             status: Mutex::new(Status {
                 detail: "not connected yet".into(),
                 ..Status::default()
@@ -155,8 +155,8 @@ impl Hsm for Pool {
     fn health(&self) -> Health {
         let status = self.shared.status.lock();
         Health {
-            up: status.up,
-            was_up: self.shared.was_up.load(Ordering::Relaxed),
+            up: status.live > 0,
+            was_up: status.was_up,
             queued: self.shared.lane.len(),
             detail: status.detail.clone(),
         }
@@ -196,7 +196,11 @@ impl Shared {
     fn sweep(&self) {
         while !self.pause(SWEEP) {
             for queued in self.lane.expire(Instant::now()) {
-                queued.fail(HsmError::TimedOut);
+                // One completion's panic must not leave the others without an end.
+                let told = catch_unwind(AssertUnwindSafe(|| queued.fail(HsmError::TimedOut)));
+                if told.is_err() {
+                    log::error!("telling a request of its end failed; this is a defect");
+                }
             }
         }
     }
@@ -211,41 +215,46 @@ impl Shared {
     }
 
     fn went_up(&self, what: String) {
-        self.live.fetch_add(1, Ordering::Relaxed);
-        self.was_up.store(true, Ordering::Relaxed);
         let mut status = self.status.lock();
-        if !status.up {
+        if status.live == 0 {
             log::info!("{}: connected to {what}", self.plan.name);
         }
-        *status = Status {
-            up: true,
-            known: true,
-            detail: what,
-        };
+        status.live += 1;
+        status.was_up = true;
+        status.known = true;
+        status.detail = what;
     }
 
+    /// A connection ended.
     fn lost(&self, why: &str) {
-        let before = self.live.fetch_sub(1, Ordering::Relaxed);
-        if before == 1 {
-            self.down(why);
-        } else {
+        let mut status = self.status.lock();
+        status.live = status.live.saturating_sub(1);
+        if status.live > 0 {
+            let left = status.live;
             log::debug!(
-                "{}: one of {before} connections ended: {why}",
+                "{}: a connection ended, {left} stand: {why}",
                 self.plan.name
             );
+        } else if self.lane.is_closed() {
+            status.detail = why.into();
+        } else {
+            log::warn!("{}: not available: {why}", self.plan.name);
+            status.detail = why.into();
         }
     }
 
-    /// No connection stands.
-    fn down(&self, why: &str) {
+    /// An attempt to connect failed. Unless another connection stands, gives the jobs that were
+    /// queued before it began: they have nothing to wait for.
+    fn refused(&self, why: &str, mark: Mark) -> Vec<Queued> {
         let mut status = self.status.lock();
-        if status.up || !status.known {
+        if status.live > 0 {
+            return Vec::new();
+        }
+        if !status.known {
             log::warn!("{}: not available: {why}", self.plan.name);
         }
-        *status = Status {
-            up: false,
-            known: true,
-            detail: why.into(),
-        };
+        status.known = true;
+        status.detail = why.into();
+        self.lane.take_before(mark)
     }
 }

@@ -48,7 +48,10 @@ impl Known {
 
     /// Number of the newest version.
     pub fn latest(&self) -> u32 {
-        self.record.versions.last().map_or(0, |version| version.number)
+        self.record
+            .versions
+            .last()
+            .map_or(0, |version| version.number)
     }
 }
 
@@ -75,7 +78,11 @@ pub struct Directory {
 impl Directory {
     /// An empty directory; `start` is what its times count from.
     pub fn new(start: Instant) -> Self {
-        Self { names: DashMap::new(), families: AtomicU32::new(0), start }
+        Self {
+            names: DashMap::new(),
+            families: AtomicU32::new(0),
+            start,
+        }
     }
 
     /// What is known of `name`. The flag is true for exactly one caller when a refresh is due.
@@ -104,14 +111,26 @@ impl Directory {
             Entry::Occupied(mut held) => {
                 let family = held.get().family;
                 let same = held.get().record == record;
-                held.insert(Arc::new(Known { record, family, refresh_due_ms }));
-                if same { Learnt::Same } else { Learnt::Changed(family) }
+                held.insert(Arc::new(Known {
+                    record,
+                    family,
+                    refresh_due_ms,
+                }));
+                if same {
+                    Learnt::Same
+                } else {
+                    Learnt::Changed(family)
+                }
             }
             Entry::Vacant(_) if !room => Learnt::Full,
             Entry::Vacant(free) => {
                 // Numbers are never reused: a forgotten key's late fills stay stale.
                 let family = Family(self.families.fetch_add(1, Ordering::Relaxed));
-                free.insert(Arc::new(Known { record, family, refresh_due_ms }));
+                free.insert(Arc::new(Known {
+                    record,
+                    family,
+                    refresh_due_ms,
+                }));
                 Learnt::New
             }
         }
@@ -159,9 +178,21 @@ mod tests {
         let first = || record("k", "1", KeyState::Active);
         for (name, second, want) in [
             ("same", first(), Learnt::Same),
-            ("recreated", record("k", "2", KeyState::Active), Learnt::Changed(Family(0))),
-            ("state", record("k", "1", KeyState::Destroyed), Learnt::Changed(Family(0))),
-            ("another name", record("l", "1", KeyState::Active), Learnt::New),
+            (
+                "recreated",
+                record("k", "2", KeyState::Active),
+                Learnt::Changed(Family(0)),
+            ),
+            (
+                "state",
+                record("k", "1", KeyState::Destroyed),
+                Learnt::Changed(Family(0)),
+            ),
+            (
+                "another name",
+                record("l", "1", KeyState::Active),
+                Learnt::New,
+            ),
         ] {
             let directory = Directory::new(now);
             assert_eq!(directory.learn(first(), now), Learnt::New, "{name}");

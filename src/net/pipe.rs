@@ -226,7 +226,7 @@ impl<S: Read + Write> Pipe<S> {
                 Ok(Turn::Closed) => self.closed = true,
                 Err(error) => {
                     wipe_slice(&mut plain[..plain_len]);
-                    self.queue_alert();
+                    self.queue_alert(&mut cipher[used..]);
                     return Err(error);
                 }
             }
@@ -240,23 +240,30 @@ impl<S: Read + Write> Pipe<S> {
         Ok((used, plain_len))
     }
 
-    /// After a fatal error rustls still holds the alert to send.
-    fn queue_alert(&mut self) {
+    /// After a fatal error rustls still holds the alert to send. `rest` is what follows the bytes
+    /// used so far: rustls looks again at the handshake messages behind the refused one, and panics
+    /// when their bytes are not there.
+    fn queue_alert(&mut self, rest: &mut [u8]) {
+        let mut used = 0;
         for _ in 0..8 {
-            let (_, turn) = match &mut self.tls {
+            let Some(input) = rest.get_mut(used..) else {
+                break;
+            };
+            let (discard, turn) = match &mut self.tls {
                 Tls::Client(tls) => turn(
-                    tls.process_tls_records(&mut []),
+                    tls.process_tls_records(input),
                     &mut self.out,
                     &mut [],
                     &mut 0,
                 ),
                 Tls::Server(tls) => turn(
-                    tls.process_tls_records(&mut []),
+                    tls.process_tls_records(input),
                     &mut self.out,
                     &mut [],
                     &mut 0,
                 ),
             };
+            used += discard;
             if !matches!(turn, Ok(Turn::Again)) {
                 break;
             }
@@ -333,9 +340,15 @@ impl<S: Read + Write> Pipe<S> {
             Tls::Client(tls) => tls,
             Tls::Server(tls) => tls,
         };
-        let version = common.protocol_version().map(|version| format!("{version:?}"));
-        let suite = common.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()));
-        let group = common.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
+        let version = common
+            .protocol_version()
+            .map(|version| format!("{version:?}"));
+        let suite = common
+            .negotiated_cipher_suite()
+            .map(|suite| format!("{:?}", suite.suite()));
+        let group = common
+            .negotiated_key_exchange_group()
+            .map(|group| format!("{:?}", group.name()));
         let parts: Vec<String> = [version, suite, group].into_iter().flatten().collect();
         parts.join(", ")
     }
@@ -477,3 +490,6 @@ fn close_notify<D>(status: UnbufferedStatus<'_, '_, D>, out: &mut Vec<u8>) -> bo
     out.truncate(at + written);
     written > 0
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,11 @@ pub struct Scratch {
 impl Scratch {
     /// An empty scratch over `locked`.
     pub fn new(locked: LockedBuf) -> Self {
-        Self { locked, len: 0, spill: None }
+        Self {
+            locked,
+            len: 0,
+            spill: None,
+        }
     }
 
     /// What has been written.

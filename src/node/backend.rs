@@ -29,22 +29,30 @@ pub(super) fn start(
     cache: &Arc<Cache>,
 ) -> Result<Arc<dyn Hsm>, StartError> {
     let crowded = Arc::clone(cache);
-    let make_room = Box::new(move || {
+    let make_room: Box<dyn Fn() + Send + Sync> = Box::new(move || {
         crowded.make_room(ROOM_ENTRIES);
     });
-    let vault = Vault::new(arena, Some(make_room));
     match config.hsm.protocol {
-        Protocol::Kmip1 => kmip_pool(config, plan, credentials, vault),
-        Protocol::Embedded => embedded(config, vault),
+        Protocol::Kmip1 => {
+            let vault = Vault::new(arena, Some(make_room));
+            kmip_pool(config, plan, credentials, vault)
+        }
+        Protocol::Embedded => embedded(config, arena, make_room),
     }
 }
 
-fn embedded(config: &Config, vault: Vault) -> Result<Arc<dyn Hsm>, StartError> {
+fn embedded(
+    config: &Config,
+    arena: &'static Arena,
+    make_room: Box<dyn Fn() + Send + Sync>,
+) -> Result<Arc<dyn Hsm>, StartError> {
     let settings = config.hsm.embedded.as_ref().ok_or_else(|| {
         StartError::Backend("kms.hsm.embedded.file is needed with EMBEDDED".to_owned())
     })?;
-    let opened = Embedded::open(&settings.file, &settings.passphrase, vault);
-    Ok(Arc::new(opened.map_err(|error| StartError::Backend(error.to_string()))?))
+    let opened = Embedded::open(&settings.file, &settings.passphrase, arena, make_room);
+    Ok(Arc::new(
+        opened.map_err(|error| StartError::Backend(error.to_string()))?,
+    ))
 }
 
 fn kmip_pool(
@@ -64,7 +72,11 @@ fn kmip_pool(
     for endpoint in &config.hsm.endpoints {
         let expected = config.hsm.server_name.as_ref().unwrap_or(&endpoint.host);
         let server_name = tls::hsm_server_name(&trust, expected).map_err(failed)?;
-        addresses.push(Address { host: endpoint.host.clone(), port: endpoint.port, server_name });
+        addresses.push(Address {
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            server_name,
+        });
     }
     let login = config.hsm.credential.as_ref().map(|credential| Login {
         username: credential.username.clone(),
@@ -77,6 +89,15 @@ fn kmip_pool(
         queue_max: plan.queue_max,
         connect_timeout: CONNECT_TIMEOUT,
     };
-    let pool = kmip::start(KmipPlan { addresses, tls, login }, pool, vault).map_err(StartError::Threads)?;
+    let pool = kmip::start(
+        KmipPlan {
+            addresses,
+            tls,
+            login,
+        },
+        pool,
+        vault,
+    )
+    .map_err(StartError::Threads)?;
     Ok(Arc::new(pool))
 }

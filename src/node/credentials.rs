@@ -49,8 +49,18 @@ impl Credentials {
                 authorities.push(entry.certificate.clone());
             }
         }
-        let trusted = main.trusted.iter().map(facts).collect::<Result<Vec<_>, _>>()?;
-        let mut credentials = Self { server, client, authorities, trusted, warnings: Vec::new() };
+        let trusted = main
+            .trusted
+            .iter()
+            .map(facts)
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut credentials = Self {
+            server,
+            client,
+            authorities,
+            trusted,
+            warnings: Vec::new(),
+        };
         let (_, warnings) = credentials.build(config)?;
         credentials.warnings = warnings.iter().map(ToString::to_string).collect();
         Ok(credentials)
@@ -82,20 +92,30 @@ impl Credentials {
     }
 
     fn build(&self, config: &Config) -> Result<(Snapshot, Vec<BuildWarning>), StartError> {
-        let roles = config.roles.iter().map(role).collect::<Result<Vec<_>, _>>()?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let roles = config
+            .roles
+            .iter()
+            .map(role)
+            .collect::<Result<Vec<_>, _>>()?;
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let now_unix_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        Snapshot::build(&roles, self.trusted.iter().cloned(), &config.hsm.ca_aliases, 0, now_unix_s)
-            .map_err(StartError::Identity)
+        Snapshot::build(
+            &roles,
+            self.trusted.iter().cloned(),
+            &config.hsm.ca_aliases,
+            0,
+            now_unix_s,
+        )
+        .map_err(StartError::Identity)
     }
 }
 
 fn role(settings: &RoleSettings) -> Result<RoleSpec, StartError> {
-    let operations: Operations = settings
-        .operations
-        .join(",")
-        .parse()
-        .map_err(|error| StartError::Backend(format!("kms.role.{}.operations: {error}", settings.name)))?;
+    let operations: Operations = settings.operations.join(",").parse().map_err(|error| {
+        StartError::Backend(format!("kms.role.{}.operations: {error}", settings.name))
+    })?;
     Ok(RoleSpec {
         name: settings.name.clone(),
         alias_globs: settings.aliases.clone(),
@@ -106,13 +126,21 @@ fn role(settings: &RoleSettings) -> Result<RoleSpec, StartError> {
 
 fn open(key: &'static str, at: &KeystoreRef) -> Result<Keystore, StartError> {
     let bytes = read(key, &at.file)?;
-    keystore::open(&bytes, &at.password, at.key_password.as_ref())
-        .map_err(|error| StartError::Keystore { file: at.file.clone(), error })
+    keystore::open(&bytes, &at.password, at.key_password.as_ref()).map_err(|error| {
+        StartError::Keystore {
+            file: at.file.clone(),
+            error,
+        }
+    })
 }
 
 /// Reads a file of bounded size.
 fn read(key: &'static str, file: &Path) -> Result<Vec<u8>, StartError> {
-    let fail = |error| StartError::Read { key, file: file.to_owned(), error };
+    let fail = |error| StartError::Read {
+        key,
+        file: file.to_owned(),
+        error,
+    };
     let len = std::fs::metadata(file).map_err(fail)?.len();
     if len > KEYSTORE_BYTES_MAX as u64 {
         return Err(fail(std::io::Error::other(format!(
@@ -125,9 +153,14 @@ fn read(key: &'static str, file: &Path) -> Result<Vec<u8>, StartError> {
 /// The configured alias; else the only private key that is not the client's; else `kmsServer`.
 fn server_entry<'a>(config: &Config, store: &'a Keystore) -> Result<&'a KeyEntry, StartError> {
     if let Some(alias) = &config.server.alias {
-        return store.key(alias).ok_or_else(|| missing(store, "kms.server.alias", alias));
+        return store
+            .key(alias)
+            .ok_or_else(|| missing(store, "kms.server.alias", alias));
     }
-    let mut others = store.keys.iter().filter(|entry| entry.alias != config.client_alias);
+    let mut others = store
+        .keys
+        .iter()
+        .filter(|entry| entry.alias != config.client_alias);
     match (others.next(), others.next()) {
         (Some(only), None) => Ok(only),
         _ => store
@@ -142,16 +175,26 @@ fn missing(store: &Keystore, key: &'static str, alias: &str) -> StartError {
         Some(near) => format!("did you mean '{near}'? It holds: {}", held.join(", ")),
         None => format!("it holds: {}", held.join(", ")),
     };
-    StartError::Alias { key, alias: alias.to_owned(), hint }
+    StartError::Alias {
+        key,
+        alias: alias.to_owned(),
+        hint,
+    }
 }
 
 fn identity_of(entry: &KeyEntry) -> Identity {
-    Identity { chain: entry.chain.clone(), key: entry.key.clone_key() }
+    Identity {
+        chain: entry.chain.clone(),
+        key: entry.key.clone_key(),
+    }
 }
 
 fn facts(entry: &keystore::TrustedEntry) -> Result<identity::CertificateFacts, StartError> {
     let facts = CertificateFacts::from_der(&entry.certificate).map_err(|error| {
-        StartError::Certificate { alias: entry.alias.clone(), why: error.to_string() }
+        StartError::Certificate {
+            alias: entry.alias.clone(),
+            why: error.to_string(),
+        }
     })?;
     Ok(identity::CertificateFacts {
         alias: entry.alias.clone(),

@@ -83,7 +83,11 @@ impl fmt::Display for StartError {
             Self::ServerCertificate(why) => write!(f, "server certificate: {why}"),
             Self::Identity(error) => write!(f, "{error}"),
             Self::Backend(why) => f.write_str(why),
-            Self::Listen { key, address, error } => write!(
+            Self::Listen {
+                key,
+                address,
+                error,
+            } => write!(
                 f,
                 "{key}: {address} cannot be listened on: {error}; is another server running there?"
             ),

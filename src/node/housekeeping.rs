@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::{Condvar, Mutex};
 
 use crate::cache::Cache;
+use crate::server::thread;
 
 const EVERY: Duration = Duration::from_millis(100);
 /// Wall and monotonic time apart by more than this since the last look: the machine was suspended,
@@ -33,7 +34,7 @@ impl Handle {
 pub(super) fn start(cache: Arc<Cache>) -> io::Result<Handle> {
     let stop = Arc::new((Mutex::new(false), Condvar::new()));
     let stopped = Arc::clone(&stop);
-    let thread = std::thread::Builder::new().name("housekeeping".to_owned()).spawn(move || {
+    let thread = thread::spawn("housekeeping".to_owned(), move || {
         let mut jumps = Jumps::new(Instant::now(), SystemTime::now());
         let mut stopping = stopped.0.lock();
         while !*stopping {
@@ -89,8 +90,15 @@ mod tests {
             ("set back", s(1), wall - s(3600), true),
         ] {
             let mut jumps = Jumps::new(instant, wall);
-            assert_eq!(jumps.jumped(instant + by_monotonic, to_wall), want, "{name}");
-            assert!(!jumps.jumped(instant + by_monotonic, to_wall), "{name}: told once");
+            assert_eq!(
+                jumps.jumped(instant + by_monotonic, to_wall),
+                want,
+                "{name}"
+            );
+            assert!(
+                !jumps.jumped(instant + by_monotonic, to_wall),
+                "{name}: told once"
+            );
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::cache::{Cache, CacheConfig};
 use crate::config::Config;
 use crate::config::plan::{Plan, plan};
 use crate::engine::{Engine, EngineLimits};
+use crate::hsm::Hsm;
 use crate::metrics::Metrics;
 use crate::net::tls;
 use crate::secret::{Arena, Mode};
@@ -32,8 +33,6 @@ use crate::server::{self, Service, Settings, Shared};
 
 /// Requests waiting for the HSM at once, for each worker; a full house answers 503.
 const WAITERS_OF_WORKER: usize = 16 * 1024;
-/// How long idle connections are kept after the signal to stop.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// A serving node.
 pub struct Node {
@@ -41,6 +40,7 @@ pub struct Node {
     health: admin::Handle,
     housekeeper: housekeeping::Handle,
     address: SocketAddr,
+    grace: Duration,
 }
 
 /// What the caller decides and the configuration does not.
@@ -48,6 +48,38 @@ pub struct Node {
 pub struct Options {
     /// Forces how memory is locked; for tests of both ways.
     pub arena_mode: Option<Mode>,
+    /// Deadlines of the service side.
+    pub deadlines: Deadlines,
+}
+
+/// How long peers may take. No configuration keys: tests shorten them.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// For a whole TLS handshake.
+    pub handshake: Duration,
+    /// For the whole of a request to arrive, from its first byte.
+    pub receive: Duration,
+    /// Without a request.
+    pub idle: Duration,
+    /// For a peer that does not read its answers.
+    pub send: Duration,
+    /// How often connections are looked at for these.
+    pub sweep_every: Duration,
+    /// How long idle connections are kept after the signal to stop.
+    pub grace: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            receive: Duration::from_secs(30),
+            idle: Duration::from_secs(300),
+            send: Duration::from_secs(30),
+            sweep_every: Duration::from_secs(1),
+            grace: Duration::from_secs(5),
+        }
+    }
 }
 
 /// Sizes for this machine.
@@ -59,6 +91,17 @@ pub fn plan_for_this_machine(config: &Config) -> Plan {
 impl Node {
     /// Starts everything. The HSM may be down: the node starts and says so on `/readyz`.
     pub fn start(config: &Config, options: Options) -> Result<Self, StartError> {
+        Self::start_on(config, options, |site| {
+            backend::start(config, site.plan, site.credentials, site.arena, site.cache)
+        })
+    }
+
+    /// As [`Node::start`], with the back end that `make_hsm` makes.
+    pub fn start_on(
+        config: &Config,
+        options: Options,
+        make_hsm: impl FnOnce(&Site<'_>) -> Result<Arc<dyn Hsm>, StartError>,
+    ) -> Result<Self, StartError> {
         let mut plan = plan_for_this_machine(config);
         plan.arena.mode = options.arena_mode.or(plan.arena.mode);
         let arena = Arena::reserve(&plan.arena).map_err(StartError::Arena)?;
@@ -73,22 +116,42 @@ impl Node {
         }
         let start = Instant::now();
         let cache = Arc::new(Cache::new(
-            &CacheConfig { entries_max: config.cache.entries_max, ttl_s: config.cache.ttl_s },
+            &CacheConfig {
+                entries_max: config.cache.entries_max,
+                ttl_s: config.cache.ttl_s,
+            },
             arena,
             start,
         ));
-        let hsm = backend::start(config, &plan, &credentials, arena, &cache)?;
-        let shared_parts = Parts { config, plan: &plan, arena, credentials: &credentials };
-        let (shared, seats, ports) = shared_parts.assemble(&cache, hsm, start)?;
+        // Listening comes before anything that would have to be undone if it fails.
         let (listener, address) = listen(config.server.address)?;
-        let service = Service::start(Arc::clone(&shared), seats, ports, listener)
-            .map_err(StartError::Threads)?;
-        let health = admin::start(config.health_address, Arc::clone(&shared)).map_err(|error| {
-            StartError::Listen { key: "kms.health.address", address: config.health_address, error }
+        let door = admin::listen(config.health_address).map_err(|error| StartError::Listen {
+            key: "kms.health.address",
+            address: config.health_address,
+            error,
         })?;
-        let housekeeper = housekeeping::start(cache).map_err(StartError::Threads)?;
+        let site = Site {
+            plan: &plan,
+            credentials: &credentials,
+            arena,
+            cache: &cache,
+        };
+        let hsm = make_hsm(&site)?;
+        let (shared, seats, ports) = site.assemble(config, &options.deadlines, hsm, start)?;
+        let health = door
+            .start(Arc::clone(&shared))
+            .map_err(StartError::Threads)?;
+        let service =
+            Service::start(shared, seats, ports, listener).map_err(StartError::Threads)?;
+        let housekeeper = housekeeping::start(Arc::clone(&cache)).map_err(StartError::Threads)?;
         log::info!("serving address={address} health={}", health.address());
-        Ok(Self { service, health, housekeeper, address })
+        Ok(Self {
+            service,
+            health,
+            housekeeper,
+            address,
+            grace: options.deadlines.grace,
+        })
     }
 
     /// Where clients connect.
@@ -107,10 +170,10 @@ impl Node {
     }
 
     /// Answers what is in flight, lets clients go, and ends: `/readyz` says 404 meanwhile.
-    pub fn drain_and_stop(self) {
+    pub fn drain_and_stop(mut self) {
         log::info!("draining connections={}", self.shared().connections());
         self.service.drain();
-        let end = Instant::now() + GRACE;
+        let end = Instant::now() + self.grace;
         while Instant::now() < end && self.shared().connections() > 0 {
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -124,24 +187,29 @@ impl Node {
     }
 }
 
-/// What the shared state is made of.
-struct Parts<'a> {
-    config: &'a Config,
-    plan: &'a Plan,
-    arena: &'static Arena,
-    credentials: &'a Credentials,
+/// What a node has before its back end: what back ends and the shared state are made of.
+pub struct Site<'a> {
+    /// Sizes.
+    pub plan: &'a Plan,
+    /// Certificates.
+    pub credentials: &'a Credentials,
+    /// Locked memory.
+    pub arena: &'static Arena,
+    /// Unwrapped keys.
+    pub cache: &'a Arc<Cache>,
 }
 
 type Assembled = (Arc<Shared>, Vec<server::Seat>, Arc<[Arc<server::Port>]>);
 
-impl Parts<'_> {
+impl Site<'_> {
     fn assemble(
         &self,
-        cache: &Arc<Cache>,
-        hsm: Arc<dyn crate::hsm::Hsm>,
+        config: &Config,
+        deadlines: &Deadlines,
+        hsm: Arc<dyn Hsm>,
         start: Instant,
     ) -> Result<Assembled, StartError> {
-        let (config, plan) = (self.config, self.plan);
+        let plan = self.plan;
         let pins = Arc::new(ArcSwap::from_pointee(self.credentials.snapshot(config)?));
         let tls = tls::service_config(self.credentials.server(), Arc::clone(&pins))
             .map_err(|error| StartError::ServerCertificate(error.to_string()))?;
@@ -151,29 +219,33 @@ impl Parts<'_> {
         let (seats, ports) = server::ports(workers, mail_max).map_err(StartError::Threads)?;
         let inboxes = Arc::clone(&ports);
         let engine = Engine::new(
-            Arc::clone(cache),
+            Arc::clone(self.cache),
             hsm,
-            EngineLimits { flights_max: plan.queue_max * 2, waiters_max: WAITERS_OF_WORKER },
+            EngineLimits {
+                flights_max: plan.queue_max * 2,
+                waiters_max: WAITERS_OF_WORKER,
+            },
             Arc::clone(&metrics),
             start,
             move |waiter, outcome| server::deliver(&inboxes, waiter, outcome),
         )
         .map_err(|_| StartError::Random)?;
-        let settings = settings(config, plan);
+        let settings = settings(config, plan, deadlines);
         let shared = Shared::new(engine, pins, tls, metrics, self.arena, settings);
         Ok((Arc::new(shared), seats, ports))
     }
 }
 
-fn settings(config: &Config, plan: &Plan) -> Settings {
+fn settings(config: &Config, plan: &Plan, deadlines: &Deadlines) -> Settings {
     Settings {
         connections_max: config.sizes.connections_max,
         body_bytes_max: config.sizes.request_body_bytes_max,
         request_timeout: Duration::from_millis(config.hsm.timeout_ms),
-        handshake_timeout: Duration::from_secs(10),
-        receive_timeout: Duration::from_secs(30),
-        idle_timeout: Duration::from_secs(300),
-        send_timeout: Duration::from_secs(30),
+        handshake_timeout: deadlines.handshake,
+        receive_timeout: deadlines.receive,
+        idle_timeout: deadlines.idle,
+        send_timeout: deadlines.send,
+        sweep_every: deadlines.sweep_every,
         handshake_threads: plan.handshake_threads,
         buffered_bytes_max: BUFFERED_BODIES * config.sizes.request_body_bytes_max,
     }
@@ -183,7 +255,11 @@ fn settings(config: &Config, plan: &Plan) -> Settings {
 const BUFFERED_BODIES: usize = 256;
 
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let refuse = |error| StartError::Listen { key: "kms.server.address", address, error };
+    let refuse = |error| StartError::Listen {
+        key: "kms.server.address",
+        address,
+        error,
+    };
     let listener = TcpListener::bind(address).map_err(refuse)?;
     let address = listener.local_addr().map_err(refuse)?;
     Ok((listener, address))

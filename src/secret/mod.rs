@@ -11,7 +11,8 @@ mod wipe;
 mod wipe_alloc;
 
 pub use arena::{
-    Arena, ArenaError, ArenaPlan, KeyHandle, LockedBuf, Mode, SecretKey, StoreError, Usage, memlock_limit,
+    Arena, ArenaError, ArenaPlan, KeyHandle, LockedBuf, Mode, SecretKey, StoreError, Usage,
+    memlock_limit,
 };
 pub use bytes::{NotUtf8, SecretBytes, SecretString};
 pub use wipe_alloc::WipeOnFree;

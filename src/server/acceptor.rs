@@ -9,8 +9,7 @@ use std::time::Duration;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use super::handshake;
-use super::{Phase, Shared};
+use super::{Phase, Shared, handshake, thread};
 
 const LISTENER: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -35,12 +34,16 @@ pub(super) fn start(
     handshakes: Vec<handshake::Handle>,
 ) -> io::Result<(Handle, JoinHandle<()>)> {
     let poll = Poll::new()?;
-    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    poll.registry()
+        .register(&mut listener, LISTENER, Interest::READABLE)?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-    let mut acceptor = Acceptor { shared, listener, handshakes, next: 0 };
-    let thread = std::thread::Builder::new()
-        .name("acceptor".to_owned())
-        .spawn(move || acceptor.run(poll))?;
+    let mut acceptor = Acceptor {
+        shared,
+        listener,
+        handshakes,
+        next: 0,
+    };
+    let thread = thread::spawn("acceptor".to_owned(), move || acceptor.run(poll))?;
     Ok((Handle(waker), thread))
 }
 
@@ -61,10 +64,7 @@ impl Acceptor {
             match poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    log::error!("acceptor: epoll failed: {error}");
-                    return;
-                }
+                Err(error) => thread::give_up("the acceptor", &error),
             }
             retry = !self.accept_all();
         }
@@ -72,17 +72,20 @@ impl Acceptor {
 
     /// Accepts until nothing waits. False: the kernel could not, try again soon.
     fn accept_all(&mut self) -> bool {
-        loop {
+        while self.shared.phase() <= Phase::Serving {
             match self.listener.accept() {
                 Ok((stream, _)) => self.deal(stream),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    log::warn!("accept failed, retrying: {error}; check the open files limit (LimitNOFILE)");
+                    log::warn!(
+                        "accept failed, retrying: {error}; check the open files limit (LimitNOFILE)"
+                    );
                     return false;
                 }
             }
         }
+        true
     }
 
     fn deal(&mut self, stream: TcpStream) {
@@ -113,6 +116,8 @@ impl Acceptor {
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+        io::ErrorKind::Interrupted
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
     )
 }

@@ -11,7 +11,11 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn new() -> Self {
-        let mut clock = Self { now: Instant::now(), unix_s: 0, date: *b"Thu, 01 Jan 1970 00:00:00 GMT" };
+        let mut clock = Self {
+            now: Instant::now(),
+            unix_s: 0,
+            date: *b"Thu, 01 Jan 1970 00:00:00 GMT",
+        };
         clock.read();
         clock
     }

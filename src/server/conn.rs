@@ -1,7 +1,7 @@
 //! One established connection of a worker: moves bytes between socket, TLS and session.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -9,13 +9,17 @@ use mio::net::TcpStream;
 use crate::identity::Pin;
 use crate::net::pipe::{Pipe, PipeError};
 
+use super::Shared;
 use super::desk::Desk;
 use super::linger::Linger;
 use super::session::{Session, State};
-use super::{Phase, Shared};
 
 /// Ciphertext waiting for a slow reader, above which nothing more is read from it.
 const BACKLOG_BYTES_PAUSE: usize = 256 * 1024;
+/// Reads of one connection before the others of its worker get their turn.
+const READS_AT_ONCE: usize = 8;
+/// While stopping, and beyond the time that a request may wait: for answers to be written and read.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 /// One client.
 pub(super) struct Conn {
@@ -27,8 +31,12 @@ pub(super) struct Conn {
     read_closed: bool,
     /// All input has been read.
     at_end: bool,
-    /// Last sign of life.
-    touched: Instant,
+    /// When it last gave plaintext or got an answer. Mere records, or parts of one, do not count.
+    served: Instant,
+    /// When ciphertext last left for the peer.
+    sent: Instant,
+    /// Bytes of ciphertext that waited after the last flush.
+    waiting: usize,
     linger: Option<Linger>,
 }
 
@@ -36,18 +44,28 @@ pub(super) struct Conn {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Fate {
     Keep,
+    /// It has more to do than one turn's worth, and epoll will not tell: drive it again.
+    Again,
     Close,
 }
 
 impl Conn {
-    pub(super) fn new(pipe: Pipe<TcpStream>, pin: Arc<Pin>, index: u32, generation: u32, now: Instant) -> Self {
+    pub(super) fn new(
+        pipe: Pipe<TcpStream>,
+        pin: Arc<Pin>,
+        index: u32,
+        generation: u32,
+        now: Instant,
+    ) -> Self {
         Self {
             pipe,
             session: Session::new(pin, index, generation),
             readable: true,
             read_closed: false,
             at_end: false,
-            touched: now,
+            served: now,
+            sent: now,
+            waiting: 0,
             linger: None,
         }
     }
@@ -68,7 +86,6 @@ impl Conn {
             let over = linger.is_over(self.pipe.stream_mut(), records);
             return if over { Fate::Close } else { Fate::Keep };
         }
-        self.touched = desk.clock.now;
         match self.turn_over(shared, desk, records) {
             Ok(fate) => fate,
             Err(error) => {
@@ -80,32 +97,63 @@ impl Conn {
         }
     }
 
-    fn turn_over(&mut self, shared: &Shared, desk: &mut Desk, records: &mut [u8]) -> Result<Fate, PipeError> {
+    fn turn_over(
+        &mut self,
+        shared: &Shared,
+        desk: &mut Desk,
+        records: &mut [u8],
+    ) -> Result<Fate, PipeError> {
+        let mut reads = 0;
         loop {
+            // First, so that a writable socket makes room for what was paused: nobody tells again.
+            if !self.has_room() {
+                self.flush(desk.clock.now)?;
+            }
             match self.session.state() {
                 State::Cut => return Ok(Fate::Close),
                 State::Ready if self.has_room() => self.session.resume(shared, desk),
                 State::Idle if self.readable && !self.at_end && self.has_room() => {
+                    if reads == READS_AT_ONCE {
+                        self.flush(desk.clock.now)?;
+                        return Ok(Fate::Again);
+                    }
+                    reads += 1;
                     self.receive(shared, desk, records)?;
                 }
                 _ => break,
             }
             self.pass_on(desk)?;
-            if !self.has_room() {
-                self.pipe.flush()?;
-            }
         }
-        let flushed = self.pipe.flush()?;
+        let flushed = self.flush(desk.clock.now)?;
         Ok(self.fate(flushed, desk.clock.now))
+    }
+
+    fn flush(&mut self, now: Instant) -> Result<bool, PipeError> {
+        let before = self.pipe.backlog();
+        let flushed = self.pipe.flush();
+        self.waiting = self.pipe.backlog();
+        if self.waiting < before {
+            self.sent = now;
+        }
+        flushed
     }
 
     fn has_room(&self) -> bool {
         self.pipe.backlog() < BACKLOG_BYTES_PAUSE
     }
 
-    fn receive(&mut self, shared: &Shared, desk: &mut Desk, records: &mut [u8]) -> Result<(), PipeError> {
+    fn receive(
+        &mut self,
+        shared: &Shared,
+        desk: &mut Desk,
+        records: &mut [u8],
+    ) -> Result<(), PipeError> {
         let session = &mut self.session;
-        let received = self.pipe.receive(records, |plaintext| session.feed(plaintext, shared, desk))?;
+        let served = &mut self.served;
+        let received = self.pipe.receive(records, |plaintext| {
+            *served = desk.clock.now;
+            session.feed(plaintext, shared, desk);
+        })?;
         self.at_end = received.closed;
         // A short read has emptied the socket, and epoll tells when more arrives; only the end of
         // the stream may have been told together with these bytes.
@@ -116,6 +164,10 @@ impl Conn {
     /// Encrypts the replies that are complete: plaintext never waits for the socket.
     pub(super) fn pass_on(&mut self, desk: &mut Desk) -> Result<(), PipeError> {
         if !desk.reply.bytes().is_empty() {
+            self.served = desk.clock.now;
+            if self.pipe.backlog() == 0 {
+                self.sent = desk.clock.now;
+            }
             let sent = self.pipe.send(desk.reply.bytes());
             desk.reply.clear();
             sent?;
@@ -133,7 +185,7 @@ impl Conn {
             return Fate::Keep;
         }
         self.pipe.close();
-        if !matches!(self.pipe.flush(), Ok(true)) || self.at_end {
+        if !matches!(self.flush(now), Ok(true)) || self.at_end {
             return Fate::Close;
         }
         self.linger = Some(Linger::begin(self.pipe.stream(), now));
@@ -149,20 +201,22 @@ impl Conn {
         }
     }
 
-    /// Once a second: whether a deadline has passed or the pin is gone.
-    pub(super) fn sweep(&self, shared: &Shared, now: Instant) -> Fate {
+    /// Now and then: whether a deadline has passed or the pin is gone. `stopping` is since when the
+    /// node has been stopping: from then on only what is in flight may go on, and not for long.
+    pub(super) fn sweep(&self, shared: &Shared, stopping: Option<Instant>, now: Instant) -> Fate {
         let settings = &shared.settings;
         let since = |then: Instant| now.saturating_duration_since(then);
+        let must_end =
+            stopping.is_some_and(|then| since(then) > settings.request_timeout + LAST_ANSWERS);
         let late = match (&self.linger, self.session.state()) {
             (Some(linger), _) => linger.is_late(now),
-            (None, _) if self.session.is_revoked() => true,
+            (None, _) if self.session.is_revoked() || must_end => true,
             (None, State::Parked { .. }) => false,
-            (None, _) if self.pipe.backlog() > 0 => since(self.touched) > settings.send_timeout,
+            (None, _) if self.waiting > 0 => since(self.sent) > settings.send_timeout,
+            (None, _) if stopping.is_some() => true,
             (None, _) => match self.session.receiving_since() {
                 Some(then) => since(then) > settings.receive_timeout,
-                None => {
-                    since(self.touched) > settings.idle_timeout || shared.phase() == Phase::Stopping
-                }
+                None => since(self.served) > settings.idle_timeout,
             },
         };
         if late { Fate::Close } else { Fate::Keep }

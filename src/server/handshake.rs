@@ -24,7 +24,7 @@ use super::clock::Clock;
 use super::linger::Linger;
 use super::slots::Slots;
 use super::worker::{Arrival, Port, RECORDS_BYTES};
-use super::{Phase, Shared};
+use super::{Phase, Shared, thread};
 
 const WAKER: Token = Token(usize::MAX);
 const EVENTS_MAX: usize = 256;
@@ -56,10 +56,9 @@ pub(super) fn start(
 ) -> io::Result<(Handle, JoinHandle<()>)> {
     let poll = Poll::new()?;
     let inbox = Arc::new(Inbox::new(INBOX_MAX, Waker::new(poll.registry(), WAKER)?));
-    let records = shared
-        .arena
-        .buffer(RECORDS_BYTES)
-        .ok_or_else(|| io::Error::other("no locked memory is left for a handshake thread's buffer"))?;
+    let records = shared.arena.buffer(RECORDS_BYTES).ok_or_else(|| {
+        io::Error::other("no locked memory is left for a handshake thread's buffer")
+    })?;
     let loop_ = Loop {
         poll,
         inbox: Arc::clone(&inbox),
@@ -70,9 +69,7 @@ pub(super) fn start(
         clock: Clock::new(),
         swept: Instant::now(),
     };
-    let thread = std::thread::Builder::new()
-        .name(format!("handshake-{index}"))
-        .spawn(move || loop_.run())?;
+    let thread = thread::spawn(format!("handshake-{index}"), move || loop_.run())?;
     Ok((Handle(inbox), thread))
 }
 
@@ -110,10 +107,7 @@ impl Loop {
             match self.poll.poll(&mut events, Some(SWEEP_EVERY)) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    log::error!("handshake thread: epoll failed: {error}");
-                    return;
-                }
+                Err(error) => thread::give_up("a handshake thread", &error),
             }
             self.clock.read();
             for event in &events {
@@ -139,7 +133,12 @@ impl Loop {
             let index = match Pipe::server(config, stream) {
                 Ok(pipe) => {
                     let early = Zeroizing::new(Vec::new());
-                    self.shaking.insert_with(|_, _| Shaking { pipe, until, early, linger: None })
+                    self.shaking.insert_with(|_, _| Shaking {
+                        pipe,
+                        until,
+                        early,
+                        linger: None,
+                    })
                 }
                 Err(error) => {
                     log::error!("no TLS for a new connection: {error}");
@@ -159,7 +158,12 @@ impl Loop {
         };
         let interest = Interest::READABLE | Interest::WRITABLE;
         let stream = shaking.pipe.stream_mut();
-        if self.poll.registry().register(stream, Token(index as usize), interest).is_err() {
+        if self
+            .poll
+            .registry()
+            .register(stream, Token(index as usize), interest)
+            .is_err()
+        {
             self.close(index);
         }
         // Registering tells of what has arrived already.
@@ -197,11 +201,20 @@ impl Loop {
             return;
         };
         self.shared.metrics.handshakes.bump();
-        if self.poll.registry().deregister(shaking.pipe.stream_mut()).is_err() {
+        if self
+            .poll
+            .registry()
+            .deregister(shaking.pipe.stream_mut())
+            .is_err()
+        {
             self.forget_one();
             return;
         }
-        let arrival = Box::new(Arrival { pipe: shaking.pipe, pin, early: shaking.early });
+        let arrival = Box::new(Arrival {
+            pipe: shaking.pipe,
+            pin,
+            early: shaking.early,
+        });
         let least = self.ports.iter().min_by_key(|port| port.load());
         let handed = least.is_some_and(|port| port.hand_over(arrival).is_ok());
         if !handed {
@@ -212,14 +225,23 @@ impl Loop {
 
     fn sweep(&mut self) {
         let now = self.clock.now;
-        if now.saturating_duration_since(self.swept) < SWEEP_EVERY {
+        let stopping = self.shared.phase() == Phase::Stopping;
+        if now.saturating_duration_since(self.swept) < SWEEP_EVERY && !stopping {
             return;
         }
         self.swept = now;
         for index in 0..self.shaking.span() {
-            let late = self.shaking.get_mut(index).is_some_and(|shaking| {
-                shaking.linger.as_ref().map_or(now >= shaking.until, |linger| linger.is_late(now))
-            });
+            let Some(shaking) = self.shaking.get_mut(index) else {
+                continue;
+            };
+            let late = match &shaking.linger {
+                Some(linger) => linger.is_late(now),
+                None if stopping || now >= shaking.until => {
+                    self.shared.metrics.handshakes_failed.bump();
+                    true
+                }
+                None => false,
+            };
             if late {
                 self.close(index);
             }
@@ -242,12 +264,16 @@ impl Loop {
 fn advance(shaking: &mut Shaking, shared: &Shared, records: &mut [u8], unix_s: i64) -> Stage {
     loop {
         let early = &mut shaking.early;
-        let received = shaking.pipe.receive(records, |plaintext| early.extend_from_slice(plaintext));
+        let received = shaking
+            .pipe
+            .receive(records, |plaintext| early.extend_from_slice(plaintext));
         // After an error this writes the alert.
         let flushed = shaking.pipe.flush();
         let received = match received {
             Ok(received) => received,
-            Err(PipeError::Tls(error)) => return Stage::Refused(tls::explain(tls::Peer::Client, &error)),
+            Err(PipeError::Tls(error)) => {
+                return Stage::Refused(tls::explain(tls::Peer::Client, &error));
+            }
             Err(_) => return Stage::Dead,
         };
         if flushed.is_err() || shaking.early.len() > EARLY_BYTES_MAX {

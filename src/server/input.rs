@@ -71,7 +71,11 @@ impl Input {
 
     fn extend_heap(&mut self, more: &[u8], supply: Supply<'_>) -> Result<(), TooMuch> {
         let len = self.len + more.len();
-        let wanted = if len <= self.heap.capacity() { 0 } else { len.next_power_of_two() };
+        let wanted = if len <= self.heap.capacity() {
+            0
+        } else {
+            len.next_power_of_two()
+        };
         let grown = wanted.saturating_sub(self.heap.capacity());
         let before = supply.buffered.fetch_add(grown, Ordering::Relaxed);
         if before + grown > supply.buffered_max {
@@ -83,7 +87,9 @@ impl Input {
             let mut heap = Vec::with_capacity(wanted);
             heap.extend_from_slice(self.bytes());
             // The allocator may have given more than asked for.
-            supply.buffered.fetch_add(heap.capacity() - wanted, Ordering::Relaxed);
+            supply
+                .buffered
+                .fetch_add(heap.capacity() - wanted, Ordering::Relaxed);
             self.heap = heap;
             self.locked = None;
         }
@@ -96,6 +102,9 @@ impl Input {
     pub(super) fn consume(&mut self, used: usize, supply: Supply<'_>) {
         if used >= self.len {
             self.release(supply.buffered);
+            return;
+        }
+        if used == 0 {
             return;
         }
         let left = self.len - used;

@@ -11,8 +11,9 @@ use mio::net::TcpStream;
 
 /// How long a peer gets to read the last bytes and close.
 const LINGER: Duration = Duration::from_secs(1);
-/// Bytes discarded at most; a peer that sends more is cut.
-const DISCARD_BYTES_MAX: usize = 256 * 1024;
+/// Bytes discarded at most; a peer that sends more is cut. Room for what was on its way when a large
+/// body was refused.
+const DISCARD_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// A connection that only waits for its peer to close.
 pub(super) struct Linger {
@@ -25,7 +26,10 @@ impl Linger {
     pub(super) fn begin(stream: &TcpStream, now: Instant) -> Self {
         // It fails only when the connection is gone already, which the next read tells.
         let _ = stream.shutdown(Shutdown::Write);
-        Self { until: now + LINGER, discarded: 0 }
+        Self {
+            until: now + LINGER,
+            discarded: 0,
+        }
     }
 
     /// Discards what arrived. True: the socket can be closed.

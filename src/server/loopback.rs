@@ -50,7 +50,14 @@ pub fn shared(
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
     let pins = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
-    Ok(Shared::new(engine, pins, Arc::new(tls), metrics, arena, settings))
+    Ok(Shared::new(
+        engine,
+        pins,
+        Arc::new(tls),
+        metrics,
+        arena,
+        settings,
+    ))
 }
 
 /// One client's connection, behind its TLS.
@@ -61,7 +68,8 @@ pub struct Loopback<'s> {
 }
 
 impl<'s> Loopback<'s> {
-    /// A connection of the holder of `pin`, at a time that stands still. `None`: no locked memory.
+    /// A connection of the holder of `pin`, at a time that stands still. `None`: no locked memory,
+    /// or no random numbers.
     pub fn open(shared: &'s Shared, pin: Arc<Pin>, now: Instant, unix_s: u32) -> Option<Self> {
         let wall = UNIX_EPOCH + Duration::from_secs(unix_s.into());
         let clock = Clock {
@@ -74,9 +82,13 @@ impl<'s> Loopback<'s> {
             clock,
             reply: Scratch::new(shared.arena.buffer(REPLY_BYTES)?),
             decoded: Vec::new(),
-            ids: RequestIds::new(),
+            ids: RequestIds::new().ok()?,
         };
-        Some(Self { shared, session: Session::new(pin, 0, 0), desk })
+        Some(Self {
+            shared,
+            session: Session::new(pin, 0, 0),
+            desk,
+        })
     }
 
     /// Takes what one TLS record carried; appends to `replies` what is answered to it.

@@ -14,6 +14,7 @@ mod linger;
 pub mod loopback;
 mod session;
 mod slots;
+pub mod thread;
 mod worker;
 
 use std::io;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// For a peer that does not read its answers.
     pub send_timeout: Duration,
+    /// How often deadlines and revoked certificates are looked for.
+    pub sweep_every: Duration,
     /// Handshake threads.
     pub handshake_threads: usize,
     /// Heap bytes of partly received bodies, all connections together.
@@ -138,6 +141,7 @@ pub struct Service {
     ports: Arc<[Arc<Port>]>,
     acceptor: acceptor::Handle,
     handshakes: Vec<handshake::Handle>,
+    accepting: Option<JoinHandle<()>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -171,14 +175,22 @@ impl Service {
         }
         let mut handshakes = Vec::new();
         for index in 0..shared.settings.handshake_threads.max(1) {
-            let (handle, thread) = handshake::start(index, Arc::clone(&shared), Arc::clone(&ports))?;
+            let (handle, thread) =
+                handshake::start(index, Arc::clone(&shared), Arc::clone(&ports))?;
             handshakes.push(handle);
             threads.push(thread);
         }
-        let (acceptor, thread) = acceptor::start(Arc::clone(&shared), listener, handshakes.clone())?;
-        threads.push(thread);
+        let (acceptor, thread) =
+            acceptor::start(Arc::clone(&shared), listener, handshakes.clone())?;
         shared.set_phase(Phase::Serving);
-        Ok(Self { shared, ports, acceptor, handshakes, threads })
+        Ok(Self {
+            shared,
+            ports,
+            acceptor,
+            handshakes,
+            accepting: Some(thread),
+            threads,
+        })
     }
 
     /// What the threads share.
@@ -187,9 +199,12 @@ impl Service {
     }
 
     /// Stops accepting; every answer from now on ends its connection.
-    pub fn drain(&self) {
+    /// When this returns, no further connection can come.
+    pub fn drain(&mut self) {
         self.shared.set_phase(Phase::Draining);
         self.wake_all();
+        // The others end when the last connection has gone; that must not be before the last one came.
+        self.accepting.take().into_iter().for_each(join);
     }
 
     /// Cuts idle connections; requests in flight are still answered.
@@ -208,12 +223,14 @@ impl Service {
         }
     }
 
-    /// Waits for all threads after [`Service::stop`]; each ends when its last connection has gone.
+    /// Waits for all threads after [`Service::drain`] and [`Service::stop`]; each ends when its last connection has gone.
     pub fn join(self) {
-        for thread in self.threads {
-            if thread.join().is_err() {
-                log::error!("a service thread panicked");
-            }
-        }
+        self.threads.into_iter().for_each(join);
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        log::error!("a service thread panicked");
     }
 }

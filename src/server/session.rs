@@ -12,16 +12,20 @@ use crate::api::reply::{Reply, ReplyHead};
 use crate::api::{self, Fault, auth};
 use crate::engine::{Call, Flow, Gather, Outcome, Waiter};
 use crate::identity::Pin;
+use crate::limits::HTTP_HEAD_BYTES_MAX;
 use crate::net::scratch::Scratch;
 use crate::wire::Out;
 use crate::wire::http::{self, HttpError, Method, Progress, Request, RequestDecoder};
 
 use super::desk::Desk;
 use super::input::Input;
+use super::worker::RECORDS_BYTES;
 use super::{Phase, Shared};
 
 /// Reply bytes after which parsing pauses until they are on their way.
 const REPLY_BYTES_PAUSE: usize = 128 * 1024;
+/// A body with its chunks' framing may be so many times its limit.
+const CHUNK_FRAMING_FACTOR: usize = 4;
 
 /// The HTTP side of one connection.
 pub(super) struct Session {
@@ -34,8 +38,10 @@ pub(super) struct Session {
     conn: u32,
     generation: u32,
     state: State,
-    /// When the current request began to arrive, or the parked one must be answered.
+    /// When the current request began to arrive.
     since: Option<Instant>,
+    /// The current request's deadline has been asked for.
+    noted: bool,
 }
 
 /// What a session is waiting for.
@@ -68,6 +74,7 @@ impl Session {
             generation,
             state: State::Idle,
             since: None,
+            noted: false,
         }
     }
 
@@ -84,9 +91,26 @@ impl Session {
         self.request
     }
 
+    /// Deadline and number of a parked request, the first time that it is asked after: tickets and
+    /// bytes that come meanwhile change neither.
+    pub(super) fn newly_parked(&mut self) -> Option<(Instant, u32)> {
+        let State::Parked { deadline } = self.state else {
+            return None;
+        };
+        if std::mem::replace(&mut self.noted, true) {
+            None
+        } else {
+            Some((deadline, self.request))
+        }
+    }
+
     /// Since when a request has been arriving.
     pub(super) fn receiving_since(&self) -> Option<Instant> {
-        if matches!(self.state, State::Idle | State::Ready) { self.since } else { None }
+        if matches!(self.state, State::Idle | State::Ready) {
+            self.since
+        } else {
+            None
+        }
     }
 
     /// Whether a reload dropped the certificate.
@@ -119,9 +143,11 @@ impl Session {
         if !bytes.is_empty() && self.since.is_none() {
             self.since = Some(desk.clock.now);
         }
-        if self.input.extend(bytes, Desk::supply(shared)).is_err() {
+        if self.input.len() + bytes.len() > input_bytes_max(shared) {
+            self.end_with(&fault_of(HttpError::BodyTooLarge), shared, desk);
+        } else if self.input.extend(bytes, Desk::supply(shared)).is_err() {
             let fault = Fault::new(503, "too many bytes of request bodies wait").retry_after(1);
-            self.end_with(&fault, desk);
+            self.end_with(&fault, shared, desk);
         }
     }
 
@@ -131,6 +157,9 @@ impl Session {
         let used = self.serve_from(input.bytes(), shared, desk);
         input.consume(used, Desk::supply(shared));
         self.input = input;
+        if used > 0 && !self.input.is_empty() && self.since.is_none() {
+            self.since = Some(desk.clock.now);
+        }
     }
 
     /// Serves the complete requests at the front of `bytes`; returns how many bytes they were.
@@ -142,7 +171,10 @@ impl Session {
                 self.state = State::Ready;
                 break;
             }
-            match self.decoder.step(&mut bytes[used..], shared.settings.body_bytes_max) {
+            match self
+                .decoder
+                .step(&mut bytes[used..], shared.settings.body_bytes_max)
+            {
                 Ok(Progress::Request(request, len)) => {
                     if self.serve(&request, shared, desk) == Flow::Parked {
                         break;
@@ -159,7 +191,7 @@ impl Session {
                     break;
                 }
                 Err(error) => {
-                    self.end_with(&fault_of(error), desk);
+                    self.end_with(&fault_of(error), shared, desk);
                     break;
                 }
             }
@@ -172,18 +204,22 @@ impl Session {
         self.gather.clear();
         self.request = self.request.wrapping_add(1);
         self.since = None;
+        self.noted = false;
     }
 
     /// Serves or parks one request.
     fn serve(&mut self, request: &Request<'_>, shared: &Shared, desk: &mut Desk) -> Flow {
-        if self.pin.revoked.load(Ordering::Relaxed) || self.pin.not_after_unix_s < desk.clock.unix_s {
+        if self.pin.revoked.load(Ordering::Relaxed) || self.pin.not_after_unix_s < desk.clock.unix_s
+        {
             self.state = State::Cut;
             return Flow::Answered;
         }
         let keep_alive = request.head.keep_alive && shared.phase() <= Phase::Serving;
         // A request that was parked keeps the deadline of its first run.
-        let deadline =
-            self.gather.deadline().unwrap_or(desk.clock.now + shared.settings.request_timeout);
+        let deadline = self
+            .gather
+            .deadline()
+            .unwrap_or(desk.clock.now + shared.settings.request_timeout);
         let mut reply = Reply::new(
             &mut desk.reply,
             ReplyHead {
@@ -214,7 +250,11 @@ impl Session {
             }
             Flow::Answered => {
                 count(shared, desk.worker, reply.status());
-                self.state = if keep_alive { State::Idle } else { State::Ending };
+                self.state = if keep_alive {
+                    State::Idle
+                } else {
+                    State::Ending
+                };
             }
         }
         flow
@@ -246,7 +286,7 @@ impl Session {
     }
 
     /// Answers `fault` and ends the connection.
-    pub(super) fn end_with(&mut self, fault: &Fault, desk: &mut Desk) {
+    pub(super) fn end_with(&mut self, fault: &Fault, shared: &Shared, desk: &mut Desk) {
         let head = ReplyHead {
             date: &desk.clock.date,
             keep_alive: false,
@@ -254,6 +294,7 @@ impl Session {
             request_id: [0; 16],
         };
         Reply::new(&mut desk.reply, head).fault(fault);
+        count(shared, desk.worker, fault.status);
         self.state = State::Ending;
     }
 
@@ -261,6 +302,12 @@ impl Session {
     pub(super) fn release(&mut self, shared: &Shared) {
         self.input.release(&shared.buffered);
     }
+}
+
+/// Bytes that one connection may have waiting: a head, a body, the framing of a body in small
+/// chunks, and what a client may have pipelined behind them in one read.
+fn input_bytes_max(shared: &Shared) -> usize {
+    HTTP_HEAD_BYTES_MAX + CHUNK_FRAMING_FACTOR * shared.settings.body_bytes_max + RECORDS_BYTES
 }
 
 fn run(
@@ -301,6 +348,5 @@ fn fault_of(error: HttpError) -> Fault {
         HttpError::Version => Fault::new(505, "only HTTP/1.0 and HTTP/1.1 are served"),
         HttpError::TransferCoding => Fault::new(501, "only the chunked transfer coding is served"),
         HttpError::Expectation => Fault::new(417, "only the expectation 100-continue is served"),
-        _ => Fault::new(400, "malformed HTTP request"),
     }
 }

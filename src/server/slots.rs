@@ -13,7 +13,10 @@ struct Place<T> {
 
 impl<T> Slots<T> {
     pub(super) fn new() -> Self {
-        Self { places: Vec::new(), free: Vec::new() }
+        Self {
+            places: Vec::new(),
+            free: Vec::new(),
+        }
     }
 
     /// Takes a place for what `make` builds from its index and generation.
@@ -22,7 +25,10 @@ impl<T> Slots<T> {
             Some(index) => index,
             None => {
                 let index = u32::try_from(self.places.len()).ok()?;
-                self.places.push(Place { generation: 0, held: None });
+                self.places.push(Place {
+                    generation: 0,
+                    held: None,
+                });
                 index
             }
         };
@@ -38,7 +44,11 @@ impl<T> Slots<T> {
     /// The holder of `index`, if it is still of `generation`.
     pub(super) fn get_of(&mut self, index: u32, generation: u32) -> Option<&mut T> {
         let place = self.places.get_mut(index as usize)?;
-        if place.generation == generation { place.held.as_mut() } else { None }
+        if place.generation == generation {
+            place.held.as_mut()
+        } else {
+            None
+        }
     }
 
     pub(super) fn remove(&mut self, index: u32) -> Option<T> {

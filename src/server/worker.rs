@@ -23,7 +23,7 @@ use super::conn::{Conn, Fate};
 use super::desk::{Desk, RequestIds};
 use super::session::State;
 use super::slots::Slots;
-use super::{Phase, Shared};
+use super::{Phase, Shared, thread};
 
 /// Bytes for records being received, and for replies being written, of one worker.
 pub const RECORDS_BYTES: usize = 64 * 1024;
@@ -32,7 +32,7 @@ pub const REPLY_BYTES: usize = 192 * 1024;
 
 const WAKER: Token = Token(usize::MAX);
 const EVENTS_MAX: usize = 1024;
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
+const SWEEP_EVERY_STOPPING: Duration = Duration::from_millis(20);
 /// Tickets handled before the sockets get their turn again.
 const MAIL_AT_ONCE: usize = 1024;
 
@@ -98,7 +98,10 @@ impl Seat {
     pub(super) fn new(index: usize, mail_max: usize) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
-        let port = Arc::new(Port { inbox: Inbox::new(mail_max, waker), load: AtomicUsize::new(0) });
+        let port = Arc::new(Port {
+            inbox: Inbox::new(mail_max, waker),
+            load: AtomicUsize::new(0),
+        });
         let index = u16::try_from(index).map_err(|_| io::Error::other("too many workers"))?;
         Ok(Self { index, poll, port })
     }
@@ -117,7 +120,8 @@ impl Seat {
                 clock: Clock::new(),
                 reply: Scratch::new(reply),
                 decoded: Vec::with_capacity(4096),
-                ids: RequestIds::new(),
+                ids: RequestIds::new()
+                    .map_err(|_| io::Error::other("the kernel gives no random numbers"))?,
             },
             poll: self.poll,
             port: self.port,
@@ -125,11 +129,11 @@ impl Seat {
             records,
             conns: Slots::new(),
             parked: VecDeque::new(),
+            again: Vec::new(),
             swept: Instant::now(),
+            stopping: None,
         };
-        std::thread::Builder::new()
-            .name(format!("worker-{}", self.index))
-            .spawn(move || worker.run())
+        thread::spawn(format!("worker-{}", self.index), move || worker.run())
     }
 }
 
@@ -142,7 +146,11 @@ struct Worker {
     conns: Slots<Conn>,
     /// Deadlines of parked requests in the order of their end: all requests get the same time.
     parked: VecDeque<Deadline>,
+    /// Connections that had more to do than one turn's worth.
+    again: Vec<(u32, u32)>,
     swept: Instant,
+    /// Since when it has known that the node is stopping.
+    stopping: Option<Instant>,
 }
 
 struct Deadline {
@@ -159,12 +167,10 @@ impl Worker {
             match self.poll.poll(&mut events, Some(self.timeout())) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    log::error!("worker {}: epoll failed: {error}", self.desk.worker);
-                    return;
-                }
+                Err(error) => thread::give_up("a worker's event loop", &error),
             }
             self.desk.clock.read();
+            let again = std::mem::take(&mut self.again);
             let mut mail = false;
             for event in &events {
                 if event.token() == WAKER {
@@ -177,6 +183,9 @@ impl Worker {
                 self.port.inbox.drained();
                 self.read_mail();
             }
+            for (index, generation) in again {
+                self.go_on(index, generation);
+            }
             self.expire();
             self.sweep();
             if self.is_done() {
@@ -186,10 +195,21 @@ impl Worker {
     }
 
     fn timeout(&self) -> Duration {
+        if !self.again.is_empty() {
+            return Duration::ZERO;
+        }
         let now = Instant::now();
-        let next = self.swept + SWEEP_EVERY;
+        let next = self.swept + self.sweep_every();
         let next = self.parked.front().map_or(next, |first| next.min(first.at));
         next.saturating_duration_since(now)
+    }
+
+    fn sweep_every(&self) -> Duration {
+        if self.stopping.is_some() {
+            SWEEP_EVERY_STOPPING
+        } else {
+            self.shared.settings.sweep_every
+        }
     }
 
     fn is_done(&self) -> bool {
@@ -208,8 +228,22 @@ impl Worker {
         self.settle(index, fate);
     }
 
+    /// Gives a connection another turn.
+    fn go_on(&mut self, index: u32, generation: u32) {
+        if let Some(conn) = self.conns.get_of(index, generation) {
+            let fate = conn.drive(&self.shared, &mut self.desk, &mut self.records);
+            self.settle(index, fate);
+        }
+    }
+
     /// Notes a newly parked request's deadline, or drops a finished connection.
     fn settle(&mut self, index: u32, fate: Fate) {
+        // What one connection left here would go to the next.
+        debug_assert!(
+            self.desk.reply.bytes().is_empty(),
+            "a reply was not passed on"
+        );
+        self.desk.reply.clear();
         if fate == Fate::Close {
             self.close(index);
             return;
@@ -217,9 +251,17 @@ impl Worker {
         let Some(conn) = self.conns.get_mut(index) else {
             return;
         };
-        if let State::Parked { deadline } = conn.session.state() {
-            let (generation, request) = (conn.session.generation(), conn.session.request());
-            self.parked.push_back(Deadline { at: deadline, conn: index, generation, request });
+        let generation = conn.session.generation();
+        if fate == Fate::Again {
+            self.again.push((index, generation));
+        }
+        if let Some((at, request)) = conn.session.newly_parked() {
+            self.parked.push_back(Deadline {
+                at,
+                conn: index,
+                generation,
+                request,
+            });
         }
     }
 
@@ -246,18 +288,27 @@ impl Worker {
     }
 
     fn on_arrival(&mut self, arrival: Arrival) {
-        let Arrival { pipe, pin, mut early } = arrival;
+        let Arrival {
+            pipe,
+            pin,
+            mut early,
+        } = arrival;
         let now = self.desk.clock.now;
         let index = self
             .conns
             .insert_with(|index, generation| Conn::new(pipe, pin, index, generation, now));
-        let Some((index, conn)) = index.and_then(|index| Some((index, self.conns.get_mut(index)?))) else {
+        let Some((index, conn)) = index.and_then(|index| Some((index, self.conns.get_mut(index)?)))
+        else {
             self.port.load.fetch_sub(1, Ordering::Relaxed);
             self.shared.connections.fetch_sub(1, Ordering::Relaxed);
             return;
         };
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(conn.stream_mut(), Token(index as usize), interest) {
+        if let Err(error) =
+            self.poll
+                .registry()
+                .register(conn.stream_mut(), Token(index as usize), interest)
+        {
             log::warn!("a connection could not be registered: {error}");
             self.close(index);
             return;
@@ -305,13 +356,19 @@ impl Worker {
 
     fn sweep(&mut self) {
         let now = self.desk.clock.now;
-        let stopping = self.shared.phase() == Phase::Stopping;
-        if now.saturating_duration_since(self.swept) < SWEEP_EVERY && !stopping {
+        let noticed = self.stopping.is_none() && self.shared.phase() == Phase::Stopping;
+        if noticed {
+            self.stopping = Some(now);
+        }
+        if now.saturating_duration_since(self.swept) < self.sweep_every() && !noticed {
             return;
         }
         self.swept = now;
         for index in 0..self.conns.span() {
-            let fate = self.conns.get_mut(index).map(|conn| conn.sweep(&self.shared, now));
+            let fate = self
+                .conns
+                .get_mut(index)
+                .map(|conn| conn.sweep(&self.shared, self.stopping, now));
             if fate == Some(Fate::Close) {
                 self.close(index);
             }

@@ -19,8 +19,20 @@ impl Random {
 }
 
 /// Values at the edges of what fields hold; written in 1, 2, 4 or 8 bytes, big-endian.
-const EDGES: [u64; 12] =
-    [0, 1, 7, 8, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0xffff_ffff, u64::MAX];
+const EDGES: [u64; 12] = [
+    0,
+    1,
+    7,
+    8,
+    0x7f,
+    0x80,
+    0xff,
+    0x7fff,
+    0xffff,
+    0x7fff_ffff,
+    0xffff_ffff,
+    u64::MAX,
+];
 
 /// Makes inputs of `seeds`.
 pub struct Mutator<'a> {

@@ -26,10 +26,15 @@ pub(super) struct Device {
 
 impl Device {
     /// Connects to `address` as the holder of `name`.crt and `name`.key.
-    pub(super) fn connect(folder: &Folder, name: &str, address: SocketAddr) -> Result<Self, String> {
+    pub(super) fn connect(
+        folder: &Folder,
+        name: &str,
+        address: SocketAddr,
+    ) -> Result<Self, String> {
         let certificate = |name: &str| {
             let file = folder.file(&format!("{name}.crt"));
-            CertificateDer::from_pem_file(&file).map_err(|error| format!("{}: {error}", file.display()))
+            CertificateDer::from_pem_file(&file)
+                .map_err(|error| format!("{}: {error}", file.display()))
         };
         let key_file = folder.file(&format!("{name}.key"));
         let key = PrivateKeyDer::from_pem_file(&key_file)
@@ -39,10 +44,15 @@ impl Device {
             server_name: None,
             fingerprint: None,
         };
-        let identity = Identity { chain: vec![certificate(name)?], key };
+        let identity = Identity {
+            chain: vec![certificate(name)?],
+            key,
+        };
         let config = tls::hsm_config(&trust, Some(&identity)).map_err(|error| error.to_string())?;
-        let server = tls::hsm_server_name(&trust, "localhost").map_err(|error| error.to_string())?;
-        let stream = TcpStream::connect_timeout(&address, TIMEOUT).map_err(|error| error.to_string())?;
+        let server =
+            tls::hsm_server_name(&trust, "localhost").map_err(|error| error.to_string())?;
+        let stream =
+            TcpStream::connect_timeout(&address, TIMEOUT).map_err(|error| error.to_string())?;
         let timed = stream
             .set_read_timeout(Some(TIMEOUT))
             .and_then(|()| stream.set_write_timeout(Some(TIMEOUT)))
@@ -50,7 +60,11 @@ impl Device {
         timed.map_err(|error| error.to_string())?;
         let pipe = Pipe::client(config, server, stream).map_err(|error| error.to_string())?;
         let scratch = Zeroizing::new(vec![0; 2 * SCRATCH_BYTES_MIN]);
-        let mut device = Self { pipe, host: address.to_string(), scratch };
+        let mut device = Self {
+            pipe,
+            host: address.to_string(),
+            scratch,
+        };
         device.shake_hands()?;
         Ok(device)
     }
@@ -66,7 +80,10 @@ impl Device {
                 return Err("the server ended the TLS handshake".to_owned());
             }
         }
-        self.pipe.flush().map(|_| ()).map_err(|error| error.to_string())
+        self.pipe
+            .flush()
+            .map(|_| ())
+            .map_err(|error| error.to_string())
     }
 
     /// TLS version and key exchange, for people.
@@ -76,7 +93,8 @@ impl Device {
 
     /// `POST /v1/transit/keys/:name`.
     pub(super) fn create_key(&mut self, name: &str) -> Result<(), String> {
-        self.post(&format!("/v1/transit/keys/{name}"), b"{}").map(|_| ())
+        self.post(&format!("/v1/transit/keys/{name}"), b"{}")
+            .map(|_| ())
     }
 
     /// `POST /v1/transit/encrypt/:name`; returns the ciphertext.
@@ -87,7 +105,11 @@ impl Device {
     }
 
     /// `POST /v1/transit/decrypt/:name`; returns the plaintext, still base64.
-    pub(super) fn decrypt(&mut self, name: &str, ciphertext: &str) -> Result<Zeroizing<String>, String> {
+    pub(super) fn decrypt(
+        &mut self,
+        name: &str,
+        ciphertext: &str,
+    ) -> Result<Zeroizing<String>, String> {
         let body = format!("{{\"ciphertext\":\"{ciphertext}\"}}");
         let answer = self.post(&format!("/v1/transit/decrypt/{name}"), body.as_bytes())?;
         text_of(Verb::Decrypt, &answer)
@@ -110,9 +132,13 @@ impl Device {
         loop {
             let received = self
                 .pipe
-                .receive(&mut self.scratch, |plaintext| input.extend_from_slice(plaintext))
+                .receive(&mut self.scratch, |plaintext| {
+                    input.extend_from_slice(plaintext)
+                })
                 .map_err(|error| error.to_string())?;
-            if let Ok(ResponseProgress::Response(response, _)) = decoder.step(&mut input, ANSWER_BYTES_MAX, received.closed) {
+            if let Ok(ResponseProgress::Response(response, _)) =
+                decoder.step(&mut input, ANSWER_BYTES_MAX, received.closed)
+            {
                 if response.status != 200 {
                     let text = String::from_utf8_lossy(response.body).into_owned();
                     return Err(format!("{target} was answered {}: {text}", response.status));

@@ -50,27 +50,50 @@ impl Folder {
                 self.shown()
             ));
         }
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
+        let made = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.0);
         made.map_err(|error| format!("{} cannot be made: {error}", self.shown()))?;
         let failed = |error: rcgen::Error| format!("certificates cannot be made: {error}");
         let authority = Authority::new("Connected KMS demo CA").map_err(failed)?;
         let issue = |common_name, sans, server: bool| {
-            authority.issue(&Leaf { common_name, sans, server, client: !server, days: DAYS }).map_err(failed)
+            authority
+                .issue(&Leaf {
+                    common_name,
+                    sans,
+                    server,
+                    client: !server,
+                    days: DAYS,
+                })
+                .map_err(failed)
         };
         let server = issue("kmsServer", &["localhost", "127.0.0.1", "::1"], true)?;
         let device = issue("cmxDevice", &[], false)?;
         let backend = issue("cmxBackend", &[], false)?;
         self.write("ca.crt", authority.cert_pem().as_bytes(), 0o644)?;
-        for (name, issued) in [("kmsServer", &server), ("cmxDevice", &device), ("cmxBackend", &backend)] {
+        for (name, issued) in [
+            ("kmsServer", &server),
+            ("cmxDevice", &device),
+            ("cmxBackend", &backend),
+        ] {
             self.write(&format!("{name}.crt"), issued.cert_pem.as_bytes(), 0o644)?;
-            self.write(&format!("{name}.key"), issued.key_pem.expose().as_bytes(), 0o600)?;
+            self.write(
+                &format!("{name}.key"),
+                issued.key_pem.expose().as_bytes(),
+                0o600,
+            )?;
         }
         for (name, issued) in [("cmxDevice", &device), ("cmxBackend", &backend)] {
             self.write_p12(name, issued, &authority)?;
         }
         let password = random_text()?;
         self.write_keystore(&server, &device, &backend, &authority, &password)?;
-        self.write("kms.properties", properties(port, health_port, &password)?.as_bytes(), 0o600)
+        self.write(
+            "kms.properties",
+            properties(port, health_port, &password)?.as_bytes(),
+            0o600,
+        )
     }
 
     fn is_empty(&self) -> bool {
@@ -81,7 +104,11 @@ impl Folder {
     fn write_p12(&self, name: &str, issued: &Issued, authority: &Authority) -> Result<(), String> {
         let key = private_key(issued);
         let chain = [der(&issued.cert_der), der(authority.cert_der())];
-        let entry = NewEntry::Key { alias: name, key: &key, chain: &chain };
+        let entry = NewEntry::Key {
+            alias: name,
+            key: &key,
+            chain: &chain,
+        };
         let bytes = write_pkcs12(&[entry], &SecretString::new(P12_PASSWORD.to_owned()))
             .map_err(|error| error.to_string())?;
         self.write(&format!("{name}.p12"), &bytes, 0o600)
@@ -99,9 +126,19 @@ impl Folder {
         let chain = [der(&server.cert_der), der(authority.cert_der())];
         let (device, backend) = (der(&device.cert_der), der(&backend.cert_der));
         let entries = [
-            NewEntry::Key { alias: "kmsServer", key: &key, chain: &chain },
-            NewEntry::Trusted { alias: "cmxDevice", certificate: &device },
-            NewEntry::Trusted { alias: "cmxBackend", certificate: &backend },
+            NewEntry::Key {
+                alias: "kmsServer",
+                key: &key,
+                chain: &chain,
+            },
+            NewEntry::Trusted {
+                alias: "cmxDevice",
+                certificate: &device,
+            },
+            NewEntry::Trusted {
+                alias: "cmxBackend",
+                certificate: &backend,
+            },
         ];
         let bytes = write_pkcs12(&entries, password).map_err(|error| error.to_string())?;
         self.write("kmsKeystore.jks", &bytes, 0o600)
@@ -110,7 +147,8 @@ impl Folder {
     /// Changes the ports in an existing configuration, if they differ.
     pub(super) fn set_ports(&self, port: u16, health_port: u16) -> Result<(), String> {
         let file = self.properties();
-        let text = std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let text = std::fs::read_to_string(&file)
+            .map_err(|error| format!("{}: {error}", file.display()))?;
         let mut changed = String::with_capacity(text.len());
         for line in text.lines() {
             let line = if line.starts_with("kms.server.port=") {
@@ -123,7 +161,11 @@ impl Folder {
             changed.push_str(&line);
             changed.push('\n');
         }
-        if changed == text { Ok(()) } else { self.write("kms.properties", changed.as_bytes(), 0o600) }
+        if changed == text {
+            Ok(())
+        } else {
+            self.write("kms.properties", changed.as_bytes(), 0o600)
+        }
     }
 
     /// Writes to a new file and renames it into place, so that no half file is ever read.
@@ -132,7 +174,11 @@ impl Folder {
         let write = || {
             // A leftover of an interrupted run would keep its old mode.
             let _ = std::fs::remove_file(&new);
-            let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
+            let mut out = std::fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(mode)
+                .open(&new)?;
             out.write_all(bytes)?;
             out.sync_all()?;
             std::fs::rename(&new, &file)

@@ -1,12 +1,11 @@
 //! One thread of the pool: connect, serve, reconnect.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::super::HsmError;
+use super::super::{HsmError, Job};
 use super::{Queued, Session, Shared};
 
 /// Pause after the first failed attempt to connect; doubles with each.
@@ -19,32 +18,37 @@ const IDLE_TICK: Duration = Duration::from_millis(500);
 /// found before a job is.
 const PROBE_AFTER: Duration = Duration::from_secs(15);
 
+/// An idle connection is looked at before it is given work; one used this recently is not.
+const FRESH: Duration = Duration::from_millis(10);
+
 /// Runs until the pool is stopped.
 pub(super) fn run(shared: &Shared) {
     let mut backoff = BACKOFF_MIN;
     while !shared.pause(Duration::ZERO) {
-        let Some(session) = connect(shared) else {
-            if shared.pause(jitter(backoff)) {
+        let began = Instant::now();
+        let Some(session) = guarded(|| connect(shared)).flatten() else {
+            // An attempt that took long was pause enough.
+            let pause = jitter(backoff).saturating_sub(began.elapsed());
+            if shared.pause(pause.max(BACKOFF_MIN / 2)) {
                 return;
             }
             backoff = (backoff * 2).min(BACKOFF_MAX);
             continue;
         };
         backoff = BACKOFF_MIN;
-        // A completion's panic must not cost the pool a thread.
-        let end = catch_unwind(AssertUnwindSafe(|| serve(shared, session)));
-        match end {
-            Ok(Some(why)) => shared.lost(&why),
-            Ok(None) => return shared.lost("the server is stopping"),
-            Err(_) => {
-                shared.lost("a thread of the pool panicked; this is a defect of this program")
-            }
+        match guarded(|| serve(shared, session)) {
+            Some(Some(why)) => shared.lost(&why),
+            Some(None) => return shared.lost("the server is stopping"),
+            None => shared.lost("a thread of the pool panicked; this is a defect of this program"),
         }
     }
 }
 
-/// One attempt. When it fails and no other connection stands, what was queued before it began has
-/// nothing to wait for.
+/// `None` when `work` panicked: a completion's panic must not cost the pool a thread.
+fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
 fn connect(shared: &Shared) -> Option<Box<dyn Session>> {
     let mark = shared.lane.mark();
     let deadline = Instant::now() + shared.plan.connect_timeout;
@@ -54,11 +58,8 @@ fn connect(shared: &Shared) -> Option<Box<dyn Session>> {
             Some(session)
         }
         Err(why) => {
-            if shared.live.load(Ordering::Relaxed) == 0 {
-                shared.down(&why);
-                for queued in shared.lane.take_before(mark) {
-                    queued.fail(HsmError::Unavailable(why.as_str().into()));
-                }
+            for queued in shared.refused(&why, mark) {
+                queued.fail(HsmError::Unavailable(why.as_str().into()));
             }
             None
         }
@@ -76,13 +77,15 @@ fn serve(shared: &Shared, mut session: Box<dyn Session>) -> Option<String> {
         for queued in drained.expired {
             queued.fail(HsmError::TimedOut);
         }
+        // The HSM may have ended idle connections, all of them perhaps; that is no job's fault.
+        if last_use.elapsed() >= FRESH && !session.is_quiet() {
+            put_back(shared, drained.ready);
+            return Some(format!(
+                "{}: closed by the HSM while idle",
+                session.describe()
+            ));
+        }
         if drained.ready.is_empty() {
-            if !session.is_quiet() {
-                return Some(format!(
-                    "{}: closed by the HSM while idle",
-                    session.describe()
-                ));
-            }
             if last_use.elapsed() >= PROBE_AFTER {
                 if let Err(why) = session.probe(Instant::now() + shared.plan.connect_timeout) {
                     return Some(why);
@@ -99,18 +102,20 @@ fn serve(shared: &Shared, mut session: Box<dyn Session>) -> Option<String> {
     }
 }
 
-/// Has the session do the jobs. Those it gives back are queued once more, but only once.
+/// Has the session do the jobs. Those that died with the connection are queued once more, but only
+/// once, and then go alone: a job that kills connections takes no other with it.
 fn exchange(shared: &Shared, session: &mut dyn Session, ready: Vec<Queued>) -> Option<String> {
     let (again, first): (Vec<_>, Vec<_>) = ready.into_iter().partition(|queued| queued.tried);
-    if !again.is_empty() {
-        let served = session.serve(again.into_iter().map(|queued| queued.job).collect());
+    let mut again = again.into_iter();
+    while let Some(queued) = again.next() {
+        let served = session.serve(vec![queued.job]);
         let why = served.broken.as_deref().unwrap_or("the connection ended");
         for job in served.retry {
             (job.done)(Err(HsmError::Unavailable(why.into())));
         }
         if served.broken.is_some() {
-            // Not served at all, so this try does not count.
-            put_back(shared, first);
+            let unsent = served.unsent.into_iter().map(tried(true));
+            put_back(shared, unsent.chain(again).chain(first).collect());
             return served.broken;
         }
     }
@@ -118,15 +123,14 @@ fn exchange(shared: &Shared, session: &mut dyn Session, ready: Vec<Queued>) -> O
         return None;
     }
     let served = session.serve(first.into_iter().map(|queued| queued.job).collect());
-    put_back(
-        shared,
-        served
-            .retry
-            .into_iter()
-            .map(|job| Queued { job, tried: true })
-            .collect(),
-    );
+    let died = served.retry.into_iter().map(tried(true));
+    let unsent = served.unsent.into_iter().map(tried(false));
+    put_back(shared, died.chain(unsent).collect());
     served.broken
+}
+
+fn tried(tried: bool) -> impl Fn(Job) -> Queued {
+    move |job| Queued { job, tried }
 }
 
 fn put_back(shared: &Shared, back: Vec<Queued>) {
@@ -153,3 +157,5 @@ fn jitter(time: Duration) -> Duration {
     }
     time / 2 + time / 2 * u32::from(byte[0]) / 255
 }
+
+const _: () = assert!(BACKOFF_MAX.as_millis() <= 1000);

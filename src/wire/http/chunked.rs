@@ -22,6 +22,8 @@ enum Phase {
     DataEnd,
     /// Among the trailers, of which this many bytes have been read.
     Trailers(usize),
+    /// Behind the last line end: the same body again, however often it is asked for.
+    Whole,
 }
 
 /// How far a chunked body was read.
@@ -75,9 +77,8 @@ impl Chunked {
                 Phase::Size => {
                     let rest = input.get(self.next..).unwrap_or_default();
                     let Some((size, used)) = size_line(rest)? else {
-                        return Ok(ChunkedStep::Need(
-                            LAST_CHUNK_BYTES.saturating_sub(rest.len()).max(1),
-                        ));
+                        let missing = LAST_CHUNK_BYTES.saturating_sub(rest.len());
+                        return Ok(ChunkedStep::Need(missing.max(1)));
                     };
                     if size > body_bytes_max.saturating_sub(self.body_end - self.body_at) {
                         return Err(HttpError::BodyTooLarge);
@@ -113,15 +114,16 @@ impl Chunked {
                         return Ok(ChunkedStep::Need(2usize.saturating_sub(rest.len()).max(1)));
                     };
                     self.next += line.len() + 2;
-                    if line.is_empty() {
-                        return Ok(ChunkedStep::Whole {
-                            from: self.body_at,
-                            to: self.body_end,
-                            used: self.next,
-                        });
-                    }
-                    super::head::field(line)?;
-                    self.phase = Phase::Trailers((read + line.len() + 2).min(TRAILER_BYTES_MAX));
+                    self.phase = if line.is_empty() {
+                        Phase::Whole
+                    } else {
+                        super::head::field(line)?;
+                        Phase::Trailers((read + line.len() + 2).min(TRAILER_BYTES_MAX))
+                    };
+                }
+                Phase::Whole => {
+                    let (from, to, used) = (self.body_at, self.body_end, self.next);
+                    return Ok(ChunkedStep::Whole { from, to, used });
                 }
             }
         }

@@ -12,16 +12,15 @@ pub const MISSING_BATCH_CODE_WARNING: &str =
 #[inline]
 pub fn envelope_open<O: Out + ?Sized>(out: &mut O, request_id: &[u8; 16]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
+    /// Where each byte's digits stand in `text`: a UUID's groups are of 4, 2, 2, 2 and 6 bytes.
+    const PLACES: [usize; 16] = [
+        15, 17, 19, 21, 24, 26, 29, 31, 34, 36, 39, 41, 43, 45, 47, 49,
+    ];
     let mut text = *b"{\"request_id\":\"00000000-0000-0000-0000-000000000000\",\"lease_id\":\"\",\
 \"renewable\":false,\"lease_duration\":0,\"data\":";
-    let digits = request_id.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    let places = text
-        .iter_mut()
-        .skip(15)
-        .take(36)
-        .filter(|place| **place == b'0');
-    for (place, digit) in places.zip(digits) {
-        *place = HEX.get(usize::from(digit)).copied().unwrap_or(b'0');
+    for (byte, place) in request_id.iter().zip(PLACES) {
+        text[place] = HEX[usize::from(byte >> 4)];
+        text[place + 1] = HEX[usize::from(byte & 15)];
     }
     out.put(&text);
 }

@@ -63,8 +63,7 @@ fn decode<'a>(
     let context = schema.filled(context)?;
     schema.bool(convergent)?;
     let key_version = schema.int(key_version)?.unwrap_or(0);
-    let (partial_failure_response_code, partial_failure_code_invalid) =
-        response_code(schema, code)?;
+    let (code, code_invalid) = response_code(schema, code)?;
     let text = schema.text(text)?;
     schema.text(kind)?;
     let single = |text| Item {
@@ -74,18 +73,18 @@ fn decode<'a>(
         key_version,
         reference: Cow::Borrowed(""),
     };
-    let batch = batched(verb, batch_input.value.take())?;
-    let is_batch = batch.is_some();
-    let (first, rest) = match batch {
+    let items = batched(verb, batch_input.value.take())?;
+    let batch = items.is_some();
+    let (first, rest) = match items {
         Some(items) => items,
         None => (single(required(verb, text)?), Vec::new()),
     };
     Ok(CryptBody {
         first,
         rest,
-        batch: is_batch,
-        partial_failure_response_code,
-        partial_failure_code_invalid,
+        batch,
+        partial_failure_response_code: code,
+        partial_failure_code_invalid: code_invalid,
         warnings: strangers.warnings(),
     })
 }

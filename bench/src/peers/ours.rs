@@ -1,0 +1,201 @@
+//! `kms serve` with the embedded back end, its cache warm: what all rows are about.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use kms::keystore::{NewEntry, write_pkcs12};
+use kms::secret::SecretString;
+use kms_loadgen::transit::Transit;
+use kms_loadgen::{Driver, Exchanges, Plan, Until};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use super::{Contender, KEY, Site, TOKEN};
+use crate::credentials::{Credentials, write_private};
+use crate::server::{Server, StartError, find_program, free_address};
+
+const REMEDY: &str = "cargo build --release, or set KMS_BENCH_KMS to the program";
+const PASSWORD: &str = "bench-keystore";
+/// Connections that fill the cache.
+const FILLERS: usize = 32;
+
+/// A server that is ready, its key created, its cache empty.
+pub struct Ours {
+    /// The process.
+    pub server: Server,
+    /// As a device.
+    pub target: kms_loadgen::Target,
+}
+
+/// Starts a server whose cache holds `entries_max` keys; `name` must be new in this site.
+pub fn start(site: &Site, name: &'static str, entries_max: usize) -> Result<Ours, StartError> {
+    let set = std::env::var_os("KMS_BENCH_KMS").map(PathBuf::from);
+    let beside = std::env::current_exe()?.with_file_name("kms");
+    let candidates: Vec<PathBuf> = set
+        .into_iter()
+        .chain([beside, PathBuf::from("target/release/kms")])
+        .collect();
+    let missing = StartError::NotInstalled {
+        program: "kms",
+        remedy: REMEDY,
+    };
+    let program = find_program(&candidates).ok_or(missing)?;
+    let folder = site.server_folder(name)?;
+    write_private(&folder.join("keystore.p12"), &keystore(&site.credentials)?)?;
+    let address = free_address()?;
+    let health = free_address()?;
+    let properties = properties(&folder, address.port(), &health.to_string(), entries_max);
+    write_private(&folder.join("kms.properties"), properties.as_bytes())?;
+    let mut command = Command::new(program);
+    command
+        .arg("serve")
+        .arg("--config")
+        .arg(folder.join("kms.properties"));
+    let server = Server::start(name, command, address, &folder)?;
+    let backend = site.target(address, true)?;
+    let transit = Transit {
+        target: &backend,
+        key: KEY,
+        token: Some(TOKEN),
+    };
+    transit
+        .create_key()
+        .map_err(|error| StartError::Failed(format!("{name}: creating a key: {error}")))?;
+    Ok(Ours {
+        server,
+        target: site.target(address, false)?,
+    })
+}
+
+impl Ours {
+    /// Wraps `count` data keys.
+    pub fn wrap(&self, count: usize) -> Result<Exchanges, StartError> {
+        let transit = Transit {
+            target: &self.target,
+            key: KEY,
+            token: Some(TOKEN),
+        };
+        transit
+            .unwraps(1, count)
+            .map_err(|error| StartError::Failed(format!("kms: wrapping: {error}")))
+    }
+
+    /// Unwraps each once, so that all are cached, and compares them.
+    pub fn fill(&self, exchanges: &Exchanges) -> Result<(), StartError> {
+        let failed = |what: String| StartError::Failed(format!("kms: filling the cache: {what}"));
+        let mut driver =
+            Driver::connect(&self.target, FILLERS).map_err(|error| failed(error.to_string()))?;
+        let plan = Plan {
+            depth: 1,
+            until: Until::Requests(exchanges.len() as u64),
+        };
+        let outcome = driver.run(exchanges, &mut (0..exchanges.len()), plan);
+        let outcome = outcome.map_err(|error| failed(error.to_string()))?;
+        if outcome.right == exchanges.len() as u64 {
+            Ok(())
+        } else {
+            Err(failed(format!(
+                "{} of {} right, {:?}",
+                outcome.right,
+                exchanges.len(),
+                outcome.statuses()
+            )))
+        }
+    }
+
+    /// The body of one answer.
+    pub fn sample(&self, exchanges: &Exchanges) -> Result<Vec<u8>, StartError> {
+        let transit = Transit {
+            target: &self.target,
+            key: KEY,
+            token: Some(TOKEN),
+        };
+        let request = exchanges
+            .get(0)
+            .map_or(&b""[..], |exchange| exchange.request);
+        transit
+            .sample(request)
+            .map_err(|error| StartError::Failed(format!("kms: {error}")))
+    }
+
+    /// For the rounds.
+    pub fn contender(self, name: &str, exchanges: Arc<Exchanges>) -> Contender {
+        Contender {
+            name: name.into(),
+            about: format!(
+                "kms {}, embedded back end, cache warm, one worker, audit off",
+                env!("CARGO_PKG_VERSION")
+            ),
+            server: self.server,
+            target: self.target,
+            exchanges,
+        }
+    }
+}
+
+fn keystore(credentials: &Credentials) -> Result<Vec<u8>, StartError> {
+    let certificate = |der: &[u8]| CertificateDer::from(der.to_vec());
+    let key = PrivatePkcs8KeyDer::from(credentials.server.key_pkcs8_der.expose().to_vec());
+    let key = PrivateKeyDer::from(key);
+    let chain = [
+        certificate(&credentials.server.cert_der),
+        certificate(credentials.authority.cert_der()),
+    ];
+    let (device, backend) = (
+        certificate(&credentials.device.cert_der),
+        certificate(&credentials.backend.cert_der),
+    );
+    let entries = [
+        NewEntry::Key {
+            alias: "kmsServer",
+            key: &key,
+            chain: &chain,
+        },
+        NewEntry::Trusted {
+            alias: "cmxDevice",
+            certificate: &device,
+        },
+        NewEntry::Trusted {
+            alias: "cmxBackend",
+            certificate: &backend,
+        },
+    ];
+    write_pkcs12(&entries, &SecretString::new(PASSWORD.to_owned()))
+        .map_err(|error| StartError::Failed(error.to_string()))
+}
+
+fn properties(folder: &Path, port: u16, health: &str, entries_max: usize) -> String {
+    let folder = folder.display();
+    format!(
+        "kms.server.address=127.0.0.1\n\
+         kms.server.port={port}\n\
+         kms.server.alias=kmsServer\n\
+         kms.health.address={health}\n\
+         kms.keystore.file={folder}/keystore.p12\n\
+         kms.keystore.password={PASSWORD}\n\
+         kms.hsm.protocol=EMBEDDED\n\
+         kms.hsm.embedded.file={folder}/master.keys\n\
+         kms.hsm.embedded.passphrase={PASSWORD}\n\
+         kms.cache.entries.max={entries_max}\n\
+         kms.cache.ttl.s=86400\n\
+         kms.log.level=warn\n\
+         kms.threads=1\n\
+         kms.handshake.threads=1\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_keystore_opens_again_with_its_three_aliases() {
+        let credentials = Credentials::new().unwrap();
+        let bytes = keystore(&credentials).unwrap();
+        let opened =
+            kms::keystore::open(&bytes, &SecretString::new(PASSWORD.to_owned()), None).unwrap();
+        assert_eq!(opened.keys.len(), 1);
+        assert_eq!(opened.trusted.len(), 2);
+    }
+}

@@ -1,0 +1,80 @@
+//! A PyKMIP server: the HSM of the tests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::pki::{KeyKind, Pki};
+use super::process::Process;
+use super::{free_port, wait_for_port};
+
+const STOCK: &str = "from kmip.services.server.server import main; main()";
+
+/// The Python that has PyKMIP.
+pub fn python() -> PathBuf {
+    let python = std::env::var_os("KMS_TEST_PYKMIP").map_or_else(
+        || target().join("test-tools/pykmip/bin/python"),
+        PathBuf::from,
+    );
+    let place = python.display();
+    assert!(python.exists(), "no PyKMIP at {place}: run ./test install");
+    python
+}
+
+/// The target folder: cargo keeps the tests' scratch space in it.
+fn target() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
+}
+
+/// Where the HSM is and what it has; it may be started and stopped many times and keeps its keys.
+pub struct Hsm {
+    pub port: u16,
+    folder: PathBuf,
+    kind: KeyKind,
+    process: Option<Process>,
+}
+
+impl Hsm {
+    /// Not started yet. `pki` has the HSM's certificate as `hsm` and its clients' authority as
+    /// `kmipSigningCA`. With RSA it speaks TLS 1.3, with P-256 it is the stock server with TLS 1.2.
+    pub fn new(pki: &Pki) -> Self {
+        let folder = pki.path("hsm.state");
+        fs::create_dir_all(folder.join("policy")).unwrap();
+        let port = free_port();
+        let [crt, key, ca] = ["hsm.crt", "hsm.key", "kmipSigningCA.crt"].map(|file| pki.text(file));
+        let state = folder.display();
+        let text = format!(
+            "[server]\nhostname=127.0.0.1\nport={port}\ncertificate_path={crt}\nkey_path={key}\n\
+             ca_path={ca}\nauth_suite=TLS1.2\npolicy_path={state}/policy\n\
+             enable_tls_client_auth=True\nlogging_level=INFO\ndatabase_path={state}/pykmip.db\n"
+        );
+        fs::write(folder.join("server.conf"), text).unwrap();
+        Self {
+            port,
+            folder,
+            kind: pki.kind,
+            process: None,
+        }
+    }
+
+    pub fn start(&mut self) {
+        let mut command = Command::new(python());
+        command.args(["-W", "ignore"]);
+        match self.kind {
+            KeyKind::P256 => command.args(["-c", STOCK]),
+            KeyKind::Rsa2048 => command.arg(
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/pykmip_launcher.py"),
+            ),
+        };
+        command.arg("-f").arg(self.folder.join("server.conf"));
+        command.arg("-l").arg(self.folder.join("server.log"));
+        self.process = Some(Process::start(&mut command, &self.folder.join("out.log")));
+        // It may stay alive without listening, so the port is what is waited for.
+        wait_for_port("PyKMIP", self.port);
+    }
+
+    /// Ends it and its helpers at once: connections to it break.
+    pub fn stop(&mut self) {
+        self.process = None;
+    }
+}
