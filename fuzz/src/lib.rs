@@ -45,21 +45,21 @@ macro_rules! entries {
 }
 
 entries! {
-    http_request: http::request, http::request_seeds, http::TOKENS, 6000;
-    http_response: http::response, http::response_seeds, http::TOKENS, 6000;
-    json: json::json, json::body_seeds, json::TOKENS, 12000;
-    transit_body: json::transit_body, json::body_seeds, json::TOKENS, 8000;
-    transit_answer: json::transit_answer, json::answer_seeds, json::TOKENS, 8000;
-    ciphertext_text: json::ciphertext_text, json::ciphertext_seeds, json::TOKENS, 12000;
-    base64: json::base64, json::base64_seeds, json::TOKENS, 12000;
-    ttlv: kmip::ttlv, kmip::request_seeds, kmip::TOKENS, 8000;
-    kmip_request: kmip::request, kmip::request_seeds, kmip::TOKENS, 8000;
-    kmip_response: kmip::response, kmip::response_seeds, kmip::TOKENS, 8000;
-    hsm_batch: kmip::hsm_batch, kmip::batch_seeds, kmip::TOKENS, 8000;
-    keystore: files::keystore, files::keystore_seeds, files::BINARY_TOKENS, 1500;
-    properties: files::properties, files::properties_seeds, files::PROPERTIES_TOKENS, 600;
-    keyfile: keyfile::keyfile, keyfile::seeds, keyfile::TOKENS, 2000;
-    request_path: request_path::request_path, request_path::seeds, PATH_TOKENS, 3000;
+    http_request: http::request, http::request_seeds, http::TOKENS, 30_000;
+    http_response: http::response, http::response_seeds, http::TOKENS, 30_000;
+    json: json::json, json::body_seeds, json::TOKENS, 60_000;
+    transit_body: json::transit_body, json::body_seeds, json::TOKENS, 30_000;
+    transit_answer: json::transit_answer, json::answer_seeds, json::TOKENS, 60_000;
+    ciphertext_text: json::ciphertext_text, json::ciphertext_seeds, json::TOKENS, 60_000;
+    base64: json::base64, json::base64_seeds, json::TOKENS, 60_000;
+    ttlv: kmip::ttlv, kmip::request_seeds, kmip::TOKENS, 60_000;
+    kmip_request: kmip::request, kmip::request_seeds, kmip::TOKENS, 60_000;
+    kmip_response: kmip::response, kmip::response_seeds, kmip::TOKENS, 60_000;
+    hsm_batch: kmip::hsm_batch, kmip::batch_seeds, kmip::TOKENS, 200_000;
+    keystore: files::keystore, files::keystore_seeds, files::BINARY_TOKENS, 15_000;
+    properties: files::properties, files::properties_seeds, files::PROPERTIES_TOKENS, 1_500;
+    keyfile: keyfile::keyfile, keyfile::seeds, keyfile::TOKENS, 3_000;
+    request_path: request_path::request_path, request_path::seeds, PATH_TOKENS, 5_000;
 }
 
 /// Words of HTTP and of Transit.
