@@ -9,7 +9,12 @@ use kms::hsm::kmip::reply_of;
 use kms::hsm::{Answer, Done, HsmError, Job, ObjectId, Request};
 use kms::wire::Step;
 use kms::wire::kmip::enums::operation;
-use kms::wire::kmip::*;
+use kms::wire::kmip::{
+    Call, Create, Decrypt, Decrypted, DiscoverVersions, Encrypt, Encrypted, GetAttributes,
+    KeyAttributes, Locate, Located, ObjectRef, ProtocolVersion, Query, QueryAnswer, Reply,
+    ReplyPayload, RequestHeader, RequestItem, RequestPayload, ResponseHeader, Revoke,
+    decode_request, decode_response, encode_request, encode_response, tags,
+};
 use kms::wire::ttlv::{self, Item, Kind, Reader, Writer};
 
 use crate::arena;
