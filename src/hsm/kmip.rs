@@ -22,6 +22,7 @@ mod session;
 mod tests;
 
 pub use link::{LOCKED_BYTES_PER_LINK, Link, LinkError, TlsLink};
+pub use session::items::reply_of;
 pub use session::{LOCKED_BYTES_PER_SESSION, Session};
 
 /// Bytes of locked buffers that one connection holds; the arena's plan must have them.

@@ -11,6 +11,7 @@ mod desk;
 mod handshake;
 mod input;
 mod linger;
+pub mod loopback;
 mod session;
 mod slots;
 pub mod thread;

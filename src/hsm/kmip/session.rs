@@ -24,7 +24,7 @@ use crate::wire::ttlv::{Fixed, Reader};
 use items::{reason_of, weight};
 
 mod exchange;
-mod items;
+pub(super) mod items;
 mod open;
 
 /// Bytes of the buffer in which requests are made; a longer one borrows a buffer for itself.
