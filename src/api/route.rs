@@ -52,13 +52,17 @@ fn transit<'a>(method: Method, rest: &'a str) -> Result<Endpoint<'a>, Fault> {
     if writes && rest.ends_with('/') {
         return Err(Fault::new(400, "cannot write to a path ending in '/'"));
     }
-    let (endpoint, served): (fn(&'a str) -> Endpoint<'a>, bool) = match rest.split_once('/') {
-        Some(("encrypt", _)) => (Endpoint::Encrypt, writes),
-        Some(("decrypt", _)) => (Endpoint::Decrypt, writes),
-        Some(("keys", _)) => (Endpoint::Key, writes || method == Method::Get),
-        _ => return Err(Fault::unsupported_path()),
-    };
-    let name = rest.split_once('/').map_or("", |(_, name)| name);
+    type Make<'a> = fn(&'a str) -> Endpoint<'a>;
+    let (make, served, name): (Make<'a>, bool, &'a str) =
+        if let Some(name) = rest.strip_prefix("decrypt/") {
+            (Endpoint::Decrypt, writes, name)
+        } else if let Some(name) = rest.strip_prefix("encrypt/") {
+            (Endpoint::Encrypt, writes, name)
+        } else if let Some(name) = rest.strip_prefix("keys/") {
+            (Endpoint::Key, writes || method == Method::Get, name)
+        } else {
+            return Err(Fault::unsupported_path());
+        };
     if !is_key_name(name) || method == Method::List {
         return Err(Fault::unsupported_path());
     }
@@ -69,7 +73,7 @@ fn transit<'a>(method: Method, rest: &'a str) -> Result<Endpoint<'a>, Fault> {
     if !served {
         return Err(Fault::unsupported_operation());
     }
-    Ok(endpoint(name))
+    Ok(make(name))
 }
 
 /// Transit's rule: `\w(([\w-.]+)?\w)?`, ASCII.
