@@ -20,7 +20,7 @@ use service_support::client::request;
 use service_support::fake_hsm::{FakeHsm, decrypt_body, record};
 
 /// Answers are kept as of the real time, which is a little later than a test's.
-const REFRESH_DUE: Duration = METADATA_TTL.saturating_add(Duration::from_secs(60));
+const REFRESH_DUE: Duration = METADATA_TTL.saturating_add(Duration::from_mins(1));
 
 type Tickets = Arc<Mutex<Vec<(Waiter, Outcome)>>>;
 

@@ -10,7 +10,7 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use service_support::client::{Client, request};
-use service_support::{House, file};
+use service_support::{House, file, until};
 
 /// `kms serve`, ended with the test.
 struct Program {
@@ -73,6 +73,7 @@ fn sigterm_drains_and_ends_with_0() {
     program.wait_for("SIGHUP");
     program.signal(Signal::TERM);
     program.wait_for("draining connections=1");
+    until("refused", || std::net::TcpStream::connect(address).is_err());
     client.send(request("GET", "/v1/transit/keys/k", ""));
     let answer = client.answer();
     assert_eq!(

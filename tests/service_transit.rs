@@ -185,7 +185,7 @@ fn unwrapping_is_refused_as_openbao_does() {
     let mut tampered = good.clone();
     let last = tampered.len() - 4;
     tampered.replace_range(
-        last..last + 1,
+        last..=last,
         if good[last..].starts_with('A') {
             "B"
         } else {
