@@ -217,10 +217,14 @@ impl Batch {
                 Some(Reply {
                     outcome: Outcome::Failed { reason, text },
                     ..
-                }) => if let Some(error) = fault::judge(&item.request, *reason, text) { Err(error) } else {
-                    settled.doubtful.push(Doubtful::new(item, *reason, text));
-                    continue;
-                },
+                }) => {
+                    if let Some(error) = fault::judge(&item.request, *reason, text) {
+                        Err(error)
+                    } else {
+                        settled.doubtful.push(Doubtful::new(item, *reason, text));
+                        continue;
+                    }
+                }
                 Some(reply) => item.answer(&reply.outcome, &mut store),
             };
             if let Err(HsmError::Protocol(why)) = verdict {

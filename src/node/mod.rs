@@ -200,7 +200,7 @@ pub struct Site<'a> {
     pub cache: &'a Arc<Cache>,
 }
 
-type Assembled = (Arc<Shared>, Vec<server::Seat>, Arc<[Arc<server::Port>]>);
+type Assembled = (Arc<Shared>, Vec<server::Seat>, server::Ports);
 
 impl Site<'_> {
     fn assemble(

@@ -214,7 +214,9 @@ impl Session {
         for doubt in doubtful {
             let mut state = None;
             if let Some(object) = doubt.object().cloned() {
-                state = if let Some(known) = states.get(&object) { *known } else {
+                state = if let Some(known) = states.get(&object) {
+                    *known
+                } else {
                     let until = doubt.deadline().unwrap_or_else(Instant::now);
                     let asked = self.ask_state(&object, until, served);
                     states.insert(object, asked);

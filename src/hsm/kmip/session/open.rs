@@ -1,6 +1,10 @@
 //! Negotiation: which KMIP version, which operations, whether batches are taken.
 
-use super::{ProtocolVersion, Session, Link, Arc, Vault, Login, Instant, LOCKED_BYTES_PER_SESSION, ItemIds, SystemRandom, RequestPayload, DiscoverVersions, Fault, Call, decode_response, ResponseItem, QueryAnswer, clean, Reader, operation, LinkError};
+use super::{
+    Arc, Call, DiscoverVersions, Fault, Instant, ItemIds, LOCKED_BYTES_PER_SESSION, Link,
+    LinkError, Login, ProtocolVersion, QueryAnswer, Reader, RequestPayload, ResponseItem, Session,
+    SystemRandom, Vault, clean, decode_response, operation,
+};
 
 /// Query Function Operations.
 pub(super) const OPERATIONS: u32 = 1;
