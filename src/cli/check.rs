@@ -1,6 +1,7 @@
 //! `kms check`: what would be in force, and what is wrong with it.
 //!
-//! Exit code 0: all well; 1: warnings; 2: errors.
+//! Exit code 0: all well; 1: warnings; 2: errors. Must never be true: a check that changes anything,
+//! or a success where `kms serve` would not start.
 #![allow(clippy::print_stdout)]
 
 use std::path::PathBuf;
@@ -9,8 +10,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::config::plan::Rule;
-use crate::config::{self, Config, Setting};
-use crate::node;
+use crate::config::{self, Config, Protocol, Setting};
+use crate::node::{self, Probed};
 use crate::secret::memlock_limit;
 
 #[derive(Debug, clap::Args)]
@@ -29,6 +30,7 @@ struct Report {
     settings: Vec<Setting>,
     sizes: Vec<Rule>,
     locked_bytes: usize,
+    back_end: Vec<Probed>,
     warnings: Vec<String>,
     errors: Vec<String>,
 }
@@ -80,24 +82,54 @@ fn examine_config(config: &Config, report: &mut Report) {
         ));
     }
     match node::Credentials::load(config) {
-        Ok(credentials) => report.warnings.extend_from_slice(credentials.warnings()),
+        Ok(credentials) => {
+            report.warnings.extend_from_slice(credentials.warnings());
+            examine_back_end(config, &credentials, report);
+        }
         Err(error) => report.errors.push(error.to_string()),
     }
 }
 
+/// An HSM that is down is a warning, for the server starts without it; a key file that does not open
+/// is an error.
+fn examine_back_end(config: &Config, credentials: &node::Credentials, report: &mut Report) {
+    match node::probe(config, credentials) {
+        Ok(found) => report.back_end = found,
+        Err(error) => report.errors.push(error.to_string()),
+    }
+    for down in report.back_end.iter().filter(|probed| !probed.up) {
+        match config.hsm.protocol {
+            Protocol::Kmip1 => report
+                .warnings
+                .push(format!("HSM {} is down: {}", down.place, down.detail)),
+            // The text names the key.
+            Protocol::Embedded => report.errors.push(down.detail.clone()),
+        }
+    }
+}
+
 fn print(report: &Report) {
-    println!("Settings");
-    for setting in &report.settings {
-        println!(
-            "  {} = {}  ({})",
-            setting.key, setting.value, setting.origin
-        );
+    // Without a configuration there is nothing but the errors.
+    if !report.settings.is_empty() {
+        println!("Settings");
+        for setting in &report.settings {
+            println!(
+                "  {} = {}  ({})",
+                setting.key, setting.value, setting.origin
+            );
+        }
+        println!("\nSizes");
+        for rule in &report.sizes {
+            println!("  {}: {}  ({})", rule.name, rule.value, rule.rule);
+        }
+        println!("  locked memory in all: {} bytes", report.locked_bytes);
     }
-    println!("\nSizes");
-    for rule in &report.sizes {
-        println!("  {}: {}  ({})", rule.name, rule.value, rule.rule);
+    if !report.back_end.is_empty() {
+        println!("\nBack end");
+        for Probed { place, up, detail } in &report.back_end {
+            println!("  {}  {place}: {detail}", if *up { "up  " } else { "down" });
+        }
     }
-    println!("  locked memory in all: {} bytes", report.locked_bytes);
     for (title, lines) in [("Warnings", &report.warnings), ("Errors", &report.errors)] {
         if !lines.is_empty() {
             println!("\n{title}");
@@ -106,9 +138,38 @@ fn print(report: &Report) {
             }
         }
     }
-    let verdict = match (report.errors.len(), report.warnings.len()) {
-        (0, 0) => "all well".to_owned(),
-        (errors, warnings) => format!("{errors} errors, {warnings} warnings"),
+    println!("\n{}", verdict(report.errors.len(), report.warnings.len()));
+}
+
+fn verdict(errors: usize, warnings: usize) -> String {
+    let count = |number: usize, what: &str| match number {
+        1 => format!("1 {what}"),
+        number => format!("{number} {what}s"),
     };
-    println!("\n{verdict}");
+    match (errors, warnings) {
+        (0, 0) => "all well".to_owned(),
+        (0, warnings) => count(warnings, "warning"),
+        (errors, warnings) => format!(
+            "{}, {}; the server would not start",
+            count(errors, "error"),
+            count(warnings, "warning")
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verdict_counts_and_says_what_follows() {
+        for (errors, warnings, want) in [
+            (0, 0, "all well"),
+            (0, 1, "1 warning"),
+            (1, 0, "1 error, 0 warnings; the server would not start"),
+            (2, 3, "2 errors, 3 warnings; the server would not start"),
+        ] {
+            assert_eq!(verdict(errors, warnings), want);
+        }
+    }
 }

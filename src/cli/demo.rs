@@ -17,7 +17,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
 use crate::config::{self, Config};
-use crate::node::{self, Node, Options};
+use crate::node::{self, Node, Options, StartError};
 use crate::secret::harden;
 use crate::wire::base64;
 
@@ -38,7 +38,7 @@ pub(super) struct Arguments {
     #[arg(long, default_value_t = 8443)]
     port: u16,
     /// Port of /healthz, /readyz and /metrics, on 127.0.0.1.
-    #[arg(long, default_value_t = 8444)]
+    #[arg(long, value_name = "PORT", default_value_t = 8444)]
     health_port: u16,
     /// End after the round trip instead of serving until Ctrl-C.
     #[arg(long)]
@@ -86,7 +86,7 @@ fn demo(arguments: &Arguments) -> Result<(), String> {
         ));
     }
     let config = load(&folder)?;
-    let node = Node::start(&config, Options::default()).map_err(|error| error.to_string())?;
+    let node = Node::start(&config, Options::default()).map_err(|error| refused(&error))?;
     steps.done(&format!(
         "started the server on {} with the embedded back end",
         node.address()
@@ -110,6 +110,16 @@ fn demo(arguments: &Arguments) -> Result<(), String> {
             node.drain_and_stop();
             Err(why)
         }
+    }
+}
+
+/// Why the server did not start; the demo's ports are flags, not keys.
+fn refused(error: &StartError) -> String {
+    match error {
+        StartError::Listen { address, error, .. } => format!(
+            "{address} cannot be listened on: {error}. Choose other ports with --port and --health-port"
+        ),
+        error => error.to_string(),
     }
 }
 
@@ -156,7 +166,8 @@ fn round_trip(folder: &Folder, address: SocketAddr, steps: &mut Steps) -> Result
 }
 
 fn print_how_to(folder: &Folder, node: &Node, ciphertext: &str) {
-    let dir = folder.shown();
+    let dir = folder.for_shell();
+    let program = program();
     let (address, health) = (node.address(), node.health_address());
     let curl =
         format!("curl --cacert {dir}/ca.crt --cert {dir}/cmxDevice.crt --key {dir}/cmxDevice.key");
@@ -176,6 +187,17 @@ Serving on https://{address} until Ctrl-C. From another terminal in this folder:
   curl http://{health}/readyz
   curl http://{health}/metrics
 
-The same server again later:  kms serve --config {dir}/kms.properties"
+The same server again later:
+  {program} serve --config {dir}/kms.properties"
     );
+}
+
+/// This program as a shell here would call it: a path below the current folder if it is there.
+fn program() -> String {
+    let own = std::env::current_exe().ok();
+    let here = std::env::current_dir().unwrap_or_default();
+    own.map_or_else(
+        || "kms".to_owned(),
+        |own| folder::quoted(own.strip_prefix(&here).unwrap_or(&own)),
+    )
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use crate::config;
-use crate::hsm::embedded::{backup, restore};
+use crate::hsm::embedded::{KeyFileError, backup, restore};
 
 use super::fail;
 
@@ -56,8 +56,15 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             from,
             force,
         } => embedded(config).and_then(|embedded| {
-            restore(from, &embedded.passphrase, &embedded.file, *force)
-                .map_err(|error| error.to_string())?;
+            restore(from, &embedded.passphrase, &embedded.file, *force).map_err(
+                |error| match error {
+                    KeyFileError::Exists { path } => format!(
+                        "{} exists; --force replaces it and keeps it as {0}.old",
+                        path.display()
+                    ),
+                    error => error.to_string(),
+                },
+            )?;
             Ok(format!(
                 "{} was restored from {}",
                 embedded.file.display(),

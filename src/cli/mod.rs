@@ -16,9 +16,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// Below the help.
+const EXIT_CODES: &str = "\
+Exit codes: 0 all well; 1 `kms check` has warnings; 2 an error, told on standard error.
+Environment: KMS_HSM_SERVER_URL wins over kms.hsm.server.url in the file, and so on for every key.";
+
 /// Key server: unwraps data keys over mutual TLS with an HSM, and caches them in locked memory.
 #[derive(Debug, Parser)]
-#[command(name = "kms", version, propagate_version = true)]
+#[command(name = "kms", version, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -32,7 +37,7 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "/etc/kms/kms.properties")]
         config: PathBuf,
     },
-    /// Check configuration, keystore and host, and show what would be in force.
+    /// Check configuration, keystore, host and HSM, and show what would be in force.
     Check(check::Arguments),
     /// Try everything in one command: certificates, embedded back end, server, one unwrap.
     Demo(demo::Arguments),

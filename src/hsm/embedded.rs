@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 pub(crate) use cipher::Cost;
 pub use error::KeyFileError;
 pub use format::FormatError;
-pub use keyfile::{backup, restore};
+pub use keyfile::{backup, opens, restore};
 
 use super::{Answer, Done, Health, Hsm, HsmError, Job, KeyRecord, KeyState, ObjectId, Request};
 use crate::limits::{KEY_NAME_BYTES_MAX, NONCE_BYTES, TAG_BYTES};

@@ -103,6 +103,25 @@ pub fn start(plan: KmipPlan, pool: PoolPlan, vault: Vault) -> std::io::Result<Po
     )
 }
 
+/// Connects to each address once, in at most `timeout` each: the place, and what answers there or why
+/// nothing does. For `kms check`; a running node looks after its connections itself.
+pub fn probe(
+    plan: KmipPlan,
+    vault: Vault,
+    timeout: Duration,
+) -> Vec<(String, Result<String, String>)> {
+    let connector = KmipConnector {
+        plan,
+        vault: Arc::new(vault),
+    };
+    let probe = |address: &Address| {
+        let opened = connector.open(address, Instant::now() + timeout);
+        let place = format!("{}:{}", address.host, address.port);
+        (place, opened.map(|session| session.describe()))
+    };
+    connector.plan.addresses.iter().map(probe).collect()
+}
+
 struct KmipConnector {
     plan: KmipPlan,
     vault: Arc<Vault>,

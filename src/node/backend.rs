@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::cache::Cache;
-use crate::config::plan::Plan;
+use crate::config::plan::{HSM_BUFFER_BYTES, Plan};
 use crate::config::{Config, Protocol};
 use crate::hsm::Hsm;
-use crate::hsm::embedded::Embedded;
+use crate::hsm::embedded::{self, Embedded};
 use crate::hsm::kmip::{self, Address, KmipPlan, Login, Vault};
 use crate::hsm::pool::PoolPlan;
 use crate::net::tls::{self, HsmTrust};
-use crate::secret::Arena;
+use crate::secret::{Arena, ArenaPlan};
 
 use super::{Credentials, StartError};
 
@@ -19,6 +21,8 @@ use super::{Credentials, StartError};
 const ROOM_ENTRIES: usize = 64;
 /// Bound of one attempt to connect, name resolution and handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Locked memory for keys while probing, which unwraps none.
+const PROBE_KEY_BYTES: usize = 32 * 1024;
 
 /// Starts it. It need not be reachable yet.
 pub(super) fn start(
@@ -37,11 +41,11 @@ pub(super) fn start(
             let vault = Vault::new(arena, Some(make_room));
             kmip_pool(config, plan, credentials, vault)
         }
-        Protocol::Embedded => embedded(config, arena, make_room),
+        Protocol::Embedded => open_embedded(config, arena, make_room),
     }
 }
 
-fn embedded(
+fn open_embedded(
     config: &Config,
     arena: &'static Arena,
     make_room: Box<dyn Fn() + Send + Sync>,
@@ -61,6 +65,18 @@ fn kmip_pool(
     credentials: &Credentials,
     vault: Vault,
 ) -> Result<Arc<dyn Hsm>, StartError> {
+    let pool = PoolPlan {
+        name: "kmip1",
+        connections: plan.pool_size,
+        batch_max: config.hsm.batch_max,
+        queue_max: plan.queue_max,
+        connect_timeout: CONNECT_TIMEOUT,
+    };
+    let pool = kmip::start(kmip_plan(config, credentials)?, pool, vault);
+    Ok(Arc::new(pool.map_err(StartError::Threads)?))
+}
+
+fn kmip_plan(config: &Config, credentials: &Credentials) -> Result<KmipPlan, StartError> {
     let failed = |error: tls::TlsError| StartError::Backend(format!("TLS to the HSM: {error}"));
     let trust = HsmTrust {
         authorities: credentials.authorities().to_vec(),
@@ -82,22 +98,56 @@ fn kmip_pool(
         username: credential.username.clone(),
         password: credential.password.clone(),
     });
-    let pool = PoolPlan {
-        name: "kmip1",
-        connections: plan.pool_size,
-        batch_max: config.hsm.batch_max,
-        queue_max: plan.queue_max,
-        connect_timeout: CONNECT_TIMEOUT,
-    };
-    let pool = kmip::start(
-        KmipPlan {
-            addresses,
-            tls,
-            login,
-        },
-        pool,
-        vault,
-    )
-    .map_err(StartError::Threads)?;
-    Ok(Arc::new(pool))
+    Ok(KmipPlan {
+        addresses,
+        tls,
+        login,
+    })
+}
+
+/// What [`probe`] found at one place.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Probed {
+    /// Address of an HSM, or a key file.
+    pub place: String,
+    /// It answered, or opens.
+    pub up: bool,
+    /// What it is, or why it is not up.
+    pub detail: String,
+}
+
+/// Asks the back end once, without starting a node: connects to each HSM and negotiates, or opens the
+/// key file. Changes nothing there. Takes at most five seconds for each HSM.
+pub fn probe(config: &Config, credentials: &Credentials) -> Result<Vec<Probed>, StartError> {
+    if let (Protocol::Embedded, Some(embedded)) = (config.hsm.protocol, &config.hsm.embedded) {
+        let opens = embedded::opens(&embedded.file, &embedded.passphrase);
+        let (up, detail) = match opens {
+            Ok(true) => (true, "opens with its passphrase".to_owned()),
+            Ok(false) => (
+                true,
+                "is not there yet; the first start makes it".to_owned(),
+            ),
+            Err(error) => (false, error.to_string()),
+        };
+        let place = embedded.file.display().to_string();
+        return Ok(vec![Probed { place, up, detail }]);
+    }
+    let plan = kmip_plan(config, credentials)?;
+    let connections = plan.addresses.len();
+    let arena = Arena::reserve(&ArenaPlan {
+        key_bytes: PROBE_KEY_BYTES,
+        large_count: 0,
+        large_bytes: 0,
+        buffer_bytes: connections * 2 * HSM_BUFFER_BYTES,
+        mode: None,
+    });
+    let vault = Vault::new(arena.map_err(StartError::Arena)?, None);
+    let found = kmip::probe(plan, vault, CONNECT_TIMEOUT).into_iter();
+    Ok(found
+        .map(|(place, answer)| Probed {
+            place,
+            up: answer.is_ok(),
+            detail: answer.unwrap_or_else(|why| why),
+        })
+        .collect())
 }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mio::net::TcpListener;
 
+pub use backend::{Probed, probe};
 pub use credentials::Credentials;
 pub use error::StartError;
 pub use lifecycle::until_signalled;

@@ -1,9 +1,10 @@
 //! A small blocking client: one mutual TLS connection, one request at a time.
 
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
@@ -33,12 +34,11 @@ impl Device {
     ) -> Result<Self, String> {
         let certificate = |name: &str| {
             let file = folder.file(&format!("{name}.crt"));
-            CertificateDer::from_pem_file(&file)
-                .map_err(|error| format!("{}: {error}", file.display()))
+            CertificateDer::from_pem_file(&file).map_err(|error| unreadable(&file, &error))
         };
         let key_file = folder.file(&format!("{name}.key"));
         let key = PrivateKeyDer::from_pem_file(&key_file)
-            .map_err(|error| format!("{}: {error}", key_file.display()))?;
+            .map_err(|error| unreadable(&key_file, &error))?;
         let trust = HsmTrust {
             authorities: vec![certificate("ca")?],
             server_name: None,
@@ -150,6 +150,13 @@ impl Device {
             }
         }
     }
+}
+
+fn unreadable(file: &Path, error: &pem::Error) -> String {
+    format!(
+        "{} cannot be read: {error}. Remove the demo's folder and all is made anew",
+        file.display()
+    )
 }
 
 fn text_of(verb: Verb, answer: &[u8]) -> Result<Zeroizing<String>, String> {

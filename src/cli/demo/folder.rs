@@ -24,9 +24,14 @@ impl Folder {
         Self(dir.to_owned())
     }
 
-    /// For people and shell lines.
+    /// For people.
     pub(super) fn shown(&self) -> String {
         self.0.display().to_string()
+    }
+
+    /// For lines that a shell reads.
+    pub(super) fn for_shell(&self) -> String {
+        quoted(&self.0)
     }
 
     pub(super) fn file(&self, name: &str) -> PathBuf {
@@ -46,7 +51,7 @@ impl Folder {
     pub(super) fn make(&self, port: u16, health_port: u16) -> Result<(), String> {
         if self.0.exists() && !self.is_empty() {
             return Err(format!(
-                "{} is there already and is no demo folder; choose another with --dir, or remove it",
+                "{} is there already and is no whole demo folder; choose another with --dir, or remove it",
                 self.shown()
             ));
         }
@@ -187,6 +192,16 @@ impl Folder {
     }
 }
 
+/// `path` as one word of a shell.
+pub(super) fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 fn der(bytes: &[u8]) -> CertificateDer<'static> {
     CertificateDer::from(bytes.to_vec())
 }
@@ -230,4 +245,22 @@ kms.connections.max=512
         password.expose(),
         passphrase.expose()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_one_word_of_a_shell() {
+        for (path, want) in [
+            ("./kms-demo", "./kms-demo"),
+            ("/a b", "'/a b'"),
+            ("it's", r"'it'\''s'"),
+            ("$HOME/x", "'$HOME/x'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), want);
+        }
+    }
 }

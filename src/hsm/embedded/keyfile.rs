@@ -156,6 +156,15 @@ fn verify(path: &Path, bytes: &[u8], passphrase: &SecretString) -> Result<(), Ke
         })
 }
 
+/// Whether `path` opens with `passphrase`, also beside a running server. False: there is no file yet,
+/// and the first start makes one.
+pub fn opens(path: &Path, passphrase: &SecretString) -> Result<bool, KeyFileError> {
+    let Some(bytes) = disk::read(path)? else {
+        return Ok(false);
+    };
+    verify(path, &bytes, passphrase).map(|()| true)
+}
+
 /// Copies the key file `from` to `to`, which must not exist, once it is shown to open.
 ///
 /// Works beside a running server: a save replaces the file whole, so what is read is one state of it.
