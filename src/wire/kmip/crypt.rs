@@ -3,10 +3,10 @@
 use std::fmt;
 
 use super::enums::{block_cipher_mode, cryptographic_algorithm};
-use super::{KmipError, need, once, tags};
+use super::{KmipError, need, once, tags, usual};
 use crate::limits::TAG_BYTES;
 use crate::wire::ttlv::{
-    Counted, FIXED_ITEM_BYTES, HEADER_BYTES, Item, Reader, Sink, Writer, padded_bytes,
+    Counted, FIXED_ITEM_BYTES, HEADER_BYTES, Item, Kind, Reader, Sink, Writer, padded_bytes,
 };
 
 /// How to encrypt. Sent on every call: servers do not agree on defaults.
@@ -184,10 +184,6 @@ impl<'a> Fields<'a> {
             + padded(self.tag)
     }
 
-    pub(super) fn encode_alone<S: Sink>(&self, w: &mut Writer<'_, S>) {
-        w.counted(self.bytes(), |w| self.encode(w));
-    }
-
     #[inline]
     pub(super) fn encode<'b>(&self, mut w: Counted<'b>) -> Option<Counted<'b>> {
         if let Some(uid) = self.unique_identifier {
@@ -344,8 +340,15 @@ impl<'a> Decrypted<'a> {
     /// From a response's payload. A missing Data is an error, never an empty plaintext.
     #[inline]
     pub fn decode(payload: Reader<'a>) -> Result<Self, KmipError> {
-        let (mut unique_identifier, mut data) = (None, None);
-        for field in payload {
+        let mut fields = payload;
+        let mut unique_identifier = usual(
+            &mut fields,
+            tags::UNIQUE_IDENTIFIER,
+            Kind::TextString,
+            Item::text,
+        )?;
+        let mut data = usual(&mut fields, tags::DATA, Kind::ByteString, Item::bytes)?;
+        for field in fields {
             let f = field?;
             match f.tag {
                 tags::UNIQUE_IDENTIFIER => once(&mut unique_identifier, &f, f.text())?,

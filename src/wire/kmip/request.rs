@@ -161,20 +161,6 @@ impl RequestPayload<'_> {
             Self::Decrypt(_) => operation::DECRYPT,
         }
     }
-
-    fn encode<S: Sink>(&self, w: &mut Writer<'_, S>, version: ProtocolVersion) {
-        match self {
-            Self::Query(functions) => Query::encode(w, functions),
-            Self::DiscoverVersions(versions) => DiscoverVersions::encode(w, versions),
-            Self::Locate(locate) => locate.encode(w, version),
-            Self::GetAttributes(get) => get.encode(w, version),
-            Self::Create(create) => create.encode(w, version),
-            Self::Activate(object) | Self::Destroy(object) => object.encode(w),
-            Self::Revoke(revoke) => revoke.encode(w),
-            Self::Encrypt(encrypt) => encrypt.fields().encode_alone(w),
-            Self::Decrypt(decrypt) => decrypt.fields().encode_alone(w),
-        }
-    }
 }
 
 /// One item to send.
@@ -193,14 +179,29 @@ impl Call<'_> {
         match &self.payload {
             RequestPayload::Encrypt(encrypt) => self.encode_crypt(w, &encrypt.fields()),
             RequestPayload::Decrypt(decrypt) => self.encode_crypt(w, &decrypt.fields()),
-            payload => w.structure(tags::BATCH_ITEM, |w| {
-                w.enumeration(tags::OPERATION, payload.operation());
-                if let Some(id) = self.id {
-                    w.bytes(tags::UNIQUE_BATCH_ITEM_ID, &id.to_be_bytes());
-                }
-                w.structure(tags::REQUEST_PAYLOAD, |w| payload.encode(w, version));
-            }),
+            RequestPayload::Query(functions) => self.wrap(w, |w| Query::encode(w, functions)),
+            RequestPayload::DiscoverVersions(versions) => {
+                self.wrap(w, |w| DiscoverVersions::encode(w, versions));
+            }
+            RequestPayload::Locate(locate) => self.wrap(w, |w| locate.encode(w, version)),
+            RequestPayload::GetAttributes(get) => self.wrap(w, |w| get.encode(w, version)),
+            RequestPayload::Create(create) => self.wrap(w, |w| create.encode(w, version)),
+            RequestPayload::Activate(object) | RequestPayload::Destroy(object) => {
+                self.wrap(w, |w| object.encode(w));
+            }
+            RequestPayload::Revoke(revoke) => self.wrap(w, |w| revoke.encode(w)),
         }
+    }
+
+    /// An item around the payload's fields.
+    fn wrap<S: Sink>(&self, w: &mut Writer<'_, S>, payload: impl FnOnce(&mut Writer<'_, S>)) {
+        w.structure(tags::BATCH_ITEM, |w| {
+            w.enumeration(tags::OPERATION, self.payload.operation());
+            if let Some(id) = self.id {
+                w.bytes(tags::UNIQUE_BATCH_ITEM_ID, &id.to_be_bytes());
+            }
+            w.structure(tags::REQUEST_PAYLOAD, payload);
+        });
     }
 
     /// The hot items, of which there are many in a message.

@@ -119,6 +119,11 @@ pub(super) fn whole(header: [u8; HEADER_BYTES], value: [u8; 8]) -> [u8; FIXED_IT
 
 #[inline]
 pub(super) fn header(tag: Tag, kind: Kind, bytes: u32) -> [u8; HEADER_BYTES] {
-    let front = tag.0 << 8 | u32::from(kind as u8);
-    (u64::from(front) << 32 | u64::from(bytes)).to_be_bytes()
+    (u64::from(front(tag, kind)) << 32 | u64::from(bytes)).to_be_bytes()
+}
+
+/// Tag and type, the first four bytes of a header.
+#[inline]
+pub(super) fn front(tag: Tag, kind: Kind) -> u32 {
+    tag.0 << 8 | u32::from(kind as u8)
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::counted::front;
 use super::{HEADER_BYTES, Kind, Tag, TtlvError};
 use crate::limits::{KMIP_MESSAGE_BYTES_MAX, TTLV_DEPTH_MAX};
 use crate::wire::scan::find;
@@ -50,6 +51,26 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
+    /// The next item if it is this one and sound; else nothing moves, and [`Iterator::next`] tells what is
+    /// there. For fields in their usual order: tag and type known, a header is one comparison.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    pub fn next_if(&mut self, tag: Tag, kind: Kind) -> Option<Item<'a>> {
+        let (&[t0, t1, t2, k, a, b, c, d], body) = self.rest.split_first_chunk::<HEADER_BYTES>()?;
+        if u32::from_be_bytes([t0, t1, t2, k]) != front(tag, kind) {
+            return None;
+        }
+        let (value, rest) = split_value(kind, u32::from_be_bytes([a, b, c, d]), body)?;
+        self.rest = rest;
+        let depth = self.depth;
+        Some(Item {
+            tag,
+            kind,
+            value,
+            depth,
+        })
+    }
+
     /// Inlined by force: a result that goes through memory is stored by the byte and loaded by the word,
     /// and waiting for that took most of the time of a header.
     #[allow(clippy::inline_always)]
@@ -81,11 +102,20 @@ impl<'a> Reader<'a> {
 fn split_item(input: &[u8]) -> Option<(Tag, Kind, &[u8], &[u8])> {
     let (&[t0, t1, t2, kind, a, b, c, d], body) = input.split_first_chunk::<HEADER_BYTES>()?;
     let kind = Kind::from_byte(kind).ok()?;
-    let bytes = u32::from_be_bytes([a, b, c, d]) as usize;
+    let (value, rest) = split_value(kind, u32::from_be_bytes([a, b, c, d]), body)?;
+    Some((Tag(u32::from_be_bytes([0, t0, t1, t2])), kind, value, rest))
+}
+
+/// A sound value and what follows it.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+fn split_value(kind: Kind, declared: u32, body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let bytes = declared as usize;
+    if !kind.accepts(bytes) {
+        return None;
+    }
     let (padded, rest) = body.split_at_checked(bytes.next_multiple_of(8))?;
-    let sound = kind.accepts(bytes) && is_padded_with_zeros(padded, bytes);
-    let tag = Tag(u32::from_be_bytes([0, t0, t1, t2]));
-    sound.then_some((tag, kind, padded.get(..bytes)?, rest))
+    is_padded_with_zeros(padded, bytes).then_some((padded.get(..bytes)?, rest))
 }
 
 /// What is wrong with the first item of `input`, which [`split_item`] refused: a second look, so that the
