@@ -56,8 +56,9 @@ impl<'a> Reader<'a> {
     #[allow(clippy::inline_always)]
     #[inline(always)]
     pub fn next_if(&mut self, tag: Tag, kind: Kind) -> Option<Item<'a>> {
-        let (&[t0, t1, t2, k, a, b, c, d], body) = self.rest.split_first_chunk::<HEADER_BYTES>()?;
-        if u32::from_be_bytes([t0, t1, t2, k]) != front(tag, kind) {
+        let (&[t0, t1, t2, kind_byte, a, b, c, d], body) =
+            self.rest.split_first_chunk::<HEADER_BYTES>()?;
+        if u32::from_be_bytes([t0, t1, t2, kind_byte]) != front(tag, kind) {
             return None;
         }
         let (value, rest) = split_value(kind, u32::from_be_bytes([a, b, c, d]), body)?;
