@@ -76,7 +76,7 @@ fn password(name: &str) -> String {
     format!("{name}Pwd")
 }
 
-/// Steps 1 to 6 of "To create the Connected-KMS keystore", keytool's question answered as told.
+/// Steps 1 to 5 of "To create the Connected-KMS keystore", keytool's question answered as told.
 fn keystore(pki: &Pki) {
     for name in ["kmsClient", "kmsServer"] {
         let (p12, own) = (format!("{name}.p12"), password(name));
@@ -125,6 +125,10 @@ fn keystore(pki: &Pki) {
         .concat();
         pki.keytool(&args, "yes\n");
     }
+}
+
+/// Step 6: two key entries, three certificates.
+fn verify(pki: &Pki) {
     let listed = pki.keytool(
         &[
             "-v",
@@ -179,6 +183,7 @@ fn follow_the_guide(kind: KeyKind, intermediate: bool) {
         certificate(&pki, name, common_name, authority, intermediate);
     }
     keystore(&pki);
+    verify(&pki);
 
     let mut hsm = Hsm::new(&pki);
     hsm.start();

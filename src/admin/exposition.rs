@@ -8,7 +8,6 @@ use crate::server::Shared;
 pub(super) fn render(shared: &Shared) -> String {
     let mut text = String::with_capacity(4096);
     let metrics = &shared.metrics;
-    let health = shared.engine.hsm().health();
     requests(shared, &mut text);
     for (name, help, value) in [
         (
@@ -39,6 +38,12 @@ pub(super) fn render(shared: &Shared) -> String {
     ] {
         number(&mut text, name, "counter", help, value);
     }
+    gauges(shared, &mut text);
+    text
+}
+
+fn gauges(shared: &Shared, text: &mut String) {
+    let health = shared.engine.hsm().health();
     let usage = shared.arena.usage();
     for (name, help, value) in [
         (
@@ -77,9 +82,8 @@ pub(super) fn render(shared: &Shared) -> String {
             usage.key_bytes_total as u64,
         ),
     ] {
-        number(&mut text, name, "gauge", help, value);
+        number(text, name, "gauge", help, value);
     }
-    text
 }
 
 fn requests(shared: &Shared, text: &mut String) {

@@ -33,12 +33,11 @@ pub fn readiness(shared: &Shared) -> Readiness {
 
 fn judge(phase: Phase, up: bool, was_up: bool) -> (&'static str, u16) {
     match phase {
-        Phase::Starting => ("starting", 503),
         Phase::Stopping => ("stopping", 404),
         Phase::Draining => ("draining", 404),
         Phase::Serving if up => ("ready", 200),
         Phase::Serving if was_up => ("degraded", 200),
-        Phase::Serving => ("starting", 503),
+        Phase::Serving | Phase::Starting => ("starting", 503),
     }
 }
 

@@ -66,6 +66,7 @@ impl<'a, O: Out> Reply<'a, O> {
     }
 
     /// Takes an envelope back, as if it had not been begun.
+    #[allow(clippy::needless_pass_by_value)] // Taken, so that it is not closed as well.
     pub fn take_back(&mut self, open: OpenEnvelope) {
         self.out.truncate(open.start);
     }

@@ -52,13 +52,17 @@ fn transit<'a>(method: Method, rest: &'a str) -> Result<Endpoint<'a>, Fault> {
     if writes && rest.ends_with('/') {
         return Err(Fault::new(400, "cannot write to a path ending in '/'"));
     }
-    let (endpoint, served): (fn(&'a str) -> Endpoint<'a>, bool) = match rest.split_once('/') {
-        Some(("encrypt", _)) => (Endpoint::Encrypt, writes),
-        Some(("decrypt", _)) => (Endpoint::Decrypt, writes),
-        Some(("keys", _)) => (Endpoint::Key, writes || method == Method::Get),
-        _ => return Err(Fault::unsupported_path()),
-    };
-    let name = rest.split_once('/').map_or("", |(_, name)| name);
+    type Make<'a> = fn(&'a str) -> Endpoint<'a>;
+    let (make, served, name): (Make<'a>, bool, &'a str) =
+        if let Some(name) = rest.strip_prefix("decrypt/") {
+            (Endpoint::Decrypt, writes, name)
+        } else if let Some(name) = rest.strip_prefix("encrypt/") {
+            (Endpoint::Encrypt, writes, name)
+        } else if let Some(name) = rest.strip_prefix("keys/") {
+            (Endpoint::Key, writes || method == Method::Get, name)
+        } else {
+            return Err(Fault::unsupported_path());
+        };
     if !is_key_name(name) || method == Method::List {
         return Err(Fault::unsupported_path());
     }
@@ -69,7 +73,7 @@ fn transit<'a>(method: Method, rest: &'a str) -> Result<Endpoint<'a>, Fault> {
     if !served {
         return Err(Fault::unsupported_operation());
     }
-    Ok(endpoint(name))
+    Ok(make(name))
 }
 
 /// Transit's rule: `\w(([\w-.]+)?\w)?`, ASCII.
@@ -100,85 +104,55 @@ mod tests {
     }
 
     #[test]
-    fn paths_and_methods_meet_their_endpoint_or_refusal() {
-        use Method::{Delete, Get, Head as HeadMethod, List, Options, Other, Patch, Post, Put};
-        let unsupported = Fault::unsupported_operation;
+    fn paths_and_methods_meet_their_endpoint() {
+        use Method::{Get, Head as HeadMethod, Post, Put};
         for (method, path, want) in [
-            (Post, "/v1/transit/encrypt/k1", Ok(Endpoint::Encrypt("k1"))),
-            (
-                Put,
-                "/v1/transit/decrypt/a.b-c_d",
-                Ok(Endpoint::Decrypt("a.b-c_d")),
-            ),
-            (Post, "/v1/transit/keys/k", Ok(Endpoint::Key("k"))),
-            (Get, "/v1/transit/keys/k", Ok(Endpoint::Key("k"))),
-            (Get, "/v1/sys/health", Ok(Endpoint::Health)),
-            (HeadMethod, "/v1/sys/health", Ok(Endpoint::Health)),
-            (Get, "/v1/transit/decrypt/k1", Err(unsupported())),
-            (Delete, "/v1/transit/encrypt/k1", Err(unsupported())),
-            (HeadMethod, "/v1/transit/encrypt/k1", Err(unsupported())),
-            (
-                Patch,
-                "/v1/transit/encrypt/k1",
-                Err(Fault::new(400, "mime: no media type")),
-            ),
-            (
-                List,
-                "/v1/transit/encrypt/k1",
-                Err(Fault::unsupported_path()),
-            ),
-            (Other, "/v1/transit/encrypt/k1", Err(Fault::new(405, ""))),
-            (
-                Options,
-                "/v1/transit/encrypt/k1",
-                Err(Fault::new(
-                    400,
-                    "cannot handle internal-only request operation",
-                )),
-            ),
-            (Post, "/v1/transit/foo/k1", Err(Fault::unsupported_path())),
-            (
-                Post,
-                "/v1/transit/decrypt/a/b",
-                Err(Fault::unsupported_path()),
-            ),
-            (Post, "/v1/transit/decrypt", Err(Fault::unsupported_path())),
-            (
-                Post,
-                "/v1/transit/decrypt/a%20b",
-                Err(Fault::unsupported_path()),
-            ),
-            (
-                Post,
-                "/v1/transit/decrypt/-a",
-                Err(Fault::unsupported_path()),
-            ),
-            (
-                Post,
-                "/v1/transit/decrypt/k1/",
-                Err(Fault::new(400, "cannot write to a path ending in '/'")),
-            ),
-            (
-                Post,
-                "/v1/nomount/decrypt/k1",
-                Err(Fault::new(
-                    404,
-                    "no handler for route \"nomount/decrypt/k1\". route entry not found.",
-                )),
-            ),
-            (Post, "/transit/decrypt/k1", Err(Fault::absent())),
-            (Post, "/v2/transit/decrypt/k1", Err(Fault::absent())),
-            (Get, "/v1", Err(Fault::absent())),
-            (
-                Get,
-                "/v1/",
-                Err(Fault::new(
-                    404,
-                    "no handler for route \"\". route entry not found.",
-                )),
-            ),
+            (Post, "/v1/transit/encrypt/k1", Endpoint::Encrypt("k1")),
+            (Put, "/v1/transit/decrypt/a.b-c", Endpoint::Decrypt("a.b-c")),
+            (Post, "/v1/transit/keys/k", Endpoint::Key("k")),
+            (Get, "/v1/transit/keys/k", Endpoint::Key("k")),
+            (Get, "/v1/sys/health", Endpoint::Health),
+            (HeadMethod, "/v1/sys/health", Endpoint::Health),
         ] {
-            assert_eq!(route(&head(method, path)), want, "{method:?} {path}");
+            let found = route(&head(method, path));
+            assert_eq!(found, Ok(want), "{method:?} {path}");
         }
+    }
+
+    const OPERATION: &str = "1 error occurred:\n\t* unsupported operation\n\n";
+    const PATH: &str = "1 error occurred:\n\t* unsupported path\n\n";
+
+    #[test]
+    fn other_paths_and_methods_meet_their_refusal() {
+        use Method::{Delete, Get, Head as HeadMethod, List, Options, Other, Patch, Post};
+        let nowhere =
+            |path: &str| format!("no handler for route \"{path}\". route entry not found.");
+        let (mount, root) = (nowhere("nomount/decrypt/k1"), nowhere(""));
+        let internal = "cannot handle internal-only request operation";
+        for (method, path, status, text) in [
+            (Get, "/v1/transit/decrypt/k1", 405, OPERATION),
+            (Delete, "/v1/transit/encrypt/k1", 405, OPERATION),
+            (HeadMethod, "/v1/transit/encrypt/k1", 405, OPERATION),
+            (Patch, "/v1/transit/encrypt/k1", 400, "mime: no media type"),
+            (List, "/v1/transit/encrypt/k1", 404, PATH),
+            (Other, "/v1/transit/encrypt/k1", 405, ""),
+            (Options, "/v1/transit/encrypt/k1", 400, internal),
+            (Post, "/v1/transit/foo/k1", 404, PATH),
+            (Post, "/v1/transit/decrypt/a/b", 404, PATH),
+            (Post, "/v1/transit/decrypt", 404, PATH),
+            (Post, "/v1/transit/decrypt/a%20b", 404, PATH),
+            (Post, "/v1/transit/decrypt/-a", 404, PATH),
+            (Post, "/v1/nomount/decrypt/k1", 404, mount.as_str()),
+            (Post, "/transit/decrypt/k1", 404, ""),
+            (Post, "/v2/transit/decrypt/k1", 404, ""),
+            (Get, "/v1", 404, ""),
+            (Get, "/v1/", 404, root.as_str()),
+        ] {
+            let want = Fault::new(status, text.to_owned());
+            assert_eq!(route(&head(method, path)), Err(want), "{method:?} {path}");
+        }
+        let slash = route(&head(Post, "/v1/transit/decrypt/k1/"));
+        let want = Fault::new(400, "cannot write to a path ending in '/'");
+        assert_eq!(slash, Err(want));
     }
 }

@@ -90,6 +90,11 @@ pub(super) fn batch_warnings<'a>(body: &'a CryptBody<'_>, status: u16) -> Vec<&'
     warnings
 }
 
+/// Whether no item failed: Transit ends the answer with a line feed only then, whatever its status.
+pub(super) fn all_went_well(items: &[Item]) -> bool {
+    items.iter().all(|item| fault_of(item).is_none())
+}
+
 /// The longest `Retry-After` of the items.
 pub(super) fn batch_retry_after_s(items: &[Item]) -> Option<u32> {
     items

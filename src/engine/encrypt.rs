@@ -174,5 +174,9 @@ fn encode_batch<O: Out>(body: &CryptBody<'_>, items: &[Item], reply: &mut Reply<
         }
     }
     transit::put_batch_close(reply.out());
-    reply.close(open, &crypt::batch_warnings(body, status), status == 200);
+    reply.close(
+        open,
+        &crypt::batch_warnings(body, status),
+        crypt::all_went_well(items),
+    );
 }

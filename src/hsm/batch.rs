@@ -48,19 +48,29 @@ pub struct Reply<'a> {
 pub enum Outcome<'a> {
     /// A Decrypt succeeded.
     Decrypted {
+        /// The key that it names.
         object: Option<&'a str>,
+        /// The plaintext.
         data: &'a [u8],
     },
     /// An Encrypt succeeded.
     Encrypted {
+        /// The key that it names.
         object: Option<&'a str>,
+        /// The ciphertext.
         data: &'a [u8],
         /// Only when the HSM made a nonce itself.
         nonce: Option<&'a [u8]>,
+        /// The authentication tag.
         tag: Option<&'a [u8]>,
     },
     /// The operation failed: Result Reason and Result Message.
-    Failed { reason: u32, text: &'a str },
+    Failed {
+        /// Result Reason.
+        reason: u32,
+        /// Result Message.
+        text: &'a str,
+    },
     /// It can be none of these: what is wrong with it.
     Malformed(&'static str),
 }
@@ -217,10 +227,13 @@ impl Batch {
                 Some(Reply {
                     outcome: Outcome::Failed { reason, text },
                     ..
-                }) => if let Some(error) = fault::judge(&item.request, *reason, text) { Err(error) } else {
-                    settled.doubtful.push(Doubtful::new(item, *reason, text));
-                    continue;
-                },
+                }) => {
+                    let Some(error) = fault::judge(&item.request, *reason, text) else {
+                        settled.doubtful.push(Doubtful::new(item, *reason, text));
+                        continue;
+                    };
+                    Err(error)
+                }
                 Some(reply) => item.answer(&reply.outcome, &mut store),
             };
             if let Err(HsmError::Protocol(why)) = verdict {

@@ -27,6 +27,10 @@ pub use session::{LOCKED_BYTES_PER_SESSION, Session};
 /// Bytes of locked buffers that one connection holds; the arena's plan must have them.
 pub const LOCKED_BYTES_PER_CONNECTION: usize = LOCKED_BYTES_PER_LINK + LOCKED_BYTES_PER_SESSION;
 
+/// Longest wait for one address to take a TCP connection. Short, so that an HSM that comes back behind a
+/// silent network is noticed within a second.
+const DIAL_MAX: Duration = Duration::from_millis(900);
+
 /// One place to connect to.
 #[derive(Clone, Debug)]
 pub struct Address {
@@ -150,7 +154,7 @@ fn dial(address: &Address, deadline: Instant) -> Result<TcpStream, String> {
         if left < Duration::from_millis(1) {
             return Err(format!("{last} (no time left to try further)"));
         }
-        match TcpStream::connect_timeout(&place, left) {
+        match TcpStream::connect_timeout(&place, left.min(DIAL_MAX)) {
             Ok(socket) => {
                 socket
                     .set_nodelay(true)

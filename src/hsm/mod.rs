@@ -21,10 +21,15 @@ pub struct ObjectId(pub Arc<str>);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum KeyState {
+    /// Created, not yet to be used.
     PreActive,
+    /// In use.
     Active,
+    /// No longer to be used for wrapping.
     Deactivated,
+    /// Known to others, perhaps.
     Compromised,
+    /// Its material is gone.
     Destroyed,
 }
 
@@ -33,45 +38,66 @@ pub enum KeyState {
 pub struct KeyVersion {
     /// From 1.
     pub number: u32,
+    /// The object that holds it.
     pub object: ObjectId,
     /// Seconds since 1970; 0 when the back end does not tell.
     pub created_unix_s: u64,
+    /// As the back end last told.
     pub state: KeyState,
 }
 
 /// A named master key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KeyRecord {
+    /// As clients name it.
     pub name: Arc<str>,
     /// Ascending, never empty.
     pub versions: Vec<KeyVersion>,
+    /// Lowest version that may unwrap.
     pub min_decryption_version: u32,
+    /// Lowest version that may wrap; 0: the latest.
     pub min_encryption_version: u32,
+    /// Whether clients may delete it.
     pub deletion_allowed: bool,
 }
 
 /// What is asked. `sealed` is nonce (12) | ciphertext | tag (16), its length already checked.
 #[derive(Debug)]
 pub enum Request {
+    /// Unwraps.
     Decrypt {
+        /// With which key.
         object: ObjectId,
+        /// nonce | ciphertext | tag.
         sealed: Vec<u8>,
+        /// Bound to the ciphertext.
         associated_data: Vec<u8>,
     },
+    /// Wraps.
     Encrypt {
+        /// With which key.
         object: ObjectId,
+        /// What is wrapped.
         plaintext: SecretBytes,
+        /// Bound to the ciphertext.
         associated_data: Vec<u8>,
     },
     /// Looks a key up by name.
-    Find { name: Arc<str> },
+    Find {
+        /// The key.
+        name: Arc<str>,
+    },
     /// Creates and activates a key, or answers the existing one.
-    Create { name: Arc<str> },
+    Create {
+        /// The key.
+        name: Arc<str>,
+    },
 }
 
 /// What comes back.
 #[derive(Clone, Debug)]
 pub enum Answer {
+    /// Of a Decrypt, in locked memory.
     Plaintext(SecretKey),
     /// nonce | ciphertext | tag.
     Sealed(Vec<u8>),
@@ -88,11 +114,22 @@ pub enum HsmError {
     /// The object is gone (client or operator).
     ObjectNotFound,
     /// Several objects bear the name (operator).
-    AmbiguousName { count: usize },
+    AmbiguousName {
+        /// How many.
+        count: usize,
+    },
     /// The key's state forbids the operation (operator).
-    NotActive { state: KeyState },
+    NotActive {
+        /// What it is.
+        state: KeyState,
+    },
     /// The HSM refused for another reason of its own (operator): reason code and its text, cleaned.
-    Refused { reason: u32, text: Arc<str> },
+    Refused {
+        /// KMIP Result Reason.
+        reason: u32,
+        /// The HSM's words, one line.
+        text: Arc<str>,
+    },
     /// This back end cannot do it; the text says what (client, 400).
     Unsupported(&'static str),
     /// No connection, or the connection died with the job on it (HSM, 503). Text for the log.
@@ -115,8 +152,11 @@ pub type Done = Box<dyn FnOnce(Result<Answer, HsmError>) + Send>;
 
 /// One operation and whom to tell.
 pub struct Job {
+    /// What is asked.
     pub request: Request,
+    /// Nobody waits longer.
     pub deadline: Instant,
+    /// Whom to tell.
     pub done: Done,
 }
 

@@ -15,10 +15,15 @@ use std::sync::Arc;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{ClientConfig, ServerConfig};
 
 use crate::secret::wipe_slice;
+
+#[cfg(test)]
+mod tests;
+mod turn;
+
+use turn::{Turn, close_notify, encrypt, turn};
 
 /// Ciphertext that may wait for the socket. A whole reply of the largest body fits, with its records' overhead.
 const BACKLOG_BYTES_MAX: usize = 2 * crate::limits::HTTP_BODY_BYTES_MAX;
@@ -87,16 +92,6 @@ pub struct Pipe<S> {
     out_at: usize,
     established: bool,
     closed: bool,
-}
-
-/// What a turn of the TLS machine asks for.
-enum Turn {
-    /// Call again.
-    Again,
-    /// Nothing more to do with these bytes.
-    Rest,
-    /// The peer has closed.
-    Closed,
 }
 
 impl<S: Read + Write> Pipe<S> {
@@ -381,115 +376,3 @@ impl<S: Read + Write> Pipe<S> {
 fn is_blocked(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
-
-/// Handles one state of the TLS machine. Returns the bytes to discard and what to do next.
-fn turn<D>(
-    status: UnbufferedStatus<'_, '_, D>,
-    out: &mut Vec<u8>,
-    plain: &mut [u8],
-    plain_len: &mut usize,
-) -> (usize, Result<Turn, PipeError>) {
-    let UnbufferedStatus { mut discard, state } = status;
-    let next = match state {
-        Err(error) => Err(PipeError::Tls(error)),
-        Ok(ConnectionState::ReadTraffic(mut traffic)) => loop {
-            match traffic.next_record() {
-                None => break Ok(Turn::Again),
-                Some(Err(error)) => break Err(PipeError::Tls(error)),
-                Some(Ok(record)) => {
-                    discard += record.discard;
-                    // Plaintext is shorter than its record, and both halves are of one size.
-                    let Some(space) = plain[*plain_len..].get_mut(..record.payload.len()) else {
-                        break Err(PipeError::Backlog);
-                    };
-                    space.copy_from_slice(record.payload);
-                    *plain_len += record.payload.len();
-                }
-            }
-        },
-        Ok(ConnectionState::EncodeTlsData(mut data)) => {
-            encode(&mut data, out).map(|()| Turn::Again)
-        }
-        Ok(ConnectionState::TransmitTlsData(data)) => {
-            // The bytes are in `out`, which keeps their order; nothing waits for the socket here.
-            data.done();
-            Ok(Turn::Again)
-        }
-        Ok(ConnectionState::PeerClosed) => Ok(Turn::Closed),
-        Ok(
-            ConnectionState::BlockedHandshake
-            | ConnectionState::WriteTraffic(_)
-            | ConnectionState::Closed,
-        ) => Ok(Turn::Rest),
-        // Early data is never offered by our configurations.
-        Ok(_) => Err(PipeError::Tls(rustls::Error::General(
-            "unexpected TLS state".into(),
-        ))),
-    };
-    (discard, next)
-}
-
-fn encode<D>(
-    data: &mut rustls::unbuffered::EncodeTlsData<'_, D>,
-    out: &mut Vec<u8>,
-) -> Result<(), PipeError> {
-    let at = out.len();
-    let need = match data.encode(&mut []) {
-        Ok(_) => return Ok(()),
-        Err(EncodeError::InsufficientSize(size)) => size.required_size,
-        Err(EncodeError::AlreadyEncoded) => return Ok(()),
-    };
-    if at + need > BACKLOG_BYTES_MAX {
-        return Err(PipeError::Backlog);
-    }
-    out.resize(at + need, 0);
-    let written = data.encode(&mut out[at..]).unwrap_or(0);
-    out.truncate(at + written);
-    Ok(())
-}
-
-/// Encrypts `plaintext` to the end of `out`. False: TLS had something of its own to send first.
-fn encrypt<D>(
-    status: UnbufferedStatus<'_, '_, D>,
-    plaintext: &[u8],
-    room: usize,
-    out: &mut Vec<u8>,
-) -> Result<bool, PipeError> {
-    let mut traffic = match status.state.map_err(PipeError::Tls)? {
-        ConnectionState::WriteTraffic(traffic) => traffic,
-        ConnectionState::EncodeTlsData(mut data) => return encode(&mut data, out).map(|()| false),
-        ConnectionState::TransmitTlsData(data) => {
-            data.done();
-            return Ok(false);
-        }
-        ConnectionState::PeerClosed => return Ok(false),
-        _ => return Err(PipeError::Tls(rustls::Error::HandshakeNotComplete)),
-    };
-    let at = out.len();
-    out.resize(at + room, 0);
-    let written = match traffic.encrypt(plaintext, &mut out[at..]) {
-        Err(EncryptError::InsufficientSize(size)) => {
-            out.resize(at + size.required_size, 0);
-            traffic.encrypt(plaintext, &mut out[at..])
-        }
-        other => other,
-    };
-    out.truncate(at + *written.as_ref().unwrap_or(&0));
-    written
-        .map(|_| true)
-        .map_err(|_| PipeError::Tls(rustls::Error::EncryptError))
-}
-
-fn close_notify<D>(status: UnbufferedStatus<'_, '_, D>, out: &mut Vec<u8>) -> bool {
-    let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state else {
-        return false;
-    };
-    let at = out.len();
-    out.resize(at + 2 * RECORD_OVERHEAD_BYTES, 0);
-    let written = traffic.queue_close_notify(&mut out[at..]).unwrap_or(0);
-    out.truncate(at + written);
-    written > 0
-}
-
-#[cfg(test)]
-mod tests;

@@ -199,7 +199,7 @@ pub struct Site<'a> {
     pub cache: &'a Arc<Cache>,
 }
 
-type Assembled = (Arc<Shared>, Vec<server::Seat>, Arc<[Arc<server::Port>]>);
+type Assembled = (Arc<Shared>, Vec<server::Seat>, server::Ports);
 
 impl Site<'_> {
     fn assemble(

@@ -201,6 +201,12 @@ impl Conn {
         }
     }
 
+    /// Says `close_notify`, so that the peer knows that nothing was cut off; it need not arrive.
+    pub(super) fn say_goodbye(&mut self) {
+        self.pipe.close();
+        let _ = self.pipe.flush();
+    }
+
     /// Now and then: whether a deadline has passed or the pin is gone. `stopping` is since when the
     /// node has been stopping: from then on only what is in flight may go on, and not for long.
     pub(super) fn sweep(&self, shared: &Shared, stopping: Option<Instant>, now: Instant) -> Fate {

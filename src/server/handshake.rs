@@ -23,8 +23,8 @@ use crate::secret::LockedBuf;
 use super::clock::Clock;
 use super::linger::Linger;
 use super::slots::Slots;
-use super::worker::{Arrival, Port, RECORDS_BYTES};
-use super::{Phase, Shared, thread};
+use super::worker::{Arrival, RECORDS_BYTES};
+use super::{Phase, Ports, Shared, thread};
 
 const WAKER: Token = Token(usize::MAX);
 const EVENTS_MAX: usize = 256;
@@ -52,7 +52,7 @@ impl Handle {
 pub(super) fn start(
     index: usize,
     shared: Arc<Shared>,
-    ports: Arc<[Arc<Port>]>,
+    ports: Ports,
 ) -> io::Result<(Handle, JoinHandle<()>)> {
     let poll = Poll::new()?;
     let inbox = Arc::new(Inbox::new(INBOX_MAX, Waker::new(poll.registry(), WAKER)?));
@@ -84,7 +84,7 @@ struct Loop {
     poll: Poll,
     inbox: Arc<Inbox<TcpStream>>,
     shared: Arc<Shared>,
-    ports: Arc<[Arc<Port>]>,
+    ports: Ports,
     records: LockedBuf,
     shaking: Slots<Shaking>,
     clock: Clock,

@@ -134,10 +134,13 @@ impl Shared {
     }
 }
 
+/// The ways to all workers, by their index.
+pub type Ports = Arc<[Arc<Port>]>;
+
 /// A running service side.
 pub struct Service {
     shared: Arc<Shared>,
-    ports: Arc<[Arc<Port>]>,
+    ports: Ports,
     acceptor: acceptor::Handle,
     handshakes: Vec<handshake::Handle>,
     accepting: Option<JoinHandle<()>>,
@@ -145,7 +148,7 @@ pub struct Service {
 }
 
 /// Makes the ports of `workers` workers: the engine's deliveries go there. `mail_max` bounds each.
-pub fn ports(workers: usize, mail_max: usize) -> io::Result<(Vec<Seat>, Arc<[Arc<Port>]>)> {
+pub fn ports(workers: usize, mail_max: usize) -> io::Result<(Vec<Seat>, Ports)> {
     let seats = (0..workers)
         .map(|index| worker::Seat::new(index, mail_max))
         .collect::<io::Result<Vec<_>>>()?;
@@ -165,7 +168,7 @@ impl Service {
     pub fn start(
         shared: Arc<Shared>,
         seats: Vec<Seat>,
-        ports: Arc<[Arc<Port>]>,
+        ports: Ports,
         listener: TcpListener,
     ) -> io::Result<Self> {
         let mut threads = Vec::new();

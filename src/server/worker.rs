@@ -365,11 +365,11 @@ impl Worker {
         }
         self.swept = now;
         for index in 0..self.conns.span() {
-            let fate = self
-                .conns
-                .get_mut(index)
-                .map(|conn| conn.sweep(&self.shared, self.stopping, now));
-            if fate == Some(Fate::Close) {
+            let Some(conn) = self.conns.get_mut(index) else {
+                continue;
+            };
+            if conn.sweep(&self.shared, self.stopping, now) == Fate::Close {
+                conn.say_goodbye();
                 self.close(index);
             }
         }

@@ -58,6 +58,48 @@ pub fn find_string_stop(haystack: &[u8]) -> Option<usize> {
         .map(|found| at + found)
 }
 
+/// Position of the first control character: below a space, or DEL. A tab counts.
+#[inline]
+pub fn find_control(haystack: &[u8]) -> Option<usize> {
+    let delete = LOW * 0x7f;
+    find_by(
+        haystack,
+        |word| (word.wrapping_sub(LOW * 0x20) & !word & HIGH) | zeros(word ^ delete),
+        |byte| byte.is_ascii_control(),
+    )
+}
+
+/// Position of the first byte that is no visible ASCII character.
+#[inline]
+pub fn find_invisible(haystack: &[u8]) -> Option<usize> {
+    let delete = LOW * 0x7f;
+    find_by(
+        haystack,
+        |word| {
+            (word.wrapping_sub(LOW * 0x21) & !word & HIGH) | zeros(word ^ delete) | (word & HIGH)
+        },
+        |byte| !byte.is_ascii_graphic(),
+    )
+}
+
+/// Finds by `mask`, of whose set high bits the lowest is exact, and in what is left over by `is`.
+#[inline]
+fn find_by(haystack: &[u8], mask: impl Fn(u64) -> u64, is: impl Fn(u8) -> bool) -> Option<usize> {
+    let mut at = 0;
+    let mut rest = haystack;
+    while let Some((word, tail)) = rest.split_first_chunk::<8>() {
+        let mask = mask(u64::from_le_bytes(*word));
+        if mask != 0 {
+            return Some(at + first(mask));
+        }
+        at += 8;
+        rest = tail;
+    }
+    rest.iter()
+        .position(|&byte| is(byte))
+        .map(|found| at + found)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +125,18 @@ mod tests {
                         "{special} at {place} of {len}"
                     );
                     assert_eq!(find(&text, b'~'), None);
+                    let control = text.iter().position(u8::is_ascii_control);
+                    assert_eq!(
+                        find_control(&text),
+                        control,
+                        "{special} at {place} of {len}"
+                    );
+                    let invisible = text.iter().position(|byte| !byte.is_ascii_graphic());
+                    assert_eq!(
+                        find_invisible(&text),
+                        invisible,
+                        "{special} at {place} of {len}"
+                    );
                 }
             }
         }

@@ -14,6 +14,7 @@ use crate::wire::kmip::{
 const KEY_BITS: i32 = 256;
 const USAGE_ENCRYPT: i32 = 4;
 const USAGE_DECRYPT: i32 = 8;
+const PERMISSION_DENIED: u32 = 0x0C;
 const OBJECT_ALREADY_EXISTS: u32 = 0x18;
 const INCOMPATIBLE_USAGE_MASK: u32 = 0x29;
 const INVALID_OBJECT_TYPE: u32 = 0x30;
@@ -30,8 +31,18 @@ pub(super) struct Broken {
 pub(super) struct Attributes {
     pub(super) state: Option<KeyState>,
     created_unix_s: u64,
+    has_activation_date: bool,
     usage: Option<i32>,
     algorithm: Option<u32>,
+}
+
+/// The one object that bears the name.
+struct Found {
+    record: Arc<KeyRecord>,
+    object: ObjectId,
+    state: KeyState,
+    /// Pre-Active with nothing that would ever activate it.
+    is_left_behind: bool,
 }
 
 type Outcome = Result<Result<Answer, HsmError>, Broken>;
@@ -53,59 +64,80 @@ impl From<Fault> for Stop {
 
 impl Session {
     pub(super) fn find(&mut self, name: &Arc<str>, deadline: Instant) -> Outcome {
-        let found = self.look_up(name, deadline);
-        settle(found.map(|record| record.map(Arc::new)), true)
+        settle(self.look_up(name, deadline), true)
     }
 
     /// Looks before and after: names need not be unique on the HSM, and another node may create the
     /// same key at this moment. Two keys of one name are an error for the operator, never a choice.
+    ///
+    /// A key left Pre-Active by a crash between Create and Activate is finished here. One that bears an
+    /// Activation Date was made so on purpose, and stays as it is.
     pub(super) fn create(&mut self, name: &Arc<str>, deadline: Instant) -> Outcome {
-        match self.look_up(name, deadline) {
-            Ok(None) => {}
-            found => return settle(found.map(|record| record.map(Arc::new)), true),
-        }
-        let made = self.make(name, deadline);
-        let found = made.and_then(|()| self.look_up(name, deadline));
-        settle(found.map(|record| record.map(Arc::new)), false)
+        let left_behind = match self.look_up(name, deadline) {
+            Ok(None) => None,
+            Ok(Some(found)) if found.is_left_behind => Some(found.object),
+            found => return settle(found, true),
+        };
+        settle(self.make_usable(name, left_behind, deadline), false)
     }
 
-    fn make(&mut self, name: &str, deadline: Instant) -> Result<(), Stop> {
+    fn make_usable(
+        &mut self,
+        name: &Arc<str>,
+        left_behind: Option<ObjectId>,
+        deadline: Instant,
+    ) -> Result<Option<Found>, Stop> {
+        let object = match left_behind {
+            Some(object) => Some(object),
+            None => self.make(name, deadline)?,
+        };
+        let mut refused = None;
+        if let Some(object) = &object {
+            let unique_identifier = Some(&*object.0);
+            let activate = RequestPayload::Activate(ObjectRef { unique_identifier });
+            // Another node may have activated it meanwhile: what it is now decides.
+            match self.call(activate, deadline, |_| Ok(())) {
+                Ok(()) => {}
+                Err(Fault::Failed { reason, text }) => {
+                    refused = Some(HsmError::Refused { reason, text });
+                }
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        match (self.look_up(name, deadline)?, refused) {
+            (Some(found), Some(refused)) if found.state == KeyState::PreActive => {
+                Err(Stop::No(refused))
+            }
+            (Some(found), _) => Ok(Some(found)),
+            (None, refused) => Err(Stop::No(refused.unwrap_or_else(|| hidden(name)))),
+        }
+    }
+
+    /// `None`: another was faster; its key is the answer.
+    fn make(&mut self, name: &str, deadline: Instant) -> Result<Option<ObjectId>, Stop> {
         let usage = USAGE_ENCRYPT | USAGE_DECRYPT;
         let algorithm = cryptographic_algorithm::AES;
         let create = Create::symmetric_key(name, algorithm, KEY_BITS, usage);
         let created = self.call(RequestPayload::Create(create), deadline, |payload| {
-            ObjectRef::decode(payload)?.need().map(str::to_owned)
+            ObjectRef::decode(payload)?.need().map(Arc::<str>::from)
         });
-        let uid = match created {
-            Ok(uid) => uid,
-            // Another node was faster; its key is the answer.
+        match created {
+            Ok(uid) => Ok(Some(ObjectId(uid))),
             Err(Fault::Failed {
                 reason: OBJECT_ALREADY_EXISTS | NON_UNIQUE_NAME,
                 ..
-            }) => {
-                return Ok(());
-            }
-            Err(fault) => return Err(fault.into()),
-        };
-        let object = ObjectRef {
-            unique_identifier: Some(&uid),
-        };
-        self.call(RequestPayload::Activate(object), deadline, |_| Ok(()))?;
-        Ok(())
+            }) => Ok(None),
+            Err(fault) => Err(fault.into()),
+        }
     }
 
-    fn look_up(&mut self, name: &Arc<str>, deadline: Instant) -> Result<Option<KeyRecord>, Stop> {
-        let located = self.call(
-            RequestPayload::Locate(Locate::by_name(name)),
-            deadline,
-            |found| {
-                let found = Located::decode(found)?;
-                Ok((
-                    found.count,
-                    found.unique_identifiers().next().map(Arc::<str>::from),
-                ))
-            },
-        )?;
+    fn look_up(&mut self, name: &Arc<str>, deadline: Instant) -> Result<Option<Found>, Stop> {
+        let locate = RequestPayload::Locate(Locate::by_name(name));
+        let located = self.call(locate, deadline, |found| {
+            let found = Located::decode(found)?;
+            let first = found.unique_identifiers().next().map(Arc::<str>::from);
+            Ok((found.count, first))
+        })?;
         let object = match located {
             (1, Some(uid)) => ObjectId(uid),
             (0, _) | (_, None) => return Ok(None),
@@ -113,19 +145,26 @@ impl Session {
         };
         let attributes = self.attributes(&object, deadline)?;
         attributes.check(name).map_err(Stop::No)?;
+        // An HSM that does not tell a state has none to forbid the use with.
+        let state = attributes.state.unwrap_or(KeyState::Active);
         let version = KeyVersion {
             number: 1,
-            object,
+            object: object.clone(),
             created_unix_s: attributes.created_unix_s,
-            // An HSM that does not tell a state has none to forbid the use with.
-            state: attributes.state.unwrap_or(KeyState::Active),
+            state,
         };
-        Ok(Some(KeyRecord {
+        let record = Arc::new(KeyRecord {
             name: Arc::clone(name),
             versions: vec![version],
             min_decryption_version: 1,
             min_encryption_version: 0,
             deletion_allowed: false,
+        });
+        Ok(Some(Found {
+            record,
+            object,
+            state,
+            is_left_behind: state == KeyState::PreActive && !attributes.has_activation_date,
         }))
     }
 
@@ -150,6 +189,7 @@ impl Session {
             let date = got.initial_date_unix_s.or(got.activation_date_unix_s);
             Ok(Attributes {
                 state: got.state.and_then(state_of),
+                has_activation_date: got.activation_date_unix_s.is_some(),
                 created_unix_s: date.and_then(|date| u64::try_from(date).ok()).unwrap_or(0),
                 usage: got.cryptographic_usage_mask,
                 algorithm: got.cryptographic_algorithm,
@@ -184,9 +224,20 @@ impl Attributes {
     }
 }
 
-fn settle(found: Result<Option<Arc<KeyRecord>>, Stop>, repeatable: bool) -> Outcome {
+/// A key that is there for the HSM but not for us.
+fn hidden(name: &str) -> HsmError {
+    let text = format!(
+        "the HSM has a key \"{name}\" but does not show it to this client: make this client its owner"
+    );
+    HsmError::Refused {
+        reason: PERMISSION_DENIED,
+        text: text.into(),
+    }
+}
+
+fn settle(found: Result<Option<Found>, Stop>, repeatable: bool) -> Outcome {
     match found {
-        Ok(record) => Ok(Ok(Answer::Key(record))),
+        Ok(found) => Ok(Ok(Answer::Key(found.map(|found| found.record)))),
         Err(Stop::No(error)) => Ok(Err(error)),
         Err(Stop::Link(error)) => Err(Broken { error, repeatable }),
     }

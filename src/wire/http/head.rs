@@ -118,11 +118,12 @@ pub fn field(line: &[u8]) -> Result<(&[u8], &[u8]), HttpError> {
         _ => return Err(HttpError::Malformed("invalid header name")),
     }
     let value = rest.get(1..).unwrap_or_default();
-    if value
-        .iter()
-        .any(|&byte| (byte < 0x20 && byte != b'\t') || byte == 0x7f)
-    {
-        return Err(HttpError::Malformed("control character in a header value"));
+    let mut unseen = value;
+    while let Some(at) = scan::find_control(unseen) {
+        if unseen.get(at) != Some(&b'\t') {
+            return Err(HttpError::Malformed("control character in a header value"));
+        }
+        unseen = unseen.get(at + 1..).unwrap_or_default();
     }
     Ok((name, trim(value)))
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::super::scan;
 use super::HttpError;
 use super::chunked::{Chunked, ChunkedStep};
 use super::head::{self, Common, Framing, HeadEnd, Lines};
@@ -282,12 +283,7 @@ fn request_line(line: &[u8]) -> Result<(Method, Range<usize>, bool), HttpError> 
         return Err(bad);
     }
     let target = method_end + 1..target_end;
-    if !line
-        .get(target.clone())
-        .unwrap_or_default()
-        .iter()
-        .all(u8::is_ascii_graphic)
-    {
+    if scan::find_invisible(line.get(target.clone()).unwrap_or_default()).is_some() {
         return Err(HttpError::Malformed(
             "request target holds spaces or control or non-ASCII characters",
         ));

@@ -1,5 +1,6 @@
 //! `vault:v<version>:<base64>`.
 
+use super::super::scan;
 use super::super::{Out, base64, put_decimal};
 
 /// The version is above the key's latest.
@@ -17,8 +18,9 @@ pub fn parse_ciphertext(text: &str) -> Result<(u32, &str), &'static str> {
     let rest = text
         .strip_prefix("vault:v")
         .ok_or("invalid ciphertext: no prefix")?;
-    let (version, encoded) = rest
-        .split_once(':')
+    let colon = scan::find(rest.as_bytes(), b':');
+    let (version, encoded) = colon
+        .and_then(|colon| Some((rest.get(..colon)?, rest.get(colon + 1..)?)))
         .ok_or("invalid ciphertext: wrong number of fields")?;
     let version: i64 = version
         .parse()

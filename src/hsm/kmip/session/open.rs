@@ -1,6 +1,20 @@
 //! Negotiation: which KMIP version, which operations, whether batches are taken.
 
-use super::{ProtocolVersion, Session, Link, Arc, Vault, Login, Instant, LOCKED_BYTES_PER_SESSION, ItemIds, SystemRandom, RequestPayload, DiscoverVersions, Fault, Call, decode_response, ResponseItem, QueryAnswer, clean, Reader, operation, LinkError};
+use std::sync::Arc;
+use std::time::Instant;
+
+use ring::rand::SystemRandom;
+
+use super::super::super::batch::{ItemIds, clean};
+use super::super::link::{Link, LinkError};
+use super::super::{Login, Vault};
+use super::{ANSWER_BYTES_MAX, Fault, LOCKED_BYTES_PER_SESSION, Session};
+use crate::wire::kmip::enums::operation;
+use crate::wire::kmip::{
+    Call, DiscoverVersions, ProtocolVersion, QueryAnswer, RequestPayload, ResponseItem,
+    decode_response,
+};
+use crate::wire::ttlv::Reader;
 
 /// Query Function Operations.
 pub(super) const OPERATIONS: u32 = 1;
@@ -98,7 +112,7 @@ impl Session {
             .map_err(|error| explain(&error))?;
         let answer = self
             .link
-            .receive(deadline)
+            .receive(ANSWER_BYTES_MAX, deadline)
             .map_err(|error| explain(&error))?;
         let items = decode_response(answer)
             .and_then(|message| message.items.collect::<Result<Vec<_>, _>>())
@@ -111,13 +125,12 @@ impl Session {
             self.vendor = vendor.map_or("vendor not told".into(), |text| clean(text).to_string());
             let can = items.iter().find(|item| item.id() == Some(ids[0]));
             if let Some(payload) = can.and_then(|item| item.need_payload().ok()) {
-                return lacks(payload).map_or(Ok(()), Err);
+                return lacks(payload);
             }
         }
         let query = RequestPayload::Query(&[OPERATIONS]);
         match self.call(query, deadline, |payload| Ok(lacks(payload))) {
-            Ok(None) => Ok(()),
-            Ok(Some(lacks)) => Err(lacks),
+            Ok(result) => result,
             Err(Fault::Failed { reason, text }) => Err(format!(
                 "the HSM refused the first request under KMIP {}: reason {reason:#x}, \"{text}\"; \
                  check that it knows this client's certificate",
@@ -128,24 +141,29 @@ impl Session {
     }
 }
 
-/// What is missing among the operations; an HSM that names none at all is believed to have them.
-fn lacks(payload: Reader<'_>) -> Option<String> {
-    let answer = QueryAnswer::decode(payload).ok()?;
-    answer.operations().next()?;
-    let missing: Vec<&str> = [
+/// An error names what is missing among the operations; an HSM that names none at all is believed to
+/// have them.
+fn lacks(payload: Reader<'_>) -> Result<(), String> {
+    let answer = QueryAnswer::decode(payload)
+        .map_err(|error| format!("the HSM's answer to Query cannot be read: {error}"))?;
+    if answer.operations().next().is_none() {
+        return Ok(());
+    }
+    let needed = [
         (operation::ENCRYPT, "Encrypt"),
         (operation::DECRYPT, "Decrypt"),
-    ]
-    .into_iter()
-    .filter(|(operation, _)| !answer.supports(*operation))
-    .map(|(_, name)| name)
-    .collect();
-    (!missing.is_empty()).then(|| {
-        format!(
-            "the HSM does not offer this client {}: allow it there",
-            missing.join(" and ")
-        )
-    })
+    ];
+    let missing = needed
+        .into_iter()
+        .filter(|(operation, _)| !answer.supports(*operation));
+    let missing: Vec<&str> = missing.map(|(_, name)| name).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "the HSM does not offer this client {}: allow it there",
+        missing.join(" and ")
+    ))
 }
 
 fn explain(error: &LinkError) -> String {

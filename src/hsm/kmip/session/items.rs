@@ -1,0 +1,107 @@
+//! Jobs as KMIP's items, and KMIP's items as answers to jobs.
+
+use super::super::super::Request;
+use super::super::super::batch::{Item, Outcome, Reply};
+use crate::limits::{NONCE_BYTES, TAG_BYTES};
+use crate::wire::kmip::enums::operation;
+use crate::wire::kmip::{
+    Call, Decrypt, Decrypted, Encrypt, Encrypted, GCM_PARAMETERS, RequestPayload, ResponseItem,
+};
+
+/// Bytes of one item beside its data: tags, lengths, parameters, ids.
+const ITEM_OVERHEAD_BYTES: usize = 400;
+
+/// Bytes that the item, or its answer, takes in a message.
+pub(super) fn weight(request: &Request) -> usize {
+    ITEM_OVERHEAD_BYTES
+        + match request {
+            Request::Decrypt {
+                object,
+                sealed,
+                associated_data,
+            } => object.0.len() + sealed.len() + associated_data.len(),
+            Request::Encrypt {
+                object,
+                plaintext,
+                associated_data,
+            } => object.0.len() + plaintext.expose().len() + associated_data.len(),
+            Request::Find { .. } | Request::Create { .. } => 0,
+        }
+}
+
+pub(super) fn call_of(item: &Item) -> Call<'_> {
+    let parameters = Some(GCM_PARAMETERS);
+    let payload = match &item.request {
+        Request::Decrypt {
+            object,
+            sealed,
+            associated_data,
+        } => {
+            // The seam promises the length; without it the HSM is given nothing to open.
+            let (iv, rest) = sealed.split_at_checked(NONCE_BYTES).unwrap_or_default();
+            let cut = rest.len().saturating_sub(TAG_BYTES);
+            let (data, tag) = rest.split_at_checked(cut).unwrap_or_default();
+            RequestPayload::Decrypt(Decrypt {
+                unique_identifier: Some(&object.0),
+                parameters,
+                data,
+                iv: Some(iv),
+                associated_data,
+                tag: Some(tag),
+            })
+        }
+        Request::Encrypt {
+            object,
+            plaintext,
+            associated_data,
+        } => RequestPayload::Encrypt(Encrypt {
+            unique_identifier: Some(&object.0),
+            parameters,
+            data: plaintext.expose(),
+            iv: Some(&item.nonce),
+            associated_data,
+        }),
+        Request::Find { .. } | Request::Create { .. } => RequestPayload::Query(&[]),
+    };
+    Call {
+        id: Some(item.id),
+        payload,
+    }
+}
+
+pub(super) fn reply_of<'a>(item: &ResponseItem<'a>) -> Reply<'a> {
+    let malformed = Outcome::Malformed("an item of the HSM's answer lacks what it must hold");
+    let outcome = if item.is_success() {
+        match (item.operation, item.need_payload()) {
+            (Some(operation::DECRYPT), Ok(payload)) => {
+                Decrypted::decode(payload).map_or(malformed, |answer| Outcome::Decrypted {
+                    object: answer.unique_identifier,
+                    data: answer.data,
+                })
+            }
+            (Some(operation::ENCRYPT), Ok(payload)) => {
+                Encrypted::decode(payload).map_or(malformed, |answer| Outcome::Encrypted {
+                    object: answer.unique_identifier,
+                    data: answer.data,
+                    nonce: answer.iv,
+                    tag: answer.tag,
+                })
+            }
+            _ => malformed,
+        }
+    } else {
+        let (reason, text) = reason_of(item);
+        Outcome::Failed { reason, text }
+    };
+    Reply {
+        id: item.unique_batch_item_id,
+        outcome,
+    }
+}
+
+pub(super) fn reason_of<'a>(item: &ResponseItem<'a>) -> (u32, &'a str) {
+    let text = item
+        .message
+        .and_then(|message| std::str::from_utf8(message.0).ok());
+    (item.reason.unwrap_or(0), text.unwrap_or_default())
+}

@@ -1,0 +1,215 @@
+//! A back end that answers when and as the test says.
+//!
+//! Its "encryption": nonce of zeros, the plaintext as it is, a tag of `T`s. Any other tag is refused.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use kms::hsm::{
+    Answer, Health, Hsm, HsmError, Job, KeyRecord, KeyState, KeyVersion, ObjectId, Request,
+};
+use kms::secret::Arena;
+use parking_lot::{Condvar, Mutex};
+
+use super::PATIENCE;
+
+pub struct FakeHsm {
+    arena: &'static Arena,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    keys: HashMap<String, Arc<KeyRecord>>,
+    held: VecDeque<Job>,
+    holds: bool,
+    fault: Option<HsmError>,
+    seen: Vec<&'static str>,
+    down: bool,
+}
+
+/// A key with one active version.
+pub fn record(name: &str, object: &str) -> Arc<KeyRecord> {
+    Arc::new(KeyRecord {
+        name: name.into(),
+        versions: vec![KeyVersion {
+            number: 1,
+            object: ObjectId(object.into()),
+            created_unix_s: 1_795_458_514,
+            state: KeyState::Active,
+        }],
+        min_decryption_version: 1,
+        min_encryption_version: 0,
+        deletion_allowed: false,
+    })
+}
+
+/// What `Decrypt` of this fake answers with `plaintext`, as a Transit ciphertext.
+pub fn sealed(plaintext: &[u8]) -> String {
+    let mut bytes = vec![0; 12];
+    bytes.extend_from_slice(plaintext);
+    bytes.extend_from_slice(&[b'T'; 16]);
+    let mut text = b"vault:v1:".to_vec();
+    kms::wire::base64::put(&mut text, &bytes);
+    String::from_utf8(text).unwrap()
+}
+
+/// The body of a decrypt of `plaintext`.
+pub fn decrypt_body(plaintext: &[u8]) -> String {
+    format!("{{\"ciphertext\":\"{}\"}}", sealed(plaintext))
+}
+
+impl FakeHsm {
+    pub fn new(arena: &'static Arena) -> Arc<Self> {
+        let fake = Self {
+            arena,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        };
+        fake.set_key(record("k", "object-1"));
+        Arc::new(fake)
+    }
+
+    pub fn set_key(&self, record: Arc<KeyRecord>) {
+        self.state
+            .lock()
+            .keys
+            .insert(record.name.to_string(), record);
+    }
+
+    pub fn remove_key(&self, name: &str) {
+        self.state.lock().keys.remove(name);
+    }
+
+    /// From now on jobs wait for [`FakeHsm::release`].
+    pub fn hold(&self) {
+        self.state.lock().holds = true;
+    }
+
+    /// From now on every job fails so, or none any more.
+    pub fn fail(&self, fault: Option<HsmError>) {
+        self.state.lock().fault = fault;
+    }
+
+    /// Waits until `count` jobs are held.
+    pub fn wait_for_held(&self, count: usize) {
+        let mut state = self.state.lock();
+        while state.held.len() < count {
+            let late = self.changed.wait_for(&mut state, PATIENCE).timed_out();
+            assert!(!late, "{} jobs held, {count} expected", state.held.len());
+        }
+    }
+
+    /// Answers the first `count` held jobs.
+    pub fn release(&self, count: usize) {
+        for _ in 0..count {
+            let job = self.state.lock().held.pop_front().expect("a held job");
+            self.answer(job);
+        }
+    }
+
+    /// Answers all held jobs and holds no more.
+    pub fn release_all(&self) {
+        self.state.lock().holds = false;
+        loop {
+            let Some(job) = self.state.lock().held.pop_front() else {
+                return;
+            };
+            self.answer(job);
+        }
+    }
+
+    /// Drops the first held job without an answer.
+    pub fn drop_one(&self) {
+        let job = self.state.lock().held.pop_front();
+        drop(job.expect("a held job"));
+    }
+
+    /// How many jobs of a kind came: `decrypt`, `encrypt`, `find`, `create`.
+    pub fn count(&self, kind: &str) -> usize {
+        self.state
+            .lock()
+            .seen
+            .iter()
+            .filter(|seen| **seen == kind)
+            .count()
+    }
+
+    fn answer(&self, job: Job) {
+        let Job { request, done, .. } = job;
+        let fault = self.state.lock().fault.clone();
+        done(fault.map_or_else(|| self.perform(request), Err));
+    }
+
+    fn perform(&self, request: Request) -> Result<Answer, HsmError> {
+        match request {
+            Request::Decrypt { sealed, .. } => {
+                let (rest, tag) = sealed.split_at(sealed.len() - 16);
+                if tag != [b'T'; 16] {
+                    return Err(HsmError::AuthenticationFailed);
+                }
+                let stored = self
+                    .arena
+                    .store(&rest[12..])
+                    .map_err(|_| HsmError::NoLockedMemory)?;
+                Ok(Answer::Plaintext(stored))
+            }
+            Request::Encrypt { plaintext, .. } => {
+                let mut sealed = vec![0; 12];
+                sealed.extend_from_slice(plaintext.expose());
+                sealed.extend_from_slice(&[b'T'; 16]);
+                Ok(Answer::Sealed(sealed))
+            }
+            Request::Find { name } => Ok(Answer::Key(self.state.lock().keys.get(&*name).cloned())),
+            Request::Create { name } => {
+                let mut state = self.state.lock();
+                let made = state
+                    .keys
+                    .entry(name.to_string())
+                    .or_insert_with(|| record(&name, "new"));
+                Ok(Answer::Key(Some(Arc::clone(made))))
+            }
+        }
+    }
+}
+
+impl Hsm for FakeHsm {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    fn submit(&self, job: Job) {
+        let mut state = self.state.lock();
+        state.seen.push(match job.request {
+            Request::Decrypt { .. } => "decrypt",
+            Request::Encrypt { .. } => "encrypt",
+            Request::Find { .. } => "find",
+            Request::Create { .. } => "create",
+        });
+        if state.holds {
+            state.held.push_back(job);
+            self.changed.notify_all();
+            return;
+        }
+        drop(state);
+        self.answer(job);
+    }
+
+    fn health(&self) -> Health {
+        let state = self.state.lock();
+        Health {
+            up: !state.down,
+            was_up: true,
+            queued: state.held.len(),
+            detail: "a fake".to_owned(),
+        }
+    }
+
+    fn shutdown(&self) {
+        let held: Vec<Job> = self.state.lock().held.drain(..).collect();
+        for job in held {
+            (job.done)(Err(HsmError::Abandoned));
+        }
+    }
+}
