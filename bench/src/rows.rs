@@ -268,8 +268,8 @@ pub fn memory(site: &Site, options: &Options, report: &mut Report) -> Result<(),
 }
 
 /// Row P11.
-pub fn ttlv(report: &mut Report) {
-    let row = crate::ttlv::measure();
+pub fn ttlv(report: &mut Report) -> Result<(), String> {
+    let row = crate::ttlv::measure().map_err(|error| format!("row P11: {error}"))?;
     let encode = Judged::new(
         "P11",
         "TTLV batch of 32, encode, kmip-ttlv / kms",

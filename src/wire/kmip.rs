@@ -40,7 +40,7 @@ pub use response::{
 
 use std::fmt;
 
-use super::ttlv::{Item, Reader, Sink, Tag, TtlvError, Writer};
+use super::ttlv::{Item, Kind, Reader, Sink, Tag, TtlvError, Writer};
 use crate::limits::KMIP_BATCH_ITEMS_MAX;
 
 /// A KMIP version.
@@ -190,6 +190,20 @@ fn once<T>(
     }
 }
 
+/// The value of the next field if it is this one, which in the usual order of fields it is.
+#[inline]
+fn usual<'a, T>(
+    fields: &mut Reader<'a>,
+    tag: Tag,
+    kind: Kind,
+    value: impl FnOnce(&Item<'a>) -> Result<T, TtlvError>,
+) -> Result<Option<T>, KmipError> {
+    Ok(match fields.next_if(tag, kind) {
+        Some(field) => Some(value(&field)?),
+        None => None,
+    })
+}
+
 /// The value of a field that must have been there.
 #[inline]
 fn need<T>(slot: Option<T>, tag: Tag) -> Result<T, KmipError> {
@@ -205,8 +219,11 @@ fn open(
     let mut whole = Reader::open(frame)?;
     let mut inside = child(&mut whole, root)?.structure()?;
     let head = child(&mut inside, header)?.structure()?;
-    let mut found = 0;
-    for item in inside.clone() {
+    let (mut found, mut rest) = (0, inside.clone());
+    while rest.next_if(tags::BATCH_ITEM, Kind::Structure).is_some() {
+        found += 1;
+    }
+    for item in rest {
         let item = item?;
         if item.tag != tags::BATCH_ITEM {
             return Err(KmipError::Unexpected {

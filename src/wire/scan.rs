@@ -1,6 +1,6 @@
 //! Byte searches eight bytes at a time. Safe code; the compiler unrolls it.
 //!
-//! Must never be true: a result past the end of the haystack. Called by the HTTP and JSON decoders.
+//! Must never be true: a result past the end of the haystack. Called by the HTTP, JSON and TTLV decoders.
 
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;

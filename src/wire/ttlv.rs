@@ -7,9 +7,11 @@
 //! [`KMIP_MESSAGE_BYTES_MAX`] buffered; a value that reaches a log (no `Debug` here prints values).
 //! Called by [`super::kmip`] and, for framing, by whoever reads a KMIP connection.
 
+mod counted;
 mod reader;
 mod writer;
 
+pub use counted::{Counted, FIXED_ITEM_BYTES, padded_bytes};
 pub use reader::{Item, Reader, check};
 pub use writer::{Fixed, Sink, Writer};
 
@@ -90,15 +92,16 @@ impl Kind {
     /// Whether a value of this type may be `bytes` long.
     #[inline]
     fn accepts(self, bytes: usize) -> bool {
-        match self {
-            Self::Integer | Self::Enumeration | Self::Interval => bytes == 4,
+        // Looked up, not jumped to.
+        let (mask, want) = match self {
+            Self::Integer | Self::Enumeration | Self::Interval => (usize::MAX, 4),
             Self::LongInteger | Self::Boolean | Self::DateTime | Self::DateTimeExtended => {
-                bytes == 8
+                (usize::MAX, 8)
             }
-            Self::BigInteger => bytes != 0 && bytes.is_multiple_of(8),
-            Self::Structure => bytes.is_multiple_of(8),
-            Self::TextString | Self::ByteString => true,
-        }
+            Self::BigInteger | Self::Structure => (7, 0),
+            Self::TextString | Self::ByteString => (0, 0),
+        };
+        bytes & mask == want && (bytes != 0 || self != Self::BigInteger)
     }
 }
 

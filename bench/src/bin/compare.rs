@@ -122,7 +122,7 @@ fn compare(arguments: &Arguments) -> Result<bool, Failure> {
         rows::memory(&site, &options, &mut report)?;
     }
     if options.rows.contains(&Row::P11) {
-        rows::ttlv(&mut report);
+        rows::ttlv(&mut report)?;
     }
     report.environment.finish(stolen);
     let markdown = report.markdown();

@@ -3,9 +3,11 @@
 use std::fmt;
 
 use super::enums::{block_cipher_mode, cryptographic_algorithm};
-use super::{KmipError, need, once, tags};
+use super::{KmipError, need, once, tags, usual};
 use crate::limits::TAG_BYTES;
-use crate::wire::ttlv::{Item, Reader, Sink, Writer};
+use crate::wire::ttlv::{
+    Counted, FIXED_ITEM_BYTES, HEADER_BYTES, Item, Kind, Reader, Sink, Writer, padded_bytes,
+};
 
 /// How to encrypt. Sent on every call: servers do not agree on defaults.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -35,28 +37,42 @@ pub const GCM_PARAMETERS: CryptographicParameters = CryptographicParameters {
 };
 
 impl CryptographicParameters {
+    /// Bytes of what is inside the structure.
     #[inline]
-    fn encode<S: Sink>(&self, w: &mut Writer<'_, S>) {
-        w.structure(tags::CRYPTOGRAPHIC_PARAMETERS, |w| {
-            if let Some(value) = self.block_cipher_mode {
-                w.enumeration(tags::BLOCK_CIPHER_MODE, value);
-            }
-            if let Some(value) = self.padding_method {
-                w.enumeration(tags::PADDING_METHOD, value);
-            }
-            if let Some(value) = self.cryptographic_algorithm {
-                w.enumeration(tags::CRYPTOGRAPHIC_ALGORITHM, value);
-            }
-            if let Some(value) = self.random_iv {
-                w.boolean(tags::RANDOM_IV, value);
-            }
-            if let Some(value) = self.iv_length {
-                w.integer(tags::IV_LENGTH, value);
-            }
-            if let Some(value) = self.tag_length {
-                w.integer(tags::TAG_LENGTH, value);
-            }
-        });
+    fn bytes(&self) -> usize {
+        let fields = [
+            self.block_cipher_mode.is_some(),
+            self.padding_method.is_some(),
+            self.cryptographic_algorithm.is_some(),
+            self.random_iv.is_some(),
+            self.iv_length.is_some(),
+            self.tag_length.is_some(),
+        ];
+        fields.map(usize::from).iter().sum::<usize>() * FIXED_ITEM_BYTES
+    }
+
+    #[inline]
+    fn encode<'b>(&self, w: Counted<'b>) -> Option<Counted<'b>> {
+        let mut w = w.structure(tags::CRYPTOGRAPHIC_PARAMETERS, self.bytes())?;
+        if let Some(value) = self.block_cipher_mode {
+            w = w.enumeration(tags::BLOCK_CIPHER_MODE, value)?;
+        }
+        if let Some(value) = self.padding_method {
+            w = w.enumeration(tags::PADDING_METHOD, value)?;
+        }
+        if let Some(value) = self.cryptographic_algorithm {
+            w = w.enumeration(tags::CRYPTOGRAPHIC_ALGORITHM, value)?;
+        }
+        if let Some(value) = self.random_iv {
+            w = w.boolean(tags::RANDOM_IV, value)?;
+        }
+        if let Some(value) = self.iv_length {
+            w = w.integer(tags::IV_LENGTH, value)?;
+        }
+        if let Some(value) = self.tag_length {
+            w = w.integer(tags::TAG_LENGTH, value)?;
+        }
+        Some(w)
     }
 
     fn decode(item: &Item<'_>) -> Result<Self, KmipError> {
@@ -120,9 +136,9 @@ pub struct Decrypt<'a> {
     pub tag: Option<&'a [u8]>,
 }
 
-/// The fields that both requests share.
-#[derive(Default)]
-struct Fields<'a> {
+/// The fields that both requests share. Their bytes are counted before they are written.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Fields<'a> {
     unique_identifier: Option<&'a str>,
     parameters: Option<CryptographicParameters>,
     data: Option<&'a [u8]>,
@@ -155,44 +171,55 @@ impl<'a> Fields<'a> {
         Ok(fields)
     }
 
+    /// Bytes of a payload's inside.
     #[inline]
-    fn encode<S: Sink>(&self, w: &mut Writer<'_, S>) {
+    pub(super) fn bytes(&self) -> usize {
+        let padded = |value: Option<&[u8]>| value.map_or(0, padded_bytes);
+        let parameters = |p: &CryptographicParameters| HEADER_BYTES + p.bytes();
+        padded(self.unique_identifier.map(str::as_bytes))
+            + self.parameters.as_ref().map_or(0, parameters)
+            + padded(self.data)
+            + padded(self.iv)
+            + padded(self.associated_data)
+            + padded(self.tag)
+    }
+
+    #[inline]
+    pub(super) fn encode<'b>(&self, mut w: Counted<'b>) -> Option<Counted<'b>> {
         if let Some(uid) = self.unique_identifier {
-            w.text(tags::UNIQUE_IDENTIFIER, uid);
+            w = w.text(tags::UNIQUE_IDENTIFIER, uid)?;
         }
         if let Some(parameters) = &self.parameters {
-            parameters.encode(w);
+            w = parameters.encode(w)?;
         }
-        if let Some(data) = self.data {
-            w.bytes(tags::DATA, data);
-        }
-        if let Some(iv) = self.iv {
-            w.bytes(tags::IV_COUNTER_NONCE, iv);
-        }
-        if let Some(associated_data) = self.associated_data.filter(|bytes| !bytes.is_empty()) {
-            w.bytes(
+        for (tag, value) in [
+            (tags::DATA, self.data),
+            (tags::IV_COUNTER_NONCE, self.iv),
+            (
                 tags::AUTHENTICATED_ENCRYPTION_ADDITIONAL_DATA,
-                associated_data,
-            );
+                self.associated_data,
+            ),
+            (tags::AUTHENTICATED_ENCRYPTION_TAG, self.tag),
+        ] {
+            if let Some(value) = value {
+                w = w.bytes(tag, value)?;
+            }
         }
-        if let Some(tag) = self.tag {
-            w.bytes(tags::AUTHENTICATED_ENCRYPTION_TAG, tag);
-        }
+        Some(w)
     }
 }
 
 impl<'a> Encrypt<'a> {
     #[inline]
-    pub(super) fn encode<S: Sink>(&self, w: &mut Writer<'_, S>) {
+    pub(super) fn fields(&self) -> Fields<'a> {
         Fields {
             unique_identifier: self.unique_identifier,
             parameters: self.parameters,
             data: Some(self.data),
             iv: self.iv,
-            associated_data: Some(self.associated_data),
+            associated_data: Some(self.associated_data).filter(|bytes| !bytes.is_empty()),
             tag: None,
         }
-        .encode(w);
     }
 
     /// From a request's payload.
@@ -210,16 +237,15 @@ impl<'a> Encrypt<'a> {
 
 impl<'a> Decrypt<'a> {
     #[inline]
-    pub(super) fn encode<S: Sink>(&self, w: &mut Writer<'_, S>) {
+    pub(super) fn fields(&self) -> Fields<'a> {
         Fields {
             unique_identifier: self.unique_identifier,
             parameters: self.parameters,
             data: Some(self.data),
             iv: self.iv,
-            associated_data: Some(self.associated_data),
+            associated_data: Some(self.associated_data).filter(|bytes| !bytes.is_empty()),
             tag: self.tag,
         }
-        .encode(w);
     }
 
     /// From a request's payload.
@@ -314,8 +340,15 @@ impl<'a> Decrypted<'a> {
     /// From a response's payload. A missing Data is an error, never an empty plaintext.
     #[inline]
     pub fn decode(payload: Reader<'a>) -> Result<Self, KmipError> {
-        let (mut unique_identifier, mut data) = (None, None);
-        for field in payload {
+        let mut fields = payload;
+        let mut unique_identifier = usual(
+            &mut fields,
+            tags::UNIQUE_IDENTIFIER,
+            Kind::TextString,
+            Item::text,
+        )?;
+        let mut data = usual(&mut fields, tags::DATA, Kind::ByteString, Item::bytes)?;
+        for field in fields {
             let f = field?;
             match f.tag {
                 tags::UNIQUE_IDENTIFIER => once(&mut unique_identifier, &f, f.text())?,

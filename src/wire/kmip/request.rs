@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use super::crypt::Fields;
 use super::enums::{batch_error_continuation_option, credential_type, operation};
 use super::objects::{Create, DiscoverVersions, GetAttributes, Locate, ObjectRef, Query, Revoke};
 use super::{Decrypt, Encrypt, KmipError, ProtocolVersion, check_count, need, once, open, tags};
 use crate::limits::KMIP_BATCH_ITEMS_MAX;
-use crate::wire::ttlv::{Item, Reader, Sink, Writer};
+use crate::wire::ttlv::{FIXED_ITEM_BYTES, HEADER_BYTES, Item, Reader, Sink, Writer, padded_bytes};
 
 /// A login beside the client certificate. `Debug` does not print the password.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -160,21 +161,6 @@ impl RequestPayload<'_> {
             Self::Decrypt(_) => operation::DECRYPT,
         }
     }
-
-    #[inline]
-    fn encode<S: Sink>(&self, w: &mut Writer<'_, S>, version: ProtocolVersion) {
-        match self {
-            Self::Query(functions) => Query::encode(w, functions),
-            Self::DiscoverVersions(versions) => DiscoverVersions::encode(w, versions),
-            Self::Locate(locate) => locate.encode(w, version),
-            Self::GetAttributes(get) => get.encode(w, version),
-            Self::Create(create) => create.encode(w, version),
-            Self::Activate(object) | Self::Destroy(object) => object.encode(w),
-            Self::Revoke(revoke) => revoke.encode(w),
-            Self::Encrypt(encrypt) => encrypt.encode(w),
-            Self::Decrypt(decrypt) => decrypt.encode(w),
-        }
-    }
 }
 
 /// One item to send.
@@ -185,6 +171,56 @@ pub struct Call<'a> {
     pub id: Option<u64>,
     /// What is asked.
     pub payload: RequestPayload<'a>,
+}
+
+impl Call<'_> {
+    #[inline]
+    fn encode<S: Sink>(&self, w: &mut Writer<'_, S>, version: ProtocolVersion) {
+        match &self.payload {
+            RequestPayload::Encrypt(encrypt) => self.encode_crypt(w, &encrypt.fields()),
+            RequestPayload::Decrypt(decrypt) => self.encode_crypt(w, &decrypt.fields()),
+            RequestPayload::Query(functions) => self.wrap(w, |w| Query::encode(w, functions)),
+            RequestPayload::DiscoverVersions(versions) => {
+                self.wrap(w, |w| DiscoverVersions::encode(w, versions));
+            }
+            RequestPayload::Locate(locate) => self.wrap(w, |w| locate.encode(w, version)),
+            RequestPayload::GetAttributes(get) => self.wrap(w, |w| get.encode(w, version)),
+            RequestPayload::Create(create) => self.wrap(w, |w| create.encode(w, version)),
+            RequestPayload::Activate(object) | RequestPayload::Destroy(object) => {
+                self.wrap(w, |w| object.encode(w));
+            }
+            RequestPayload::Revoke(revoke) => self.wrap(w, |w| revoke.encode(w)),
+        }
+    }
+
+    /// An item around the payload's fields.
+    fn wrap<S: Sink>(&self, w: &mut Writer<'_, S>, payload: impl FnOnce(&mut Writer<'_, S>)) {
+        w.structure(tags::BATCH_ITEM, |w| {
+            w.enumeration(tags::OPERATION, self.payload.operation());
+            if let Some(id) = self.id {
+                w.bytes(tags::UNIQUE_BATCH_ITEM_ID, &id.to_be_bytes());
+            }
+            w.structure(tags::REQUEST_PAYLOAD, payload);
+        });
+    }
+
+    /// The hot items, of which there are many in a message.
+    #[inline]
+    fn encode_crypt<S: Sink>(&self, w: &mut Writer<'_, S>, fields: &Fields<'_>) {
+        let payload_bytes = fields.bytes();
+        let id = self.id.map(u64::to_be_bytes);
+        let id_bytes = id.as_ref().map_or(0, |id| padded_bytes(id));
+        let item_bytes = FIXED_ITEM_BYTES + id_bytes + HEADER_BYTES + payload_bytes;
+        w.counted(HEADER_BYTES + item_bytes, |w| {
+            let mut w = w
+                .structure(tags::BATCH_ITEM, item_bytes)?
+                .enumeration(tags::OPERATION, self.payload.operation())?;
+            if let Some(id) = &id {
+                w = w.bytes(tags::UNIQUE_BATCH_ITEM_ID, id)?;
+            }
+            fields.encode(w.structure(tags::REQUEST_PAYLOAD, payload_bytes)?)
+        });
+    }
 }
 
 /// Appends one request message to `out` and gives its bytes. With more than one item, errors of one do
@@ -211,15 +247,7 @@ where
         for call in calls {
             found += 1;
             unnamed |= call.id.is_none();
-            w.structure(tags::BATCH_ITEM, |w| {
-                w.enumeration(tags::OPERATION, call.payload.operation());
-                if let Some(id) = call.id {
-                    w.bytes(tags::UNIQUE_BATCH_ITEM_ID, &id.to_be_bytes());
-                }
-                w.structure(tags::REQUEST_PAYLOAD, |w| {
-                    call.payload.encode(w, header.version);
-                });
-            });
+            call.encode(w, header.version);
         }
     });
     let bytes = w.finish()?;

@@ -6,10 +6,10 @@ use super::enums::{object_type, operation, result_status};
 use super::objects::{DiscoverVersions, Located, Query};
 use super::{
     Decrypted, Encrypted, KeyAttributes, KmipError, ProtocolVersion, check_count, need, once, open,
-    tags,
+    tags, usual,
 };
 use crate::limits::KMIP_BATCH_ITEMS_MAX;
-use crate::wire::ttlv::{Item, Reader, Sink, Writer};
+use crate::wire::ttlv::{Item, Kind, Reader, Sink, Writer};
 
 /// Characters of a server's text that are shown.
 const SHOWN_CHARS_MAX: usize = 256;
@@ -102,9 +102,34 @@ impl<'a> ResponseItem<'a> {
 
     #[inline]
     fn decode(item: &Item<'a>) -> Result<Self, KmipError> {
-        let (mut operation, mut unique_batch_item_id, mut status) = (None, None, None);
-        let (mut reason, mut message, mut payload) = (None, None, None);
-        for field in item.structure()? {
+        let mut fields = item.structure()?;
+        let (mut reason, mut message) = (None, None);
+        // The usual order of a success; what remains is taken in any order.
+        let mut operation = usual(
+            &mut fields,
+            tags::OPERATION,
+            Kind::Enumeration,
+            Item::enumeration,
+        )?;
+        let mut unique_batch_item_id = usual(
+            &mut fields,
+            tags::UNIQUE_BATCH_ITEM_ID,
+            Kind::ByteString,
+            Item::bytes,
+        )?;
+        let mut status = usual(
+            &mut fields,
+            tags::RESULT_STATUS,
+            Kind::Enumeration,
+            Item::enumeration,
+        )?;
+        let mut payload = usual(
+            &mut fields,
+            tags::RESPONSE_PAYLOAD,
+            Kind::Structure,
+            Item::structure,
+        )?;
+        for field in fields {
             let field = field?;
             match field.tag {
                 tags::OPERATION => once(&mut operation, &field, field.enumeration())?,

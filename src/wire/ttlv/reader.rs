@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use super::counted::front;
 use super::{HEADER_BYTES, Kind, Tag, TtlvError};
 use crate::limits::{KMIP_MESSAGE_BYTES_MAX, TTLV_DEPTH_MAX};
+use crate::wire::scan::find;
 
 /// One item: type, length and padding were checked. `Debug` does not print the value.
 #[derive(Clone, Copy)]
@@ -49,46 +51,99 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
-    #[inline]
-    fn advance(&mut self) -> Result<Option<Item<'a>>, TtlvError> {
-        let Some((&[t0, t1, t2, kind, a, b, c, d], body)) =
-            self.rest.split_first_chunk::<HEADER_BYTES>()
-        else {
-            let empty = self.rest.is_empty();
-            self.rest = &[];
-            return if empty {
-                Ok(None)
-            } else {
-                Err(TtlvError::Truncated)
-            };
-        };
-        let tag = Tag(u32::from_be_bytes([0, t0, t1, t2]));
-        // From here on any refusal leaves the reader at its end.
-        self.rest = &[];
-        let kind = Kind::from_byte(kind)?;
-        let declared = u32::from_be_bytes([a, b, c, d]);
-        let bytes = declared as usize;
-        if !kind.accepts(bytes) {
-            return Err(TtlvError::WrongLength {
-                tag,
-                kind,
-                declared,
-            });
+    /// The next item if it is this one and sound; else nothing moves, and [`Iterator::next`] tells what is
+    /// there. For fields in their usual order: tag and type known, a header is one comparison.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    pub fn next_if(&mut self, tag: Tag, kind: Kind) -> Option<Item<'a>> {
+        let (&[t0, t1, t2, kind_byte, a, b, c, d], body) =
+            self.rest.split_first_chunk::<HEADER_BYTES>()?;
+        if u32::from_be_bytes([t0, t1, t2, kind_byte]) != front(tag, kind) {
+            return None;
         }
-        let (padded, rest) = body
-            .split_at_checked(bytes.next_multiple_of(8))
-            .ok_or(TtlvError::Truncated)?;
-        let (value, padding) = padded.split_at_checked(bytes).ok_or(TtlvError::Truncated)?;
-        if padding.iter().fold(0, |all, byte| all | byte) != 0 {
-            return Err(TtlvError::Padding(tag));
-        }
+        let (value, rest) = split_value(kind, u32::from_be_bytes([a, b, c, d]), body)?;
         self.rest = rest;
-        Ok(Some(Item {
+        let depth = self.depth;
+        Some(Item {
             tag,
             kind,
             value,
-            depth: self.depth,
-        }))
+            depth,
+        })
+    }
+
+    /// Inlined by force: a result that goes through memory is stored by the byte and loaded by the word,
+    /// and waiting for that took most of the time of a header.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn advance(&mut self) -> Result<Option<Item<'a>>, TtlvError> {
+        if let Some((tag, kind, value, rest)) = split_item(self.rest) {
+            self.rest = rest;
+            let depth = self.depth;
+            return Ok(Some(Item {
+                tag,
+                kind,
+                value,
+                depth,
+            }));
+        }
+        // Any refusal leaves the reader at its end.
+        let refused = std::mem::take(&mut self.rest);
+        if refused.is_empty() {
+            Ok(None)
+        } else {
+            Err(why_refused(refused))
+        }
+    }
+}
+
+/// Tag, type, value and what follows of the first item, if there is one and it is sound.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+fn split_item(input: &[u8]) -> Option<(Tag, Kind, &[u8], &[u8])> {
+    let (&[t0, t1, t2, kind, a, b, c, d], body) = input.split_first_chunk::<HEADER_BYTES>()?;
+    let kind = Kind::from_byte(kind).ok()?;
+    let (value, rest) = split_value(kind, u32::from_be_bytes([a, b, c, d]), body)?;
+    Some((Tag(u32::from_be_bytes([0, t0, t1, t2])), kind, value, rest))
+}
+
+/// A sound value and what follows it.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+fn split_value(kind: Kind, declared: u32, body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let bytes = declared as usize;
+    if !kind.accepts(bytes) {
+        return None;
+    }
+    let (padded, rest) = body.split_at_checked(bytes.next_multiple_of(8))?;
+    is_padded_with_zeros(padded, bytes).then_some((padded.get(..bytes)?, rest))
+}
+
+/// What is wrong with the first item of `input`, which [`split_item`] refused: a second look, so that the
+/// first need not carry reasons along.
+#[cold]
+fn why_refused(input: &[u8]) -> TtlvError {
+    let Some((&[t0, t1, t2, kind, a, b, c, d], body)) = input.split_first_chunk::<HEADER_BYTES>()
+    else {
+        return TtlvError::Truncated;
+    };
+    let tag = Tag(u32::from_be_bytes([0, t0, t1, t2]));
+    let kind = match Kind::from_byte(kind) {
+        Ok(kind) => kind,
+        Err(unknown) => return unknown,
+    };
+    let declared = u32::from_be_bytes([a, b, c, d]);
+    let bytes = declared as usize;
+    if !kind.accepts(bytes) {
+        TtlvError::WrongLength {
+            tag,
+            kind,
+            declared,
+        }
+    } else if body.len() < bytes.next_multiple_of(8) {
+        TtlvError::Truncated
+    } else {
+        TtlvError::Padding(tag)
     }
 }
 
@@ -172,7 +227,7 @@ impl<'a> Item<'a> {
     pub fn text(&self) -> Result<&'a str, TtlvError> {
         let bytes = self.want(Kind::TextString)?;
         match std::str::from_utf8(bytes) {
-            Ok(text) if !has_nul(bytes) => Ok(text),
+            Ok(text) if find(bytes, 0).is_none() => Ok(text),
             _ => Err(TtlvError::Text(self.tag)),
         }
     }
@@ -204,14 +259,15 @@ impl<'a> Item<'a> {
     }
 }
 
-/// Without an early exit, so that it is done many bytes at a time.
+/// Whether the bytes of `padded` from `bytes` on are zero. They are part of its last eight, which are looked
+/// at as one number: a loop over so few bytes costs more than all else in a header.
 #[inline]
-fn has_nul(bytes: &[u8]) -> bool {
-    bytes
-        .iter()
-        .map(|byte| u8::from(*byte == 0))
-        .fold(0, |any, nul| any | nul)
-        != 0
+fn is_padded_with_zeros(padded: &[u8], bytes: usize) -> bool {
+    let last = padded
+        .last_chunk()
+        .map_or(0, |last| u64::from_be_bytes(*last));
+    let padding_bits = bytes.wrapping_neg() % 8 * 8;
+    last & !(u64::MAX << padding_bits) == 0
 }
 
 impl fmt::Debug for Item<'_> {

@@ -187,6 +187,71 @@ fn a_fixed_buffer_never_overflows() {
 }
 
 #[test]
+fn a_wrong_count_writes_no_message() {
+    for (name, count, want) in [
+        ("too short", 15, Err(TtlvError::NoRoom)),
+        ("right", 16, Ok(16)),
+        ("too long", 17, Err(TtlvError::NoRoom)),
+        ("over the limit", usize::MAX, Err(TtlvError::NoRoom)),
+    ] {
+        let mut out = Vec::new();
+        let mut w = Writer::new(&mut out);
+        w.counted(count, |w| w.integer(TAG, 1));
+        assert_eq!(w.finish(), want, "{name}");
+    }
+}
+
+/// Whatever the room held before, and at every length that is copied in another way.
+#[test]
+fn counted_items_are_those_of_the_plain_writer() {
+    for bytes in 0..200_u8 {
+        let value: Vec<u8> = (1..=bytes).collect();
+        let plain = written(|w| {
+            w.bytes(TAG, &value);
+            w.enumeration(TAG, 1);
+            w.boolean(TAG, true);
+        });
+        let mut buffer = vec![0xee; plain.len()];
+        let mut sink = Fixed::new(&mut buffer);
+        let mut w = Writer::new(&mut sink);
+        w.counted(padded_bytes(&value) + 2 * FIXED_ITEM_BYTES, |w| {
+            w.bytes(TAG, &value)?
+                .enumeration(TAG, 1)?
+                .boolean(TAG, true)
+        });
+        assert_eq!(w.finish(), Ok(plain.len()), "{bytes} bytes");
+        assert_eq!(buffer, plain, "{bytes} bytes");
+    }
+}
+
+#[test]
+fn only_the_item_asked_for_is_taken() {
+    #[rustfmt::skip]
+    let rows = [
+        ("this", "42002002 00000004 00000008 00000000", true),
+        ("another field", "42002102 00000004 00000008 00000000", false),
+        ("another type", "42002005 00000004 00000008 00000000", false),
+        ("wrong length", "42002002 00000008 00000008 00000000", false),
+        ("padding", "42002002 00000004 00000008 00000001", false),
+        ("cut", "42002002 00000004", false),
+        ("nothing", "", false),
+    ];
+    for (name, hex, taken) in rows {
+        let inside = unhex(hex);
+        let mut bytes = unhex("42002001 000000");
+        bytes.push(u8::try_from(inside.len()).unwrap());
+        bytes.extend(&inside);
+        let mut reader = only(&bytes).unwrap().structure().unwrap();
+        let item = reader.next_if(TAG, Kind::Integer);
+        assert_eq!(item.is_some(), taken, "{name}");
+        assert_eq!(reader.is_empty(), taken || inside.is_empty(), "{name}");
+        if let Some(item) = item {
+            assert_eq!(item.integer(), Ok(8), "{name}");
+        }
+    }
+}
+
+#[test]
 fn debug_prints_no_value() {
     let bytes = written(|w| w.bytes(TAG, b"topsecret"));
     let shown = format!(
