@@ -1,2 +1,4 @@
+//! `cargo fuzz` runs the entry `transit_body`.
 #![no_main]
+
 libfuzzer_sys::fuzz_target!(|data: &[u8]| kms_fuzz::run("transit_body", data));

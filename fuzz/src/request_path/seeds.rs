@@ -19,6 +19,18 @@ fn post(path: &str, headers: &str, body: &str) -> String {
     )
 }
 
+/// An unwrap whose body comes in two chunks.
+fn in_chunks(text: &str) -> String {
+    let chunks = format!(
+        "{:x}\r\n{{\"ciphertext\":\r\n{:x}\r\n\"{text}\"}}\r\n0\r\n\r\n",
+        14,
+        text.len() + 3
+    );
+    format!(
+        "POST /v1/transit/decrypt/demo HTTP/1.1\r\nHost: k\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"
+    )
+}
+
 /// Conversations that are in order.
 pub fn seeds() -> Vec<Vec<u8>> {
     let [one, two] = [(1, b"first secret key"), (2, b"other secret key")]
@@ -28,14 +40,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let batch = format!(
         r#"{{"batch_input":[{{"ciphertext":"{one}","reference":"r"}},{{"ciphertext":"{two}"}},{{"ciphertext":"{bound}"}},{{"ciphertext":"{one}"}}]}}"#
     );
-    let chunks = format!(
-        "{:x}\r\n{{\"ciphertext\":\r\n{:x}\r\n\"{two}\"}}\r\n0\r\n\r\n",
-        14,
-        two.len() + 3
-    );
-    let chunked = format!(
-        "POST /v1/transit/decrypt/demo HTTP/1.1\r\nHost: k\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"
-    );
+    let chunked = in_chunks(&two);
     let health = "GET /v1/sys/health HTTP/1.1\r\nHost: k\r\n\r\n".to_owned();
     let texts = [
         format!("{warm}{warm}{health}"),
