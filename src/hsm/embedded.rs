@@ -390,7 +390,8 @@ fn about(name: &str, version: &StoredVersion) -> Vec<u8> {
 }
 
 fn object_id(object: &[u8; 16]) -> ObjectId {
-    ObjectId(format!("{:032x}", u128::from_be_bytes(*object)).into())
+    let text: String = object.iter().map(|byte| format!("{byte:02x}")).collect();
+    ObjectId(text.into())
 }
 
 fn record(key: &StoredKey) -> KeyRecord {
