@@ -64,14 +64,29 @@ pub fn listen(address: SocketAddr) -> io::Result<Door> {
 impl Door {
     /// Answers; `shared` is what it tells about.
     pub fn start(self, shared: Arc<Shared>) -> io::Result<Handle> {
-        let Self { mut listener, address } = self;
+        let Self {
+            mut listener,
+            address,
+        } = self;
         let poll = Poll::new()?;
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        poll.registry()
+            .register(&mut listener, LISTENER, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let stop = Arc::new(AtomicBool::new(false));
-        let porter = Porter { poll, listener, shared, stop: Arc::clone(&stop), conns: Vec::new() };
+        let porter = Porter {
+            poll,
+            listener,
+            shared,
+            stop: Arc::clone(&stop),
+            conns: Vec::new(),
+        };
         let thread = thread::spawn("health".to_owned(), move || porter.run())?;
-        Ok(Handle { waker, stop, thread, address })
+        Ok(Handle {
+            waker,
+            stop,
+            thread,
+            address,
+        })
     }
 }
 
@@ -118,12 +133,21 @@ impl Porter {
     fn accept(&mut self) {
         // Any error means that nothing can be accepted now; the next probe tells again.
         while let Ok((mut stream, _)) = self.listener.accept() {
-            let free = self.conns.iter().position(Option::is_none).unwrap_or(self.conns.len());
+            let free = self
+                .conns
+                .iter()
+                .position(Option::is_none)
+                .unwrap_or(self.conns.len());
             if free >= CONNECTIONS_MAX {
                 continue;
             }
             let interest = Interest::READABLE | Interest::WRITABLE;
-            if self.poll.registry().register(&mut stream, Token(free), interest).is_err() {
+            if self
+                .poll
+                .registry()
+                .register(&mut stream, Token(free), interest)
+                .is_err()
+            {
                 continue;
             }
             let conn = Conn {
@@ -153,7 +177,10 @@ impl Porter {
 
     fn sweep(&mut self) {
         for slot in &mut self.conns {
-            if slot.as_ref().is_some_and(|conn| conn.since.elapsed() > REQUEST_TIME_MAX) {
+            if slot
+                .as_ref()
+                .is_some_and(|conn| conn.since.elapsed() > REQUEST_TIME_MAX)
+            {
                 *slot = None;
             }
         }
@@ -249,12 +276,18 @@ struct Answer {
 
 impl Answer {
     fn text(status: u16, body: impl Into<String>) -> Self {
-        Self { status, content_type: "text/plain; version=0.0.4", body: body.into(), head_only: false }
+        Self {
+            status,
+            content_type: "text/plain; version=0.0.4",
+            body: body.into(),
+            head_only: false,
+        }
     }
 
     fn write(&self, out: &mut Vec<u8>, keep_alive: bool) {
         let date = httpdate::fmt_http_date(SystemTime::now());
-        let date = <&[u8; 29]>::try_from(date.as_bytes()).unwrap_or(b"Thu, 01 Jan 1970 00:00:00 GMT");
+        let date =
+            <&[u8; 29]>::try_from(date.as_bytes()).unwrap_or(b"Thu, 01 Jan 1970 00:00:00 GMT");
         let open = http::begin_response(
             out,
             &ResponseHead {
@@ -281,7 +314,12 @@ fn answer(method: Method, path: &str, shared: &Shared) -> Answer {
             let readiness = readiness(shared);
             let mut body = serde_json::to_string(&readiness).unwrap_or_default();
             body.push('\n');
-            Answer { status: readiness.status, content_type: ResponseHead::JSON, body, head_only: false }
+            Answer {
+                status: readiness.status,
+                content_type: ResponseHead::JSON,
+                body,
+                head_only: false,
+            }
         }
         "/metrics" => Answer::text(200, exposition::render(shared)),
         _ => Answer::text(404, "served here: /healthz /readyz /metrics\n"),

@@ -1,88 +1,87 @@
-//! `kms keyfile`: back up and restore the key file of the embedded back end.
-#![allow(clippy::print_stdout)]
+//! `kms keyfile`: copies of the embedded back end's key file, checked before they are made.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::Subcommand;
+
 use crate::config;
-use crate::hsm::keyfile;
-use crate::node;
-use crate::secret::Arena;
+use crate::hsm::embedded::{backup, restore};
 
 use super::fail;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
-    action: Action,
+    command: Command,
 }
 
-#[derive(Debug, clap::Subcommand)]
-enum Action {
-    /// Copy the key file, after proving that the passphrase opens it. The server may be running.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Copy the key file, also while the server runs. The copy opens with the same passphrase.
     Backup {
-        /// The properties file that names key file and passphrase.
-        #[arg(long, value_name = "FILE")]
+        /// The properties file, which names the key file and its passphrase.
+        #[arg(long, value_name = "FILE", default_value = "/etc/kms/kms.properties")]
         config: PathBuf,
-        /// Where the copy goes; must not exist.
+        /// The copy; must not exist.
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
     },
-    /// Put a copy in place, after proving that the passphrase opens it. The server must be stopped.
+    /// Put a backup in the place of the key file. Stop the server first.
     Restore {
-        /// The properties file that names key file and passphrase.
-        #[arg(long, value_name = "FILE")]
+        /// The properties file, which names the key file and its passphrase.
+        #[arg(long, value_name = "FILE", default_value = "/etc/kms/kms.properties")]
         config: PathBuf,
-        /// The copy.
+        /// The backup.
         #[arg(long, value_name = "FILE")]
         from: PathBuf,
-        /// Replace an existing key file.
+        /// Replace a key file that is there; it is kept beside, with .old after its name.
         #[arg(long)]
         force: bool,
     },
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    match act(&arguments.action) {
-        Ok(said) => {
-            println!("{said}");
+    let done = match &arguments.command {
+        Command::Backup { config, to } => embedded(config).and_then(|embedded| {
+            backup(&embedded.file, &embedded.passphrase, to).map_err(|error| error.to_string())?;
+            Ok(format!(
+                "{} was copied to {} and opens",
+                embedded.file.display(),
+                to.display()
+            ))
+        }),
+        Command::Restore {
+            config,
+            from,
+            force,
+        } => embedded(config).and_then(|embedded| {
+            restore(from, &embedded.passphrase, &embedded.file, *force)
+                .map_err(|error| error.to_string())?;
+            Ok(format!(
+                "{} was restored from {}",
+                embedded.file.display(),
+                from.display()
+            ))
+        }),
+    };
+    match done {
+        Ok(what) => {
+            say(&what);
             ExitCode::SUCCESS
         }
         Err(why) => fail(why),
     }
 }
 
-fn act(action: &Action) -> Result<String, String> {
-    let (Action::Backup { config, .. } | Action::Restore { config, .. }) = action;
-    let loaded = config::load(config, std::env::vars_os()).map_err(|error| error.to_string())?;
-    let settings = loaded.config.hsm.embedded.as_ref().ok_or_else(|| {
-        format!(
-            "{}: kms.hsm.protocol is not EMBEDDED, so there is no key file",
-            config.display()
-        )
-    })?;
-    let plan = node::plan_for_this_machine(&loaded.config);
-    let arena = Arena::reserve(&plan.arena).map_err(|error| error.to_string())?;
-    let (file, passphrase) = (&settings.file, &settings.passphrase);
-    match action {
-        Action::Backup { to, .. } => keyfile::backup(file, passphrase, arena, to).map(|keys| {
-            format!(
-                "{} keys backed up from {} to {}",
-                keys,
-                file.display(),
-                to.display()
-            )
-        }),
-        Action::Restore { from, force, .. } => {
-            keyfile::restore(from, passphrase, arena, file, *force).map(|keys| {
-                format!(
-                    "{} keys restored from {} to {}",
-                    keys,
-                    from.display(),
-                    file.display()
-                )
-            })
-        }
-    }
-    .map_err(|error| error.to_string())
+#[allow(clippy::print_stdout)] // A command's answer.
+fn say(what: &str) {
+    println!("{what}");
+}
+
+fn embedded(file: &Path) -> Result<config::Embedded, String> {
+    let loaded = config::load(file, std::env::vars_os()).map_err(|error| error.to_string())?;
+    loaded.config.hsm.embedded.ok_or_else(|| {
+        format!("kms.hsm.protocol in {} is not EMBEDDED: an HSM's keys are backed up with its own tools", file.display())
+    })
 }

@@ -28,7 +28,10 @@ pub(super) fn run(file: &Path) -> ExitCode {
         return fail(error);
     }
     let options = match arena_mode() {
-        Ok(arena_mode) => Options { arena_mode, ..Options::default() },
+        Ok(arena_mode) => Options {
+            arena_mode,
+            ..Options::default()
+        },
         Err(why) => return fail(why),
     };
     let node = match Node::start(&loaded.config, options) {
@@ -37,7 +40,7 @@ pub(super) fn run(file: &Path) -> ExitCode {
     };
     let reopen = || match logger.reopen() {
         Ok(()) => {
-            log::info!("SIGHUP: the log file was reopened; other settings apply at the next start")
+            log::info!("SIGHUP: the log file was reopened; other settings apply at the next start");
         }
         Err(error) => log::error!("SIGHUP: the log file could not be reopened: {error}"),
     };

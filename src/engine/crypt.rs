@@ -24,7 +24,12 @@ pub(super) enum Key {
 
 impl Engine {
     /// The key `name`, asking the HSM if this node has not met it.
-    pub(super) fn key(&self, call: &Call<'_>, name: &str, gather: &mut Gather) -> Result<Key, Fault> {
+    pub(super) fn key(
+        &self,
+        call: &Call<'_>,
+        name: &str,
+        gather: &mut Gather,
+    ) -> Result<Key, Fault> {
         if gather.is_over() && gather.items.is_empty() {
             // The key may have become known meanwhile, but there is no time left to ask for more.
             return Err(faults::of(&HsmError::TimedOut));
@@ -41,9 +46,10 @@ impl Engine {
         match &gather.key {
             KeyAnswer::Untried | KeyAnswer::Waiting { .. } => Ok(Key::Parked),
             KeyAnswer::Is(None) => Ok(Key::Absent),
-            KeyAnswer::Is(Some(_)) => {
-                Err(Fault::new(503, "this server knows as many key names as it can"))
-            }
+            KeyAnswer::Is(Some(_)) => Err(Fault::new(
+                503,
+                "this server knows as many key names as it can",
+            )),
             KeyAnswer::Failed(fault) => Err(fault.clone()),
         }
     }
@@ -86,7 +92,11 @@ pub(super) fn batch_warnings<'a>(body: &'a CryptBody<'_>, status: u16) -> Vec<&'
 
 /// The longest `Retry-After` of the items.
 pub(super) fn batch_retry_after_s(items: &[Item]) -> Option<u32> {
-    items.iter().filter_map(fault_of).filter_map(|fault| fault.retry_after_s).max()
+    items
+        .iter()
+        .filter_map(fault_of)
+        .filter_map(|fault| fault.retry_after_s)
+        .max()
 }
 
 fn fault_of(item: &Item) -> Option<&Fault> {

@@ -29,11 +29,24 @@ impl Engine {
     /// Looks a key up at the HSM; the ticket goes to [`KEY_ITEM`].
     pub(super) fn fetch_key(&self, call: &Call<'_>, name: &str, gather: &mut Gather) {
         let name: Arc<str> = name.into();
-        let waiter = Waiter { item: KEY_ITEM, ..call.waiter };
-        match self.flights.join(FlightKey::Key(Arc::clone(&name)), waiter, || None::<()>) {
+        let waiter = Waiter {
+            item: KEY_ITEM,
+            ..call.waiter
+        };
+        match self
+            .flights
+            .join(FlightKey::Key(Arc::clone(&name)), waiter, || None::<()>)
+        {
             Ok(Joined::Lead(lead)) => {
                 gather.await_key(true);
-                self.submit_key(Request::Find { name: Arc::clone(&name) }, name, call.deadline, lead);
+                self.submit_key(
+                    Request::Find {
+                        name: Arc::clone(&name),
+                    },
+                    name,
+                    call.deadline,
+                    lead,
+                );
             }
             Ok(Joined::Waiting) => gather.await_key(false),
             Ok(Joined::Full(_)) | Err(()) => {
@@ -45,11 +58,21 @@ impl Engine {
     /// Creates a key at the HSM, or finds the one that is there; the ticket goes to [`KEY_ITEM`].
     pub(super) fn create_at_hsm(&self, call: &Call<'_>, name: &str, gather: &mut Gather) {
         let name: Arc<str> = name.into();
-        let waiter = Waiter { item: KEY_ITEM, ..call.waiter };
+        let waiter = Waiter {
+            item: KEY_ITEM,
+            ..call.waiter
+        };
         match self.flights.join(self.alone(), waiter, || None::<()>) {
             Ok(Joined::Lead(lead)) => {
                 gather.await_key(true);
-                self.submit_key(Request::Create { name: Arc::clone(&name) }, name, call.deadline, lead);
+                self.submit_key(
+                    Request::Create {
+                        name: Arc::clone(&name),
+                    },
+                    name,
+                    call.deadline,
+                    lead,
+                );
             }
             _ => gather.key = KeyAnswer::Failed(faults::of(&HsmError::Overloaded)),
         }
@@ -60,7 +83,9 @@ impl Engine {
         let name: Arc<str> = name.into();
         let (keys, cache) = (Arc::clone(&self.keys), Arc::clone(&self.cache));
         self.hsm.submit(Job {
-            request: Request::Find { name: Arc::clone(&name) },
+            request: Request::Find {
+                name: Arc::clone(&name),
+            },
             deadline: call.deadline,
             done: Box::new(move |outcome| learn(&keys, &cache, &name, &outcome)),
         });
@@ -85,12 +110,21 @@ impl Engine {
     }
 
     /// Fetches an unwrap, or joins its flight, or finds that it has just become ready.
-    pub(super) fn fetch_plaintext(&self, call: &Call<'_>, index: usize, wanted: &Wanted<'_>, gather: &mut Gather) {
+    pub(super) fn fetch_plaintext(
+        &self,
+        call: &Call<'_>,
+        index: usize,
+        wanted: &Wanted<'_>,
+        gather: &mut Gather,
+    ) {
         let version = wanted.version.number;
         let ready = || -> Option<SecretKey> { self.cache.get(&wanted.digest, call.now) };
         let waiter = item_waiter(call, index);
         let counters = self.metrics.worker(call.waiter.worker);
-        match self.flights.join(FlightKey::Unwrap(wanted.digest), waiter, ready) {
+        match self
+            .flights
+            .join(FlightKey::Unwrap(wanted.digest), waiter, ready)
+        {
             Err(key) => {
                 counters.hits.bump();
                 gather.items[index] = Item::Plaintext(key);
@@ -110,7 +144,12 @@ impl Engine {
         }
     }
 
-    fn submit_unwrap(&self, call: &Call<'_>, wanted: &Wanted<'_>, lead: Lead<FlightKey, Waiter, Outcome>) {
+    fn submit_unwrap(
+        &self,
+        call: &Call<'_>,
+        wanted: &Wanted<'_>,
+        lead: Lead<FlightKey, Waiter, Outcome>,
+    ) {
         let (cache, refused) = (Arc::clone(&self.cache), Arc::clone(&self.refused));
         let (digest, family) = (wanted.digest, wanted.family);
         let epoch = cache.begin_fill(family);
@@ -145,11 +184,18 @@ impl Engine {
         associated_data: Vec<u8>,
         gather: &mut Gather,
     ) {
-        match self.flights.join(self.alone(), item_waiter(call, index), || None::<()>) {
+        match self
+            .flights
+            .join(self.alone(), item_waiter(call, index), || None::<()>)
+        {
             Ok(Joined::Lead(lead)) => {
                 gather.await_item(index, version.number, true);
                 self.hsm.submit(Job {
-                    request: Request::Encrypt { object: version.object.clone(), plaintext, associated_data },
+                    request: Request::Encrypt {
+                        object: version.object.clone(),
+                        plaintext,
+                        associated_data,
+                    },
                     deadline: call.deadline,
                     done: Box::new(move |outcome| lead.finish(outcome)),
                 });
@@ -165,7 +211,10 @@ impl Engine {
 
 fn item_waiter(call: &Call<'_>, index: usize) -> Waiter {
     // Batches are bounded by limits::BATCH_ITEMS_MAX, far below KEY_ITEM.
-    Waiter { item: u32::try_from(index).unwrap_or(KEY_ITEM - 1), ..call.waiter }
+    Waiter {
+        item: u32::try_from(index).unwrap_or(KEY_ITEM - 1),
+        ..call.waiter
+    }
 }
 
 /// Keeps what an answer about a key says. Failures change nothing: during an outage the last known

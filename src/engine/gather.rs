@@ -132,14 +132,19 @@ impl Gather {
                 self.waiting -= 1;
                 self.key = match outcome {
                     Ok(Answer::Key(record)) => KeyAnswer::Is(record),
-                    Ok(_) => KeyAnswer::Failed(faults::of(&HsmError::Protocol("another answer than asked for"))),
+                    Ok(_) => KeyAnswer::Failed(faults::of(&HsmError::Protocol(
+                        "another answer than asked for",
+                    ))),
                     Err(HsmError::TimedOut) if !leads && time_left => KeyAnswer::Untried,
                     Err(error) => KeyAnswer::Failed(faults::of(&error)),
                 };
             }
             return;
         }
-        let Some(slot) = usize::try_from(item).ok().and_then(|item| self.items.get_mut(item)) else {
+        let Some(slot) = usize::try_from(item)
+            .ok()
+            .and_then(|item| self.items.get_mut(item))
+        else {
             return;
         };
         let Item::Waiting { version, leads } = *slot else {
@@ -149,7 +154,9 @@ impl Gather {
         *slot = match outcome {
             Ok(Answer::Plaintext(key)) => Item::Plaintext(key),
             Ok(Answer::Sealed(bytes)) => Item::Sealed { version, bytes },
-            Ok(Answer::Key(_)) => Item::Failed(faults::of(&HsmError::Protocol("another answer than asked for"))),
+            Ok(Answer::Key(_)) => Item::Failed(faults::of(&HsmError::Protocol(
+                "another answer than asked for",
+            ))),
             Err(HsmError::TimedOut) if !leads && time_left => Item::Untried,
             Err(error) => Item::Failed(faults::of(&error)),
         };

@@ -24,7 +24,7 @@ impl Engine {
             cluster: ("connected-kms", &self.cluster_id),
         };
         reply.plain(if sealed { 503 } else { 200 }, |out| {
-            transit::put_health(out, &body)
+            transit::put_health(out, &body);
         });
     }
 }

@@ -64,7 +64,7 @@ mod tests {
         refused.insert(digest(0), start);
         for (after, want) in [
             (Duration::ZERO, true),
-            (LIFE - Duration::from_millis(1), true),
+            (LIFE.checked_sub(Duration::from_millis(1)).unwrap(), true),
             (LIFE, false),
         ] {
             assert_eq!(

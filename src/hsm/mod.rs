@@ -5,7 +5,6 @@
 
 pub mod batch;
 pub mod embedded;
-pub mod keyfile;
 pub mod kmip;
 pub mod pool;
 

@@ -207,7 +207,10 @@ mod tests {
         directory.learn(record("k", "1", KeyState::Active), start);
         for (after, want) in [
             (Duration::ZERO, false),
-            (METADATA_TTL - Duration::from_millis(1), false),
+            (
+                METADATA_TTL.checked_sub(Duration::from_millis(1)).unwrap(),
+                false,
+            ),
             (METADATA_TTL, true),
             (METADATA_TTL, false),
             (METADATA_TTL + REFRESH_RETRY, true),

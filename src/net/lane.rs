@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     const NO_WAIT: Duration = Duration::ZERO;
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     #[test]
     fn drains_in_order_and_at_most_max() {

@@ -29,21 +29,27 @@ pub(super) fn start(
     cache: &Arc<Cache>,
 ) -> Result<Arc<dyn Hsm>, StartError> {
     let crowded = Arc::clone(cache);
-    let make_room = Box::new(move || {
+    let make_room: Box<dyn Fn() + Send + Sync> = Box::new(move || {
         crowded.make_room(ROOM_ENTRIES);
     });
-    let vault = Vault::new(arena, Some(make_room));
     match config.hsm.protocol {
-        Protocol::Kmip1 => kmip_pool(config, plan, credentials, vault),
-        Protocol::Embedded => embedded(config, vault),
+        Protocol::Kmip1 => {
+            let vault = Vault::new(arena, Some(make_room));
+            kmip_pool(config, plan, credentials, vault)
+        }
+        Protocol::Embedded => embedded(config, arena, make_room),
     }
 }
 
-fn embedded(config: &Config, vault: Vault) -> Result<Arc<dyn Hsm>, StartError> {
+fn embedded(
+    config: &Config,
+    arena: &'static Arena,
+    make_room: Box<dyn Fn() + Send + Sync>,
+) -> Result<Arc<dyn Hsm>, StartError> {
     let settings = config.hsm.embedded.as_ref().ok_or_else(|| {
         StartError::Backend("kms.hsm.embedded.file is needed with EMBEDDED".to_owned())
     })?;
-    let opened = Embedded::open(&settings.file, &settings.passphrase, vault);
+    let opened = Embedded::open(&settings.file, &settings.passphrase, arena, make_room);
     Ok(Arc::new(
         opened.map_err(|error| StartError::Backend(error.to_string()))?,
     ))

@@ -90,8 +90,15 @@ mod tests {
             ("set back", s(1), wall - s(3600), true),
         ] {
             let mut jumps = Jumps::new(instant, wall);
-            assert_eq!(jumps.jumped(instant + by_monotonic, to_wall), want, "{name}");
-            assert!(!jumps.jumped(instant + by_monotonic, to_wall), "{name}: told once");
+            assert_eq!(
+                jumps.jumped(instant + by_monotonic, to_wall),
+                want,
+                "{name}"
+            );
+            assert!(
+                !jumps.jumped(instant + by_monotonic, to_wall),
+                "{name}: told once"
+            );
         }
     }
 }

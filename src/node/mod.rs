@@ -74,7 +74,7 @@ impl Default for Deadlines {
         Self {
             handshake: Duration::from_secs(10),
             receive: Duration::from_secs(30),
-            idle: Duration::from_secs(300),
+            idle: Duration::from_mins(5),
             send: Duration::from_secs(30),
             sweep_every: Duration::from_secs(1),
             grace: Duration::from_secs(5),
@@ -116,23 +116,42 @@ impl Node {
         }
         let start = Instant::now();
         let cache = Arc::new(Cache::new(
-            &CacheConfig { entries_max: config.cache.entries_max, ttl_s: config.cache.ttl_s },
+            &CacheConfig {
+                entries_max: config.cache.entries_max,
+                ttl_s: config.cache.ttl_s,
+            },
             arena,
             start,
         ));
         // Listening comes before anything that would have to be undone if it fails.
         let (listener, address) = listen(config.server.address)?;
-        let door = admin::listen(config.health_address).map_err(|error| {
-            StartError::Listen { key: "kms.health.address", address: config.health_address, error }
+        let door = admin::listen(config.health_address).map_err(|error| StartError::Listen {
+            key: "kms.health.address",
+            address: config.health_address,
+            error,
         })?;
-        let site = Site { plan: &plan, credentials: &credentials, arena, cache: &cache };
+        let site = Site {
+            plan: &plan,
+            credentials: &credentials,
+            arena,
+            cache: &cache,
+        };
         let hsm = make_hsm(&site)?;
         let (shared, seats, ports) = site.assemble(config, &options.deadlines, hsm, start)?;
-        let health = door.start(Arc::clone(&shared)).map_err(StartError::Threads)?;
-        let service = Service::start(shared, seats, ports, listener).map_err(StartError::Threads)?;
+        let health = door
+            .start(Arc::clone(&shared))
+            .map_err(StartError::Threads)?;
+        let service =
+            Service::start(shared, seats, ports, listener).map_err(StartError::Threads)?;
         let housekeeper = housekeeping::start(Arc::clone(&cache)).map_err(StartError::Threads)?;
         log::info!("serving address={address} health={}", health.address());
-        Ok(Self { service, health, housekeeper, address, grace: options.deadlines.grace })
+        Ok(Self {
+            service,
+            health,
+            housekeeper,
+            address,
+            grace: options.deadlines.grace,
+        })
     }
 
     /// Where clients connect.
@@ -202,7 +221,10 @@ impl Site<'_> {
         let engine = Engine::new(
             Arc::clone(self.cache),
             hsm,
-            EngineLimits { flights_max: plan.queue_max * 2, waiters_max: WAITERS_OF_WORKER },
+            EngineLimits {
+                flights_max: plan.queue_max * 2,
+                waiters_max: WAITERS_OF_WORKER,
+            },
             Arc::clone(&metrics),
             start,
             move |waiter, outcome| server::deliver(&inboxes, waiter, outcome),
@@ -233,7 +255,11 @@ fn settings(config: &Config, plan: &Plan, deadlines: &Deadlines) -> Settings {
 const BUFFERED_BODIES: usize = 256;
 
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let refuse = |error| StartError::Listen { key: "kms.server.address", address, error };
+    let refuse = |error| StartError::Listen {
+        key: "kms.server.address",
+        address,
+        error,
+    };
     let listener = TcpListener::bind(address).map_err(refuse)?;
     let address = listener.local_addr().map_err(refuse)?;
     Ok((listener, address))

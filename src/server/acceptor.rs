@@ -34,9 +34,15 @@ pub(super) fn start(
     handshakes: Vec<handshake::Handle>,
 ) -> io::Result<(Handle, JoinHandle<()>)> {
     let poll = Poll::new()?;
-    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    poll.registry()
+        .register(&mut listener, LISTENER, Interest::READABLE)?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-    let mut acceptor = Acceptor { shared, listener, handshakes, next: 0 };
+    let mut acceptor = Acceptor {
+        shared,
+        listener,
+        handshakes,
+        next: 0,
+    };
     let thread = thread::spawn("acceptor".to_owned(), move || acceptor.run(poll))?;
     Ok((Handle(waker), thread))
 }
@@ -72,7 +78,9 @@ impl Acceptor {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    log::warn!("accept failed, retrying: {error}; check the open files limit (LimitNOFILE)");
+                    log::warn!(
+                        "accept failed, retrying: {error}; check the open files limit (LimitNOFILE)"
+                    );
                     return false;
                 }
             }
@@ -108,6 +116,8 @@ impl Acceptor {
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+        io::ErrorKind::Interrupted
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
     )
 }

@@ -9,10 +9,10 @@ use mio::net::TcpStream;
 use crate::identity::Pin;
 use crate::net::pipe::{Pipe, PipeError};
 
+use super::Shared;
 use super::desk::Desk;
 use super::linger::Linger;
 use super::session::{Session, State};
-use super::Shared;
 
 /// Ciphertext waiting for a slow reader, above which nothing more is read from it.
 const BACKLOG_BYTES_PAUSE: usize = 256 * 1024;
@@ -50,7 +50,13 @@ pub(super) enum Fate {
 }
 
 impl Conn {
-    pub(super) fn new(pipe: Pipe<TcpStream>, pin: Arc<Pin>, index: u32, generation: u32, now: Instant) -> Self {
+    pub(super) fn new(
+        pipe: Pipe<TcpStream>,
+        pin: Arc<Pin>,
+        index: u32,
+        generation: u32,
+        now: Instant,
+    ) -> Self {
         Self {
             pipe,
             session: Session::new(pin, index, generation),
@@ -91,7 +97,12 @@ impl Conn {
         }
     }
 
-    fn turn_over(&mut self, shared: &Shared, desk: &mut Desk, records: &mut [u8]) -> Result<Fate, PipeError> {
+    fn turn_over(
+        &mut self,
+        shared: &Shared,
+        desk: &mut Desk,
+        records: &mut [u8],
+    ) -> Result<Fate, PipeError> {
         let mut reads = 0;
         loop {
             // First, so that a writable socket makes room for what was paused: nobody tells again.
@@ -131,7 +142,12 @@ impl Conn {
         self.pipe.backlog() < BACKLOG_BYTES_PAUSE
     }
 
-    fn receive(&mut self, shared: &Shared, desk: &mut Desk, records: &mut [u8]) -> Result<(), PipeError> {
+    fn receive(
+        &mut self,
+        shared: &Shared,
+        desk: &mut Desk,
+        records: &mut [u8],
+    ) -> Result<(), PipeError> {
         let session = &mut self.session;
         let served = &mut self.served;
         let received = self.pipe.receive(records, |plaintext| {
@@ -190,7 +206,8 @@ impl Conn {
     pub(super) fn sweep(&self, shared: &Shared, stopping: Option<Instant>, now: Instant) -> Fate {
         let settings = &shared.settings;
         let since = |then: Instant| now.saturating_duration_since(then);
-        let must_end = stopping.is_some_and(|then| since(then) > settings.request_timeout + LAST_ANSWERS);
+        let must_end =
+            stopping.is_some_and(|then| since(then) > settings.request_timeout + LAST_ANSWERS);
         let late = match (&self.linger, self.session.state()) {
             (Some(linger), _) => linger.is_late(now),
             (None, _) if self.session.is_revoked() || must_end => true,

@@ -56,10 +56,9 @@ pub(super) fn start(
 ) -> io::Result<(Handle, JoinHandle<()>)> {
     let poll = Poll::new()?;
     let inbox = Arc::new(Inbox::new(INBOX_MAX, Waker::new(poll.registry(), WAKER)?));
-    let records = shared
-        .arena
-        .buffer(RECORDS_BYTES)
-        .ok_or_else(|| io::Error::other("no locked memory is left for a handshake thread's buffer"))?;
+    let records = shared.arena.buffer(RECORDS_BYTES).ok_or_else(|| {
+        io::Error::other("no locked memory is left for a handshake thread's buffer")
+    })?;
     let loop_ = Loop {
         poll,
         inbox: Arc::clone(&inbox),
@@ -134,7 +133,12 @@ impl Loop {
             let index = match Pipe::server(config, stream) {
                 Ok(pipe) => {
                     let early = Zeroizing::new(Vec::new());
-                    self.shaking.insert_with(|_, _| Shaking { pipe, until, early, linger: None })
+                    self.shaking.insert_with(|_, _| Shaking {
+                        pipe,
+                        until,
+                        early,
+                        linger: None,
+                    })
                 }
                 Err(error) => {
                     log::error!("no TLS for a new connection: {error}");
@@ -154,7 +158,12 @@ impl Loop {
         };
         let interest = Interest::READABLE | Interest::WRITABLE;
         let stream = shaking.pipe.stream_mut();
-        if self.poll.registry().register(stream, Token(index as usize), interest).is_err() {
+        if self
+            .poll
+            .registry()
+            .register(stream, Token(index as usize), interest)
+            .is_err()
+        {
             self.close(index);
         }
         // Registering tells of what has arrived already.
@@ -192,11 +201,20 @@ impl Loop {
             return;
         };
         self.shared.metrics.handshakes.bump();
-        if self.poll.registry().deregister(shaking.pipe.stream_mut()).is_err() {
+        if self
+            .poll
+            .registry()
+            .deregister(shaking.pipe.stream_mut())
+            .is_err()
+        {
             self.forget_one();
             return;
         }
-        let arrival = Box::new(Arrival { pipe: shaking.pipe, pin, early: shaking.early });
+        let arrival = Box::new(Arrival {
+            pipe: shaking.pipe,
+            pin,
+            early: shaking.early,
+        });
         let least = self.ports.iter().min_by_key(|port| port.load());
         let handed = least.is_some_and(|port| port.hand_over(arrival).is_ok());
         if !handed {
@@ -246,12 +264,16 @@ impl Loop {
 fn advance(shaking: &mut Shaking, shared: &Shared, records: &mut [u8], unix_s: i64) -> Stage {
     loop {
         let early = &mut shaking.early;
-        let received = shaking.pipe.receive(records, |plaintext| early.extend_from_slice(plaintext));
+        let received = shaking
+            .pipe
+            .receive(records, |plaintext| early.extend_from_slice(plaintext));
         // After an error this writes the alert.
         let flushed = shaking.pipe.flush();
         let received = match received {
             Ok(received) => received,
-            Err(PipeError::Tls(error)) => return Stage::Refused(tls::explain(tls::Peer::Client, &error)),
+            Err(PipeError::Tls(error)) => {
+                return Stage::Refused(tls::explain(tls::Peer::Client, &error));
+            }
             Err(_) => return Stage::Dead,
         };
         if flushed.is_err() || shaking.early.len() > EARLY_BYTES_MAX {

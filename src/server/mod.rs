@@ -174,13 +174,22 @@ impl Service {
         }
         let mut handshakes = Vec::new();
         for index in 0..shared.settings.handshake_threads.max(1) {
-            let (handle, thread) = handshake::start(index, Arc::clone(&shared), Arc::clone(&ports))?;
+            let (handle, thread) =
+                handshake::start(index, Arc::clone(&shared), Arc::clone(&ports))?;
             handshakes.push(handle);
             threads.push(thread);
         }
-        let (acceptor, thread) = acceptor::start(Arc::clone(&shared), listener, handshakes.clone())?;
+        let (acceptor, thread) =
+            acceptor::start(Arc::clone(&shared), listener, handshakes.clone())?;
         shared.set_phase(Phase::Serving);
-        Ok(Self { shared, ports, acceptor, handshakes, accepting: Some(thread), threads })
+        Ok(Self {
+            shared,
+            ports,
+            acceptor,
+            handshakes,
+            accepting: Some(thread),
+            threads,
+        })
     }
 
     /// What the threads share.

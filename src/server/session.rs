@@ -97,7 +97,11 @@ impl Session {
         let State::Parked { deadline } = self.state else {
             return None;
         };
-        if std::mem::replace(&mut self.noted, true) { None } else { Some((deadline, self.request)) }
+        if std::mem::replace(&mut self.noted, true) {
+            None
+        } else {
+            Some((deadline, self.request))
+        }
     }
 
     /// Since when a request has been arriving.

@@ -21,16 +21,15 @@ impl<T> Slots<T> {
 
     /// Takes a place for what `make` builds from its index and generation.
     pub(super) fn insert_with(&mut self, make: impl FnOnce(u32, u32) -> T) -> Option<u32> {
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None => {
-                let index = u32::try_from(self.places.len()).ok()?;
-                self.places.push(Place {
-                    generation: 0,
-                    held: None,
-                });
-                index
-            }
+        let index = if let Some(index) = self.free.pop() {
+            index
+        } else {
+            let index = u32::try_from(self.places.len()).ok()?;
+            self.places.push(Place {
+                generation: 0,
+                held: None,
+            });
+            index
         };
         let place = self.places.get_mut(index as usize)?;
         place.held = Some(make(index, place.generation));

@@ -98,7 +98,10 @@ impl Seat {
     pub(super) fn new(index: usize, mail_max: usize) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
-        let port = Arc::new(Port { inbox: Inbox::new(mail_max, waker), load: AtomicUsize::new(0) });
+        let port = Arc::new(Port {
+            inbox: Inbox::new(mail_max, waker),
+            load: AtomicUsize::new(0),
+        });
         let index = u16::try_from(index).map_err(|_| io::Error::other("too many workers"))?;
         Ok(Self { index, poll, port })
     }
@@ -202,7 +205,11 @@ impl Worker {
     }
 
     fn sweep_every(&self) -> Duration {
-        if self.stopping.is_some() { SWEEP_EVERY_STOPPING } else { self.shared.settings.sweep_every }
+        if self.stopping.is_some() {
+            SWEEP_EVERY_STOPPING
+        } else {
+            self.shared.settings.sweep_every
+        }
     }
 
     fn is_done(&self) -> bool {
@@ -232,7 +239,10 @@ impl Worker {
     /// Notes a newly parked request's deadline, or drops a finished connection.
     fn settle(&mut self, index: u32, fate: Fate) {
         // What one connection left here would go to the next.
-        debug_assert!(self.desk.reply.bytes().is_empty(), "a reply was not passed on");
+        debug_assert!(
+            self.desk.reply.bytes().is_empty(),
+            "a reply was not passed on"
+        );
         self.desk.reply.clear();
         if fate == Fate::Close {
             self.close(index);
@@ -246,7 +256,12 @@ impl Worker {
             self.again.push((index, generation));
         }
         if let Some((at, request)) = conn.session.newly_parked() {
-            self.parked.push_back(Deadline { at, conn: index, generation, request });
+            self.parked.push_back(Deadline {
+                at,
+                conn: index,
+                generation,
+                request,
+            });
         }
     }
 
@@ -273,18 +288,27 @@ impl Worker {
     }
 
     fn on_arrival(&mut self, arrival: Arrival) {
-        let Arrival { pipe, pin, mut early } = arrival;
+        let Arrival {
+            pipe,
+            pin,
+            mut early,
+        } = arrival;
         let now = self.desk.clock.now;
         let index = self
             .conns
             .insert_with(|index, generation| Conn::new(pipe, pin, index, generation, now));
-        let Some((index, conn)) = index.and_then(|index| Some((index, self.conns.get_mut(index)?))) else {
+        let Some((index, conn)) = index.and_then(|index| Some((index, self.conns.get_mut(index)?)))
+        else {
             self.port.load.fetch_sub(1, Ordering::Relaxed);
             self.shared.connections.fetch_sub(1, Ordering::Relaxed);
             return;
         };
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(conn.stream_mut(), Token(index as usize), interest) {
+        if let Err(error) =
+            self.poll
+                .registry()
+                .register(conn.stream_mut(), Token(index as usize), interest)
+        {
             log::warn!("a connection could not be registered: {error}");
             self.close(index);
             return;
@@ -341,7 +365,10 @@ impl Worker {
         }
         self.swept = now;
         for index in 0..self.conns.span() {
-            let fate = self.conns.get_mut(index).map(|conn| conn.sweep(&self.shared, self.stopping, now));
+            let fate = self
+                .conns
+                .get_mut(index)
+                .map(|conn| conn.sweep(&self.shared, self.stopping, now));
             if fate == Some(Fate::Close) {
                 self.close(index);
             }

@@ -134,7 +134,7 @@ initialize "boot" {{
   request "token" {{
     operation = "update"
     path = "auth/token/create"
-    data = {{ id = "{TOKEN}", policies = ["kms"], ttl = "24h" }}
+    data = {{ id = "{TOKEN}", policies = ["kms"], ttl = "24h", no_parent = true }}
   }}
   request "transit" {{
     operation = "update"

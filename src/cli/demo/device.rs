@@ -133,7 +133,7 @@ impl Device {
             let received = self
                 .pipe
                 .receive(&mut self.scratch, |plaintext| {
-                    input.extend_from_slice(plaintext)
+                    input.extend_from_slice(plaintext);
                 })
                 .map_err(|error| error.to_string())?;
             if let Ok(ResponseProgress::Response(response, _)) =

@@ -1,301 +1,322 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::io::Write;
-use std::sync::{OnceLock, mpsc};
-use std::time::{Duration, Instant};
+mod crash;
+mod files;
 
-use super::super::keyfile;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Barrier, OnceLock, mpsc};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
 use super::*;
-use crate::secret::{Arena, ArenaPlan, Mode, SecretBytes};
+use crate::secret::{ArenaPlan, Mode, SecretBytes};
+
+const CHEAP: Cost = Cost {
+    memory_kib: 8,
+    passes: 1,
+    lanes: 1,
+};
+
+fn arena_of(key_bytes: usize, buffer_bytes: usize) -> &'static Arena {
+    let plan = ArenaPlan {
+        key_bytes,
+        large_count: 2,
+        large_bytes: 8192,
+        buffer_bytes,
+        mode: Some(Mode::Mlock),
+    };
+    Arena::reserve(&plan).expect("an arena")
+}
 
 fn arena() -> &'static Arena {
     static ARENA: OnceLock<&'static Arena> = OnceLock::new();
-    ARENA.get_or_init(|| {
-        Arena::reserve(&ArenaPlan {
-            key_bytes: 512 * 1024,
-            large_count: 1,
-            large_bytes: 4096,
-            buffer_bytes: 64 * 1024,
-            mode: Some(Mode::Mlock),
-        })
-        .expect("an arena")
-    })
+    ARENA.get_or_init(|| arena_of(256 * 1024, 64 * 1024))
 }
 
-fn pass(text: &str) -> SecretString {
-    SecretString::new(text.to_owned())
+fn passphrase() -> SecretString {
+    SecretString::new("correct horse".to_owned())
 }
 
-fn open(path: &Path, passphrase: &str) -> Result<Embedded, KeyfileError> {
-    let vault = Vault::new(arena(), None);
-    Embedded::open_with_cost(path, &pass(passphrase), vault, Cost::LEAST)
+fn open(file: &Path) -> Result<Embedded, KeyFileError> {
+    open_as(file, &passphrase())
+}
+
+fn open_as(file: &Path, passphrase: &SecretString) -> Result<Embedded, KeyFileError> {
+    Embedded::open_with(CHEAP, file, passphrase, arena(), Box::new(|| {}))
+}
+
+/// A folder, and a key file's place in it.
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("master.keys");
+    (folder, file)
 }
 
 fn ask(hsm: &Embedded, request: Request) -> Result<Answer, HsmError> {
-    let (tx, rx) = mpsc::channel();
-    let done = Box::new(move |result| tx.send(result).unwrap());
+    let (tell, told) = mpsc::channel();
+    let done: Done = Box::new(move |answer| tell.send(answer).unwrap());
     hsm.submit(Job {
         request,
-        deadline: Instant::now() + Duration::from_secs(1),
+        deadline: Instant::now() + Duration::from_mins(1),
         done,
     });
-    rx.recv_timeout(Duration::from_secs(10)).expect("answered")
+    told.recv().expect("an answer")
+}
+
+fn key(answer: Result<Answer, HsmError>) -> Option<Arc<KeyRecord>> {
+    match answer {
+        Ok(Answer::Key(record)) => record,
+        other => panic!("not a key: {other:?}"),
+    }
 }
 
 fn create(hsm: &Embedded, name: &str) -> Arc<KeyRecord> {
-    match ask(hsm, Request::Create { name: name.into() }) {
-        Ok(Answer::Key(Some(record))) => record,
-        other => panic!("{other:?}"),
-    }
+    key(ask(hsm, Request::Create { name: name.into() })).expect("a key")
 }
 
-fn seal(hsm: &Embedded, object: &ObjectId, plain: &[u8], aad: &[u8]) -> Vec<u8> {
-    let plaintext = SecretBytes::new(plain.to_vec());
-    let associated_data = aad.to_vec();
-    match ask(
-        hsm,
-        Request::Encrypt {
-            object: object.clone(),
-            plaintext,
-            associated_data,
-        },
-    ) {
+fn find(hsm: &Embedded, name: &str) -> Option<Arc<KeyRecord>> {
+    key(ask(hsm, Request::Find { name: name.into() }))
+}
+
+fn last(record: &KeyRecord) -> ObjectId {
+    record.versions.last().unwrap().object.clone()
+}
+
+fn encrypt(hsm: &Embedded, object: &ObjectId, plaintext: &[u8], associated_data: &[u8]) -> Vec<u8> {
+    let request = Request::Encrypt {
+        object: object.clone(),
+        plaintext: SecretBytes::from_slice(plaintext),
+        associated_data: associated_data.to_vec(),
+    };
+    match ask(hsm, request) {
         Ok(Answer::Sealed(sealed)) => sealed,
-        other => panic!("{other:?}"),
+        other => panic!("not sealed: {other:?}"),
     }
 }
 
-fn unseal(
+fn decrypt(
     hsm: &Embedded,
     object: &ObjectId,
     sealed: &[u8],
-    aad: &[u8],
+    associated_data: &[u8],
 ) -> Result<Vec<u8>, HsmError> {
-    let (sealed, associated_data) = (sealed.to_vec(), aad.to_vec());
-    match ask(
-        hsm,
-        Request::Decrypt {
-            object: object.clone(),
-            sealed,
-            associated_data,
-        },
-    )? {
+    let request = Request::Decrypt {
+        object: object.clone(),
+        sealed: sealed.to_vec(),
+        associated_data: associated_data.to_vec(),
+    };
+    match ask(hsm, request)? {
         Answer::Plaintext(key) => Ok(key.expose(<[u8]>::to_vec)),
-        other => panic!("{other:?}"),
+        other => panic!("not a plaintext: {other:?}"),
     }
 }
 
 #[test]
-fn wraps_unwraps_rotates_and_remembers() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keys");
-    let hsm = open(&path, "secret").unwrap();
-    let first = create(&hsm, "demo").versions[0].object.clone();
-    let sealed = seal(&hsm, &first, b"a data key", b"aad");
+fn what_is_sealed_opens_after_a_restart_and_under_every_version() {
+    let (_folder, file) = place();
+    let hsm = open(&file).unwrap();
+    assert_eq!((hsm.name(), find(&hsm, "dek")), ("embedded", None));
+    let first = create(&hsm, "dek");
     assert_eq!(
-        create(&hsm, "demo").versions.len(),
-        1,
-        "a second create answers the first"
+        create(&hsm, "dek"),
+        first,
+        "an existing name answers the existing key"
     );
-    let rotated = hsm.rotate("demo").unwrap();
+    let sealed_1 = encrypt(&hsm, &last(&first), b"one", b"aad");
+    let second = hsm.rotate("dek").unwrap();
     assert_eq!(
-        rotated
+        second
             .versions
             .iter()
-            .map(|v| v.number)
+            .map(|version| version.number)
             .collect::<Vec<_>>(),
         [1, 2]
     );
-    let second = rotated.versions[1].object.clone();
-    assert_eq!(hsm.rotate("absent"), Err(HsmError::ObjectNotFound));
-    assert!(matches!(open(&path, "secret"), Err(KeyfileError::InUse(_))));
+    assert_eq!(second.versions[0], first.versions[0]);
+    assert_ne!(last(&second), last(&first));
+    let sealed_2 = encrypt(&hsm, &last(&second), b"two", b"");
     drop(hsm);
-
-    let hsm = open(&path, "secret").unwrap();
+    let hsm = open(&file).unwrap();
+    assert_eq!(find(&hsm, "dek"), Some(Arc::clone(&second)));
     assert_eq!(
-        unseal(&hsm, &first, &sealed, b"aad").unwrap(),
-        b"a data key"
+        decrypt(&hsm, &last(&first), &sealed_1, b"aad").unwrap(),
+        b"one"
     );
-    let mut changed = sealed.clone();
-    *changed.last_mut().unwrap() ^= 1;
-    let none = ObjectId("none".into());
-    for (name, object, sealed, aad, want) in [
-        (
-            "other aad",
-            &first,
-            &sealed[..],
-            &b"x"[..],
-            HsmError::AuthenticationFailed,
-        ),
-        (
-            "other version",
-            &second,
-            &sealed[..],
-            b"aad",
-            HsmError::AuthenticationFailed,
-        ),
-        (
-            "changed tag",
-            &first,
-            &changed[..],
-            b"aad",
-            HsmError::AuthenticationFailed,
-        ),
-        (
-            "short",
-            &first,
-            &sealed[..27],
-            b"aad",
-            HsmError::AuthenticationFailed,
-        ),
-        (
-            "empty",
-            &first,
-            &[][..],
-            b"aad",
-            HsmError::AuthenticationFailed,
-        ),
-        (
-            "no such key",
-            &none,
-            &sealed[..],
-            b"aad",
-            HsmError::ObjectNotFound,
-        ),
-    ] {
-        assert_eq!(unseal(&hsm, object, sealed, aad), Err(want), "{name}");
-    }
-    assert!(matches!(
-        ask(
-            &hsm,
-            Request::Find {
-                name: "nope".into()
-            }
-        ),
-        Ok(Answer::Key(None))
-    ));
+    assert_eq!(
+        decrypt(&hsm, &last(&second), &sealed_2, b"").unwrap(),
+        b"two"
+    );
+    assert!(matches!(hsm.rotate("other"), Err(KeyFileError::NoSuchKey)));
 }
 
 #[test]
-fn wrong_passphrase_and_damage_are_told_apart() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keys");
-    create(&open(&path, "secret").unwrap(), "demo");
-    assert!(matches!(
-        open(&path, "other"),
-        Err(KeyfileError::WrongPassphrase(_))
-    ));
-    let whole = std::fs::read(&path).unwrap();
-    for at in 0..whole.len() {
-        // The proof (28 bytes behind header and checksum) cannot be told from a wrong passphrase.
-        let in_proof = (48..76).contains(&at);
-        let mut bytes = whole.clone();
+#[rustfmt::skip] // A row a line.
+fn what_does_not_belong_together_is_refused() {
+    let (_folder, file) = place();
+    let hsm = open(&file).unwrap();
+    let (ours, other) = (last(&create(&hsm, "a")), last(&create(&hsm, "b")));
+    let sealed = encrypt(&hsm, &ours, b"a data key", b"aad");
+    let flip = |at: usize| {
+        let mut bytes = sealed.clone();
         bytes[at] ^= 1;
-        std::fs::write(&path, &bytes).unwrap();
-        match open(&path, "secret")
-            .map(|_| ())
-            .expect_err("a changed byte is found")
-        {
-            KeyfileError::NotAKeyfile(_) => assert!(at < 8, "byte {at}"),
-            KeyfileError::WrongPassphrase(_) => assert!(in_proof, "byte {at}"),
-            KeyfileError::Damaged { .. } => assert!(at >= 8 && !in_proof, "byte {at}"),
-            other => panic!("byte {at}: {other}"),
-        }
+        bytes
+    };
+    let end = sealed.len();
+    let none = ObjectId("0".repeat(32).into());
+    for (name, object, sealed, aad, want) in [
+        ("other key", &other, sealed.clone(), &b"aad"[..], HsmError::AuthenticationFailed),
+        ("other associated data", &ours, sealed.clone(), b"aae", HsmError::AuthenticationFailed),
+        ("no associated data", &ours, sealed.clone(), b"", HsmError::AuthenticationFailed),
+        ("nonce changed", &ours, flip(0), b"aad", HsmError::AuthenticationFailed),
+        ("ciphertext changed", &ours, flip(12), b"aad", HsmError::AuthenticationFailed),
+        ("tag changed", &ours, flip(end - 1), b"aad", HsmError::AuthenticationFailed),
+        ("tag cut", &ours, sealed[..end - 1].to_vec(), b"aad", HsmError::AuthenticationFailed),
+        ("shorter than a tag", &ours, sealed[..27].to_vec(), b"aad", HsmError::AuthenticationFailed),
+        ("shorter than a nonce", &ours, sealed[..11].to_vec(), b"aad", HsmError::AuthenticationFailed),
+        ("nothing", &ours, Vec::new(), b"aad", HsmError::AuthenticationFailed),
+        ("no such object", &none, sealed.clone(), b"aad", HsmError::ObjectNotFound),
+    ] {
+        assert_eq!(decrypt(&hsm, object, &sealed, aad), Err(want), "{name}");
     }
-    for cut in 0..whole.len() {
-        std::fs::write(&path, &whole[..cut]).unwrap();
-        assert!(open(&path, "secret").is_err(), "cut to {cut}");
-    }
-}
-
-#[test]
-fn backup_and_restore_prove_the_file_first() {
-    let folder = tempfile::tempdir().unwrap();
-    let (path, copy) = (folder.path().join("keys"), folder.path().join("copy"));
-    let hsm = open(&path, "secret").unwrap();
-    let object = create(&hsm, "demo").versions[0].object.clone();
-    let sealed = seal(&hsm, &object, b"x", b"");
-    let secret = pass("secret");
-    assert!(matches!(
-        keyfile::backup(&path, &pass("no"), arena(), &copy),
-        Err(KeyfileError::WrongPassphrase(_))
-    ));
-    assert_eq!(keyfile::backup(&path, &secret, arena(), &copy).unwrap(), 1);
-    assert!(matches!(
-        keyfile::backup(&path, &secret, arena(), &copy),
-        Err(KeyfileError::Exists(_))
-    ));
-    let restore = |force| keyfile::restore(&copy, &secret, arena(), &path, force);
-    assert!(matches!(restore(true), Err(KeyfileError::InUse(_))));
-    drop(hsm);
-    std::fs::write(&path, b"lost").unwrap();
-    assert!(matches!(restore(false), Err(KeyfileError::Exists(_))));
-    assert_eq!(restore(true).unwrap(), 1);
     assert_eq!(
-        unseal(&open(&path, "secret").unwrap(), &object, &sealed, b"").unwrap(),
-        b"x"
+        decrypt(&hsm, &ours, &sealed, b"aad").unwrap(),
+        b"a data key",
+        "the control"
     );
 }
 
-/// The child of the next test: creates keys until it is killed, and notes each that was answered.
 #[test]
-fn child_that_creates_keys() {
-    let Some(folder) = std::env::var_os("KMS_TEST_KEYFILE_DIR") else {
-        return;
-    };
-    let folder = Path::new(&folder);
-    let hsm = open(&folder.join("keys"), "secret").unwrap();
-    let mut notes = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(folder.join("notes"))
-        .unwrap();
-    for n in 0.. {
-        let record = create(&hsm, &format!("{}-{n}", std::process::id()));
-        let object = &record.versions[0].object;
-        let sealed = seal(&hsm, object, record.name.as_bytes(), b"");
-        let hex: String = sealed.iter().map(|byte| format!("{byte:02x}")).collect();
-        writeln!(notes, "{} {} {hex}", record.name, object.0).unwrap();
-    }
+fn one_name_raced_for_gives_one_key() {
+    let (_folder, file) = place();
+    let hsm = open(&file).unwrap();
+    let start = Barrier::new(4);
+    let seen: Vec<_> = std::thread::scope(|scope| {
+        let racers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    start.wait();
+                    (0..5)
+                        .map(|n| create(&hsm, &format!("key-{n}")))
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        racers
+            .into_iter()
+            .map(|racer| racer.join().unwrap())
+            .collect()
+    });
+    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:?}");
 }
 
 #[test]
-fn kill_9_loses_no_answered_create() {
-    let folder = tempfile::tempdir().unwrap();
-    let notes = folder.path().join("notes");
-    let lines = || {
-        std::fs::read_to_string(&notes)
-            .unwrap_or_default()
-            .lines()
-            .count()
+fn a_full_arena_makes_room_once_and_is_told_after() {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    static HELD: Mutex<Vec<SecretKey>> = Mutex::new(Vec::new());
+    let small = arena_of(4096, 0);
+    let (_folder, file) = place();
+    let make_room = || {
+        ASKED.fetch_add(1, Ordering::Relaxed);
+        HELD.lock().pop();
     };
-    for round in 1..=4 {
-        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "hsm::embedded::tests::child_that_creates_keys"])
-            .env("KMS_TEST_KEYFILE_DIR", folder.path())
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        let (goal, limit) = (lines() + round, Instant::now() + Duration::from_secs(30));
-        while lines() < goal {
-            assert!(Instant::now() < limit, "the child creates nothing");
-            std::thread::yield_now();
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-    let hsm = open(&folder.path().join("keys"), "secret").unwrap();
-    let text = std::fs::read_to_string(&notes).unwrap();
-    let whole = text.lines().filter(|line| line.split(' ').count() == 3);
-    for line in whole.take(text.matches('\n').count()) {
-        let parts: Vec<&str> = line.split(' ').collect();
-        let sealed: Vec<u8> = (0..parts[2].len() / 2)
-            .map(|at| u8::from_str_radix(&parts[2][2 * at..2 * at + 2], 16).unwrap())
-            .collect();
-        let object = ObjectId(parts[1].into());
-        assert_eq!(
-            unseal(&hsm, &object, &sealed, b"").unwrap(),
-            parts[0].as_bytes()
-        );
+    let hsm = Embedded::open_with(CHEAP, &file, &passphrase(), small, Box::new(make_room)).unwrap();
+    let object = last(&create(&hsm, "dek"));
+    let sealed = encrypt(&hsm, &object, b"a data key", b"");
+    HELD.lock()
+        .extend(std::iter::from_fn(|| small.store(&[1; 32]).ok()));
+    assert_eq!(decrypt(&hsm, &object, &sealed, b"").unwrap(), b"a data key");
+    assert_eq!(ASKED.load(Ordering::Relaxed), 1);
+    let kept = std::mem::take(&mut *HELD.lock());
+    let _last_slot = small.store(&[1; 32]).unwrap();
+    assert_eq!(
+        decrypt(&hsm, &object, &sealed, b""),
+        Err(HsmError::NoLockedMemory)
+    );
+    let create = ask(
+        &hsm,
+        Request::Create {
+            name: "other".into(),
+        },
+    );
+    assert!(
+        matches!(create, Err(HsmError::NoLockedMemory)),
+        "{create:?}"
+    );
+    drop(kept);
+}
+
+#[test]
+fn after_shutdown_a_create_is_abandoned_and_a_late_one_times_out() {
+    let (_folder, file) = place();
+    let hsm = open(&file).unwrap();
+    let (tell, told) = mpsc::channel();
+    let done: Done = Box::new(move |answer| tell.send(answer).unwrap());
+    hsm.submit(Job {
+        request: Request::Create {
+            name: "late".into(),
+        },
+        deadline: Instant::now(),
+        done,
+    });
+    assert!(matches!(told.recv().unwrap(), Err(HsmError::TimedOut)));
+    hsm.shutdown();
+    assert!(matches!(
+        ask(&hsm, Request::Create { name: "dek".into() }),
+        Err(HsmError::Abandoned)
+    ));
+    assert_eq!(find(&hsm, "dek"), None);
+}
+
+#[test]
+fn a_disk_that_fails_refuses_the_create_and_serves_the_rest() {
+    let (folder, file) = place();
+    let hsm = open(&file).unwrap();
+    let object = last(&create(&hsm, "dek"));
+    // The new file cannot be put where a folder with content is.
+    std::fs::create_dir_all(folder.path().join("master.keys.new/in the way")).unwrap();
+    let refused = ask(
+        &hsm,
+        Request::Create {
+            name: "other".into(),
+        },
+    );
+    assert!(
+        matches!(
+            refused,
+            Err(HsmError::Refused {
+                reason: GENERAL_FAILURE,
+                ..
+            })
+        ),
+        "{refused:?}"
+    );
+    assert!(
+        hsm.health().detail.contains("master.keys.new"),
+        "{:?}",
+        hsm.health()
+    );
+    assert_eq!(find(&hsm, "other"), None);
+    let sealed = encrypt(&hsm, &object, b"x", b"");
+    assert_eq!(decrypt(&hsm, &object, &sealed, b"").unwrap(), b"x");
+    std::fs::remove_dir_all(folder.path().join("master.keys.new")).unwrap();
+    create(&hsm, "other");
+    assert!(!hsm.health().detail.contains("master.keys.new"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn any_plaintext_comes_back(plaintext in prop::collection::vec(any::<u8>(), 0..2000), aad: Vec<u8>) {
+        static HSM: OnceLock<(tempfile::TempDir, Embedded)> = OnceLock::new();
+        let (_, hsm) = HSM.get_or_init(|| {
+            let (folder, file) = place();
+            (folder, open(&file).unwrap())
+        });
+        let object = last(&create(hsm, "dek"));
+        let sealed = encrypt(hsm, &object, &plaintext, &aad);
+        prop_assert_eq!(sealed.len(), 12 + plaintext.len() + 16);
+        prop_assert_eq!(decrypt(hsm, &object, &sealed, &aad).unwrap(), plaintext);
     }
 }

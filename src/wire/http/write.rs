@@ -41,7 +41,8 @@ pub struct OpenResponse {
 }
 
 /// The head of nearly every answer, written in one piece.
-const USUAL: &[u8] = b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Type: application/json\r\n\
+const USUAL: &[u8] =
+    b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Type: application/json\r\n\
 Strict-Transport-Security: max-age=31536000; includeSubDomains\r\n\
 Date: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length:          0\r\n\r\n";
 const USUAL_LENGTH_AT: usize = USUAL.len() - 4 - LENGTH_WIDTH;
@@ -54,7 +55,11 @@ fn begin_usual<O: Out + ?Sized>(out: &mut O, head: &ResponseHead<'_>) -> OpenRes
     text[USUAL_DATE_AT..USUAL_DATE_AT + 29].copy_from_slice(head.date);
     let length_at = Some(out.len() + USUAL_LENGTH_AT);
     out.put(&text);
-    OpenResponse { length_at, body_at: out.len(), head_only: head.head_only }
+    OpenResponse {
+        length_at,
+        body_at: out.len(),
+        head_only: head.head_only,
+    }
 }
 
 /// Writes the head; the body follows, then [`end_response`].

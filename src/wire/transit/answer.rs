@@ -13,7 +13,9 @@ pub const MISSING_BATCH_CODE_WARNING: &str =
 pub fn envelope_open<O: Out + ?Sized>(out: &mut O, request_id: &[u8; 16]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     /// Where each byte's digits stand in `text`: a UUID's groups are of 4, 2, 2, 2 and 6 bytes.
-    const PLACES: [usize; 16] = [15, 17, 19, 21, 24, 26, 29, 31, 34, 36, 39, 41, 43, 45, 47, 49];
+    const PLACES: [usize; 16] = [
+        15, 17, 19, 21, 24, 26, 29, 31, 34, 36, 39, 41, 43, 45, 47, 49,
+    ];
     let mut text = *b"{\"request_id\":\"00000000-0000-0000-0000-000000000000\",\"lease_id\":\"\",\
 \"renewable\":false,\"lease_duration\":0,\"data\":";
     for (byte, place) in request_id.iter().zip(PLACES) {

@@ -1,0 +1,174 @@
+//! AES-256-GCM and Argon2id with their traces wiped.
+//!
+//! A key rests in the arena as 32 bytes. Each operation expands it into ring's key schedule on the
+//! stack (well under a microsecond with AES-NI) rather than keep a schedule, which starts with the
+//! raw key, in ordinary memory. ring does not wipe it, so the stack below is overwritten after.
+//! Must never be true: a caller of ring's keys outside [`seal`] and [`open`].
+
+use std::hint::black_box;
+
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use ring::rand::{SecureRandom, SystemRandom};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::error::KeyFileError;
+use crate::limits::{NONCE_BYTES, TAG_BYTES};
+use crate::secret::{Arena, LockedBuf, SecretString};
+
+/// Bytes of a master key and of the key that seals the file.
+pub(super) const KEY_BYTES: usize = 32;
+/// Bytes of the salt of Argon2id.
+pub(super) const SALT_BYTES: usize = 16;
+/// More than ring's schedule and its callees' frames.
+const STACK_BYTES: usize = 8 * 1024;
+
+/// The tag is wrong, or the key has another length.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Refused;
+
+/// Encrypts `data` in place; the tag is given apart.
+pub(super) fn seal(
+    key: &[u8],
+    nonce: [u8; NONCE_BYTES],
+    associated_data: &[u8],
+    data: &mut [u8],
+) -> Result<[u8; TAG_BYTES], Refused> {
+    let tag = seal_with_schedule(key, nonce, associated_data, data);
+    overwrite_stack();
+    tag
+}
+
+/// Decrypts `data`, which ends in its tag, in place; the plaintext's length, all but the tag.
+pub(super) fn open(
+    key: &[u8],
+    nonce: [u8; NONCE_BYTES],
+    associated_data: &[u8],
+    data: &mut [u8],
+) -> Result<usize, Refused> {
+    let len = open_with_schedule(key, nonce, associated_data, data);
+    overwrite_stack();
+    len
+}
+
+#[inline(never)]
+fn seal_with_schedule(
+    key: &[u8],
+    nonce: [u8; NONCE_BYTES],
+    associated_data: &[u8],
+    data: &mut [u8],
+) -> Result<[u8; TAG_BYTES], Refused> {
+    let schedule = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).map_err(|_| Refused)?);
+    let nonce = Nonce::assume_unique_for_key(nonce);
+    let tag = schedule
+        .seal_in_place_separate_tag(nonce, Aad::from(associated_data), data)
+        .map_err(|_| Refused)?;
+    tag.as_ref().try_into().map_err(|_| Refused)
+}
+
+#[inline(never)]
+fn open_with_schedule(
+    key: &[u8],
+    nonce: [u8; NONCE_BYTES],
+    associated_data: &[u8],
+    data: &mut [u8],
+) -> Result<usize, Refused> {
+    let schedule = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).map_err(|_| Refused)?);
+    let nonce = Nonce::assume_unique_for_key(nonce);
+    let plaintext = schedule
+        .open_in_place(nonce, Aad::from(associated_data), data)
+        .map_err(|_| Refused)?;
+    Ok(plaintext.len())
+}
+
+/// Zeroes the stretch of stack that the callee before has just left.
+#[inline(never)]
+fn overwrite_stack() {
+    let mut stretch = [0_u8; STACK_BYTES];
+    stretch.zeroize();
+    black_box(&stretch);
+}
+
+/// What Argon2id costs, as recorded in the file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Cost {
+    pub(crate) memory_kib: u32,
+    pub(crate) passes: u32,
+    pub(crate) lanes: u32,
+}
+
+impl Cost {
+    /// New files: about 0.2 s on a server's core.
+    pub(crate) const STANDARD: Self = Self {
+        memory_kib: 64 * 1024,
+        passes: 3,
+        lanes: 1,
+    };
+    const MEMORY_KIB_MAX: u32 = 256 * 1024;
+    const PASSES_MAX: u32 = 16;
+    const LANES_MAX: u32 = 8;
+
+    /// False for what Argon2 refuses, and for what would stall or starve a start.
+    pub(super) fn is_sane(self) -> bool {
+        (1..=Self::LANES_MAX).contains(&self.lanes)
+            && (1..=Self::PASSES_MAX).contains(&self.passes)
+            && (8 * self.lanes..=Self::MEMORY_KIB_MAX).contains(&self.memory_kib)
+    }
+}
+
+/// Stretches the passphrase into the key that seals the file.
+pub(super) fn derive(
+    passphrase: &SecretString,
+    salt: &[u8; SALT_BYTES],
+    cost: Cost,
+) -> Result<Zeroizing<[u8; KEY_BYTES]>, KeyFileError> {
+    let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(KEY_BYTES))
+        .map_err(|_| KeyFileError::Derivation)?;
+    let mut blocks = Vec::new();
+    blocks
+        .try_reserve_exact(params.block_count())
+        .map_err(|_| KeyFileError::Derivation)?;
+    blocks.resize(params.block_count(), Block::new());
+    let mut blocks = Zeroizing::new(blocks);
+    let mut key = Zeroizing::new([0; KEY_BYTES]);
+    let done = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into_with_memory(
+            passphrase.expose().as_bytes(),
+            salt,
+            key.as_mut_slice(),
+            blocks.as_mut_slice(),
+        );
+    overwrite_stack();
+    done.map_err(|_| KeyFileError::Derivation)?;
+    Ok(key)
+}
+
+/// Random bytes from the system.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], KeyFileError> {
+    let mut bytes = [0; N];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| KeyFileError::NoRandom)?;
+    Ok(bytes)
+}
+
+/// Room for a plaintext in passing: locked while the arena's buffers last, else wiped heap.
+pub(super) enum Scratch {
+    Locked(LockedBuf),
+    Heap(Zeroizing<Vec<u8>>),
+}
+
+impl Scratch {
+    pub(super) fn new(arena: &'static Arena, len: usize) -> Self {
+        arena
+            .buffer(len)
+            .map_or_else(|| Self::Heap(Zeroizing::new(vec![0; len])), Self::Locked)
+    }
+
+    pub(super) fn bytes(&mut self) -> &mut [u8] {
+        match self {
+            Self::Locked(buffer) => buffer,
+            Self::Heap(bytes) => bytes,
+        }
+    }
+}
