@@ -40,7 +40,7 @@ from kmip.core import enums
 from kmip.pie.client import ProxyKmipClient
 port, cert, key, ca, name = sys.argv[1:]
 with ProxyKmipClient("127.0.0.1", int(port), cert, key, ca) as client:
-    print(client.create(enums.CryptographicAlgorithm.AES, 256, name=name), end="")
+    print(client.create(enums.CryptographicAlgorithm.AES, 256, name=name))
 "#;
 
 struct Site {
@@ -111,11 +111,23 @@ impl Site {
     /// A key made by another client; its identifier.
     fn made_elsewhere(&self, name: &str) -> ObjectId {
         let port = self.server.port.to_string();
-        let [cert, key, ca] = ["kmsClient.crt", "kmsClient.key", "kmipSigningCA.crt"]
-            .map(|file| self.pki.text(file));
-        let args = ["-W", "ignore", "-c", OTHER_CLIENT, &port, &cert, &key, &ca, name];
-        let uid = support::run(&self.pki.folder, python().to_str().unwrap(), &args);
-        ObjectId(uid.trim().into())
+        let [cert, key, ca] =
+            ["kmsClient.crt", "kmsClient.key", "kmipSigningCA.crt"].map(|file| self.pki.text(file));
+        let args = [
+            "-W",
+            "ignore",
+            "-c",
+            OTHER_CLIENT,
+            &port,
+            &cert,
+            &key,
+            &ca,
+            name,
+        ];
+        let said = support::run(&self.pki.folder, python().to_str().unwrap(), &args);
+        // Warnings may follow.
+        let uid = said.lines().next().unwrap();
+        ObjectId(uid.into())
     }
 }
 
@@ -180,7 +192,11 @@ fn main_job(kind: KeyKind, tls: &str) {
     assert!(matches!(ask(&hsm, find()), Ok(Answer::Key(None))), "{tls}");
     let record = create(&hsm, "demo");
     assert_eq!(record.versions[0].state, KeyState::Active);
-    assert_eq!(create(&hsm, "demo"), record, "a second create answers the first");
+    assert_eq!(
+        create(&hsm, "demo"),
+        record,
+        "a second create answers the first"
+    );
     let Ok(Answer::Key(found)) = ask(&hsm, find()) else {
         panic!("find after create")
     };
@@ -189,7 +205,10 @@ fn main_job(kind: KeyKind, tls: &str) {
     let object = record.versions[0].object.clone();
     let keys: Vec<Vec<u8>> = (0..32_u8).map(|n| vec![n; 32]).collect();
     let wraps = keys.iter().map(|key| encrypt(&object, key.clone()));
-    let wrapped: Vec<Vec<u8>> = ask_all(&hsm, wraps.collect()).into_iter().map(sealed).collect();
+    let wrapped: Vec<Vec<u8>> = ask_all(&hsm, wraps.collect())
+        .into_iter()
+        .map(sealed)
+        .collect();
     let mut unwraps: Vec<Request> = wrapped.iter().map(|one| decrypt(&object, one)).collect();
     let mut bad = wrapped[2].clone();
     *bad.last_mut().unwrap() ^= 1;
@@ -230,8 +249,12 @@ fn names_and_states_made_by_another_client() {
         site.made_elsewhere("twice");
     }
     for request in [
-        Request::Find { name: "twice".into() },
-        Request::Create { name: "twice".into() },
+        Request::Find {
+            name: "twice".into(),
+        },
+        Request::Create {
+            name: "twice".into(),
+        },
     ] {
         let error = ask(&hsm, request).unwrap_err();
         assert_eq!(error, HsmError::AmbiguousName { count: 2 });
@@ -240,15 +263,26 @@ fn names_and_states_made_by_another_client() {
     let asleep = site.made_elsewhere("asleep");
     let state = KeyState::PreActive;
     for request in [encrypt(&asleep, vec![1; 32]), decrypt(&asleep, &[1; 60])] {
-        assert_eq!(ask(&hsm, request).unwrap_err(), HsmError::NotActive { state });
+        assert_eq!(
+            ask(&hsm, request).unwrap_err(),
+            HsmError::NotActive { state }
+        );
     }
-    let Ok(Answer::Key(Some(found))) = ask(&hsm, Request::Find { name: "asleep".into() }) else {
+    let Ok(Answer::Key(Some(found))) = ask(
+        &hsm,
+        Request::Find {
+            name: "asleep".into(),
+        },
+    ) else {
         panic!("a key that is not active is found")
     };
     assert_eq!(found.versions[0].state, state);
     // As after a crash between Create and Activate: the next create finishes it.
     let record = create(&hsm, "asleep");
-    assert_eq!((&record.versions[0].object, record.versions[0].state), (&asleep, KeyState::Active));
+    assert_eq!(
+        (&record.versions[0].object, record.versions[0].state),
+        (&asleep, KeyState::Active)
+    );
     sealed(ask(&hsm, encrypt(&asleep, vec![1; 32])));
 }
 
@@ -261,14 +295,27 @@ fn ask_bare(site: &Site, decrypt: Decrypt<'_>) -> Option<Vec<u8>> {
     let mut message = Vec::new();
     let header = RequestHeader::new(ProtocolVersion::V1_4);
     let payload = RequestPayload::Decrypt(decrypt);
-    encode_request(&mut message, &header, [Call { id: Some(1), payload }]).unwrap();
+    encode_request(
+        &mut message,
+        &header,
+        [Call {
+            id: Some(1),
+            payload,
+        }],
+    )
+    .unwrap();
     stream.write_all(&message).unwrap();
     let mut answer = vec![0; 8];
     stream.read_exact(&mut answer).unwrap();
     let rest = u32::from_be_bytes(answer[4..8].try_into().unwrap());
     answer.resize(8 + rest as usize, 0);
     stream.read_exact(&mut answer[8..]).unwrap();
-    let item = decode_response(&answer).unwrap().items.next().unwrap().unwrap();
+    let item = decode_response(&answer)
+        .unwrap()
+        .items
+        .next()
+        .unwrap()
+        .unwrap();
     let payload = item.payload.filter(|_| item.status == 0)?;
     Some(Decrypted::decode(payload).unwrap().data.to_vec())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::Cache;
-use crate::config::plan::Plan;
+use crate::config::plan::{HSM_BUFFER_BYTES, Plan};
 use crate::config::{Config, Protocol};
 use crate::hsm::Hsm;
 use crate::hsm::embedded::Embedded;
@@ -19,6 +19,9 @@ use super::{Credentials, StartError};
 const ROOM_ENTRIES: usize = 64;
 /// Bound of one attempt to connect, name resolution and handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+// What the plan reserves for one connection to the HSM holds what a connection takes.
+const _: () = assert!(2 * HSM_BUFFER_BYTES >= kmip::LOCKED_BYTES_PER_CONNECTION);
 
 /// Starts it. It need not be reachable yet.
 pub(super) fn start(
