@@ -257,10 +257,10 @@ pub(super) fn vault() -> Arc<Vault> {
     static ARENA: OnceLock<&'static Arena> = OnceLock::new();
     let arena = ARENA.get_or_init(|| {
         Arena::reserve(&ArenaPlan {
-            key_bytes: 256 * 1024,
+            key_bytes: 64 * 1024,
             large_count: 2,
             large_bytes: 256 * 1024,
-            buffer_bytes: 24 * LOCKED_BYTES_PER_CONNECTION,
+            buffer_bytes: 12 * LOCKED_BYTES_PER_CONNECTION,
             mode: Some(Mode::Mlock),
         })
         .expect("an arena")
