@@ -24,6 +24,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Locked memory for keys while probing, which unwraps none.
 const PROBE_KEY_BYTES: usize = 32 * 1024;
 
+// What the plan reserves for one connection to the HSM holds what a connection takes.
+const _: () = assert!(2 * HSM_BUFFER_BYTES >= kmip::LOCKED_BYTES_PER_CONNECTION);
+
 /// Starts it. It need not be reachable yet.
 pub(super) fn start(
     config: &Config,

@@ -244,6 +244,21 @@ fn a_shared_item_goes_back_as_one_job_a_waiter() {
     assert_eq!(batch.into_jobs().len(), 2);
 }
 
+fn encrypt() -> (Batch, mpsc::Receiver<Result<Answer, HsmError>>) {
+    let (tx, rx) = mpsc::channel();
+    let request = Request::Encrypt {
+        object: object(),
+        plaintext: SecretBytes::new(vec![1; 4]),
+        associated_data: Vec::new(),
+    };
+    let job = Job {
+        request,
+        deadline: Instant::now(),
+        done: Box::new(move |result| tx.send(result).unwrap()),
+    };
+    (gather(vec![job]), rx)
+}
+
 #[test]
 fn an_encrypt_is_believed_only_with_our_nonce_and_a_whole_tag() {
     let (data, tag, ours) = (&[9_u8; 4][..], &[8_u8; 16][..], &[7_u8; 12][..]);
@@ -268,19 +283,7 @@ fn an_encrypt_is_believed_only_with_our_nonce_and_a_whole_tag() {
         ),
         ("short ciphertext", &data[..3], None, Some(tag), false),
     ] {
-        let (tx, rx) = mpsc::channel();
-        let done: Done = Box::new(move |result| tx.send(result).unwrap());
-        let plaintext = SecretBytes::new(vec![1; 4]);
-        let request = Request::Encrypt {
-            object: object(),
-            plaintext,
-            associated_data: Vec::new(),
-        };
-        let batch = gather(vec![Job {
-            request,
-            deadline: Instant::now(),
-            done,
-        }]);
+        let (batch, rx) = encrypt();
         let id = batch.items()[0].id.to_be_bytes();
         let outcome = Outcome::Encrypted {
             object: Some("uid-1"),

@@ -145,7 +145,7 @@ impl Gate {
     fn pass(&self, jobs: &[Job]) {
         drop(self.reached.send(jobs.iter().map(name).collect()));
         // An error: the test has ended.
-        drop(self.go.lock().recv());
+        let _ = self.go.lock().recv();
     }
 }
 
@@ -165,8 +165,6 @@ fn refused_connections_fail_jobs_at_once_and_are_tried_again() {
         unavailable("nobody listens"),
         "long before its deadline"
     );
-    let health = hsm.health();
-    assert!(!health.was_up || health.up, "{health:?}");
     let times: Vec<Instant> = (0..5)
         .map(|_| attempts.recv_timeout(PATIENCE).unwrap())
         .collect();
@@ -382,7 +380,7 @@ fn the_pool_is_up_while_one_connection_stands() {
         let Some(serve) = scripts.lock().pop_front() else {
             // Further attempts wait for the end of the test.
             if let Some(rx) = rx.lock().take() {
-                drop(rx.recv());
+                let _ = rx.recv();
             }
             return Err("gone".into());
         };

@@ -31,31 +31,51 @@ fn failed(request: Request, reason: u32, state: Option<KeyState>) -> HsmError {
     rx.recv().unwrap().unwrap_err()
 }
 
-#[test]
-fn reasons_become_errors() {
-    use KeyState::{Active, Deactivated, Destroyed, PreActive};
-    let refused = |reason| HsmError::Refused {
+fn refused(reason: u32) -> HsmError {
+    HsmError::Refused {
         reason,
         text: "no way".into(),
-    };
+    }
+}
+
+type Row = (&'static str, bool, u32, Option<KeyState>, HsmError);
+
+fn hold(rows: impl IntoIterator<Item = Row>) {
+    for (name, encrypts, reason, state, want) in rows {
+        let associated_data = Vec::new();
+        let request = if encrypts {
+            Request::Encrypt {
+                object: object(),
+                plaintext: SecretBytes::new(vec![1; 32]),
+                associated_data,
+            }
+        } else {
+            Request::Decrypt {
+                object: object(),
+                sealed: sealed(1, 32),
+                associated_data,
+            }
+        };
+        assert_eq!(failed(request, reason, state), want, "{name}");
+    }
+}
+
+#[test]
+fn reasons_become_errors() {
+    let gone = HsmError::ObjectNotFound;
     let auth = HsmError::AuthenticationFailed;
-    for (name, encrypt, reason, state, want) in [
-        ("missing key", false, 0x01, None, HsmError::ObjectNotFound),
-        (
-            "missing key, 2.x",
-            true,
-            0x37,
-            None,
-            HsmError::ObjectNotFound,
-        ),
+    let state = KeyState::Destroyed;
+    hold([
+        ("missing key", false, 0x01, None, gone.clone()),
+        ("missing key, 2.x", true, 0x37, None, gone),
         (
             "destroyed",
             false,
             0x36,
             None,
-            HsmError::NotActive { state: Destroyed },
+            HsmError::NotActive { state },
         ),
-        ("wrong tag by the standard", false, 0x0A, None, auth.clone()),
+        ("wrong tag by the standard", false, 0x0A, None, auth),
         (
             "the same on Encrypt is the HSM's",
             true,
@@ -63,6 +83,17 @@ fn reasons_become_errors() {
             None,
             refused(0x0A),
         ),
+        ("unknown reason", false, 0x7777, None, refused(0x7777)),
+    ]);
+}
+
+#[test]
+fn a_doubtful_reason_is_read_by_the_key_s_state() {
+    use KeyState::{Active, Deactivated, PreActive};
+    let auth = HsmError::AuthenticationFailed;
+    let asleep = HsmError::NotActive { state: PreActive };
+    let ended = HsmError::NotActive { state: Deactivated };
+    hold([
         (
             "wrong tag as PyKMIP says it",
             false,
@@ -71,7 +102,7 @@ fn reasons_become_errors() {
             auth,
         ),
         (
-            "general failure, key state unknown",
+            "general failure, state unknown",
             false,
             0x100,
             None,
@@ -84,38 +115,9 @@ fn reasons_become_errors() {
             Some(Active),
             refused(0x100),
         ),
-        (
-            "denied: not active",
-            true,
-            0x0C,
-            Some(PreActive),
-            HsmError::NotActive { state: PreActive },
-        ),
+        ("denied: not active", true, 0x0C, Some(PreActive), asleep),
         ("denied: active", false, 0x0C, Some(Active), refused(0x0C)),
         ("denied: not ours", false, 0x0C, None, refused(0x0C)),
-        (
-            "life cycle",
-            false,
-            0x43,
-            Some(Deactivated),
-            HsmError::NotActive { state: Deactivated },
-        ),
-        ("unknown reason", false, 0x7777, None, refused(0x7777)),
-    ] {
-        let request = if encrypt {
-            let plaintext = SecretBytes::new(vec![1; 32]);
-            Request::Encrypt {
-                object: object(),
-                plaintext,
-                associated_data: Vec::new(),
-            }
-        } else {
-            Request::Decrypt {
-                object: object(),
-                sealed: sealed(1, 32),
-                associated_data: Vec::new(),
-            }
-        };
-        assert_eq!(failed(request, reason, state), want, "{name}");
-    }
+        ("life cycle", false, 0x43, Some(Deactivated), ended),
+    ]);
 }

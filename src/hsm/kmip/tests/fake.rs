@@ -10,6 +10,7 @@ use crate::wire::kmip::{
     Create, Decrypt, Encrypt, GetAttributes, Locate, ObjectRef, ProtocolVersion, RequestItem,
     decode_request,
 };
+use crate::wire::ttlv::Reader;
 
 mod server;
 
@@ -187,41 +188,15 @@ impl World {
                     self.key(object.unique_identifier)?.clone(),
                 ))
             }
-            operation::CREATE => {
-                if let Some(reason) = self.create_refused {
-                    self.keys.extend(self.rival.take());
-                    return Err((reason, "refused".into()));
-                }
-                let name = Create::decode(payload).unwrap().attributes.name.unwrap();
-                let uid = format!("made-{}", self.keys.len());
-                self.keys.push(key(&uid, name, 1));
-                Ok(Payload::Created(uid))
-            }
-            operation::ACTIVATE => {
-                if let Some(reason) = self.activate_refused {
-                    return Err((reason, "not yours".into()));
-                }
-                let uid = ObjectRef::decode(payload).unwrap().unique_identifier;
-                let key = self.key(uid)?;
-                if key.state != 1 {
-                    return Err((0x0C, "not pre-active".into()));
-                }
-                key.state = 2;
-                key.activation = Some(1);
-                Ok(Payload::Activated(key.uid.clone()))
-            }
+            operation::CREATE => self.create(payload),
+            operation::ACTIVATE => self.activate(payload),
             operation::ENCRYPT => {
                 let asked = Encrypt::decode(payload).unwrap();
                 let uid = self.usable(asked.unique_identifier)?;
-                assert_eq!(
-                    asked.iv.map(<[u8]>::len),
-                    Some(12),
-                    "an Encrypt without our nonce"
-                );
-                Ok(Payload::Encrypted {
-                    uid,
-                    data: cipher(asked.data),
-                })
+                let nonce = asked.iv.map(<[u8]>::len);
+                assert_eq!(nonce, Some(12), "an Encrypt without our nonce");
+                let data = cipher(asked.data);
+                Ok(Payload::Encrypted { uid, data })
             }
             operation::DECRYPT => {
                 let asked = Decrypt::decode(payload).unwrap();
@@ -230,13 +205,36 @@ impl World {
                 if asked.tag != Some(&want[..]) {
                     return Err((self.wrong_tag, "bad tag".into()));
                 }
-                Ok(Payload::Decrypted {
-                    uid,
-                    data: cipher(asked.data),
-                })
+                let data = cipher(asked.data);
+                Ok(Payload::Decrypted { uid, data })
             }
             other => panic!("operation {other:#x}"),
         }
+    }
+
+    fn create(&mut self, payload: Reader<'_>) -> Answer {
+        if let Some(reason) = self.create_refused {
+            self.keys.extend(self.rival.take());
+            return Err((reason, "refused".into()));
+        }
+        let name = Create::decode(payload).unwrap().attributes.name.unwrap();
+        let uid = format!("made-{}", self.keys.len());
+        self.keys.push(key(&uid, name, 1));
+        Ok(Payload::Created(uid))
+    }
+
+    fn activate(&mut self, payload: Reader<'_>) -> Answer {
+        if let Some(reason) = self.activate_refused {
+            return Err((reason, "not yours".into()));
+        }
+        let uid = ObjectRef::decode(payload).unwrap().unique_identifier;
+        let key = self.key(uid)?;
+        if key.state != 1 {
+            return Err((0x0C, "not pre-active".into()));
+        }
+        key.state = 2;
+        key.activation = Some(1);
+        Ok(Payload::Activated(key.uid.clone()))
     }
 
     fn key(&mut self, uid: Option<&str>) -> Result<&mut Key, (u32, String)> {
@@ -259,10 +257,10 @@ pub(super) fn vault() -> Arc<Vault> {
     static ARENA: OnceLock<&'static Arena> = OnceLock::new();
     let arena = ARENA.get_or_init(|| {
         Arena::reserve(&ArenaPlan {
-            key_bytes: 256 * 1024,
+            key_bytes: 64 * 1024,
             large_count: 2,
             large_bytes: 256 * 1024,
-            buffer_bytes: 24 * LOCKED_BYTES_PER_CONNECTION,
+            buffer_bytes: 12 * LOCKED_BYTES_PER_CONNECTION,
             mode: Some(Mode::Mlock),
         })
         .expect("an arena")
