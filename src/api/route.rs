@@ -47,12 +47,14 @@ fn refuse_odd_methods(method: Method) -> Result<(), Fault> {
     }
 }
 
+/// Puts a key name into its endpoint.
+type Make<'a> = fn(&'a str) -> Endpoint<'a>;
+
 fn transit<'a>(method: Method, rest: &'a str) -> Result<Endpoint<'a>, Fault> {
     let writes = matches!(method, Method::Post | Method::Put);
     if writes && rest.ends_with('/') {
         return Err(Fault::new(400, "cannot write to a path ending in '/'"));
     }
-    type Make<'a> = fn(&'a str) -> Endpoint<'a>;
     let (make, served, name): (Make<'a>, bool, &'a str) =
         if let Some(name) = rest.strip_prefix("decrypt/") {
             (Endpoint::Decrypt, writes, name)

@@ -69,6 +69,7 @@ pub(super) fn call_of(item: &Item) -> Call<'_> {
     }
 }
 
+/// What an item of the HSM's answer says, for `Batch::settle`.
 pub fn reply_of<'a>(item: &ResponseItem<'a>) -> Reply<'a> {
     let malformed = Outcome::Malformed("an item of the HSM's answer lacks what it must hold");
     let outcome = if item.is_success() {

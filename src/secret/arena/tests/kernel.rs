@@ -215,7 +215,10 @@ fn a_limit_too_low_is_refused_and_explained() {
         "{error:?}"
     );
     assert_eq!(plan.locked_bytes(), 110_592);
-    let text = error.to_string();
+    names_the_remedy(&error.to_string());
+}
+
+fn names_the_remedy(text: &str) {
     for part in [
         "RLIMIT_MEMLOCK is 65536 bytes",
         "LimitMEMLOCK=110592",
