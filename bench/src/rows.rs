@@ -288,4 +288,5 @@ pub fn ttlv(report: &mut Report) -> Result<(), String> {
     );
     report.judged.extend([encode, decode]);
     report.ttlv = Some(row);
+    Ok(())
 }
