@@ -18,8 +18,9 @@ use std::net::TcpStream;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use kms::hsm::kmip::{Address, KmipPlan, LOCKED_BYTES_PER_CONNECTION, Vault, start};
+use kms::hsm::kmip::{Address, KmipPlan, LOCKED_BYTES_PER_CONNECTION, start};
 use kms::hsm::pool::{Pool, PoolPlan};
+use kms::hsm::store::Store;
 use kms::hsm::{Answer, Hsm as _, HsmError, Job, KeyRecord, KeyState, ObjectId, Request};
 use kms::net::tls::{HsmTrust, Identity, hsm_config};
 use kms::secret::{Arena, ArenaPlan, Mode, SecretBytes};
@@ -105,7 +106,7 @@ impl Site {
             buffer_bytes: 4 * LOCKED_BYTES_PER_CONNECTION,
             mode: Some(Mode::Mlock),
         });
-        start(plan, sizes, Vault::new(arena.unwrap(), None)).unwrap()
+        start(plan, sizes, Store::new(arena.unwrap(), None)).unwrap()
     }
 
     /// A key made by another client; its identifier.

@@ -10,8 +10,9 @@ use crate::secret::ArenaPlan;
 
 const KIB: usize = 1024;
 const PAGE_BYTES: usize = 4 * KIB;
-/// Locked bytes planned for one cached key: 32 for a DEK, half as much again for longer ones.
-const ENTRY_BYTES: usize = 48;
+/// Locked bytes planned for one cached key: a 256-bit DEK. Where DEKs are longer,
+/// fewer fit and the oldest make room (`hsm::store`).
+const ENTRY_BYTES: usize = 32;
 /// Locked bytes planned for one result that is not yet delivered.
 const IN_FLIGHT_BYTES: usize = 64;
 /// Size classes of the arena.
@@ -134,7 +135,7 @@ fn arena(
         "locked bytes for keys",
         keys.next_multiple_of(PAGE_BYTES),
         format!(
-            "{entries} entries of {ENTRY_BYTES} bytes (a 32-byte key and half as much for longer ones), {queue} in flight of {IN_FLIGHT_BYTES}, a page for each of {CLASSES} sizes"
+            "{entries} entries of {ENTRY_BYTES} bytes (a 256-bit key; longer ones leave room for fewer), {queue} in flight of {IN_FLIGHT_BYTES}, a page for each of {CLASSES} sizes"
         ),
     );
     let body = config.sizes.request_body_bytes_max;

@@ -27,9 +27,10 @@ pub use error::KeyFileError;
 pub use format::FormatError;
 pub use keyfile::{backup, opens, restore};
 
+use super::store::{MakeRoom, Store};
 use super::{Answer, Done, Health, Hsm, HsmError, Job, KeyRecord, KeyState, ObjectId, Request};
 use crate::limits::{KEY_NAME_BYTES_MAX, NONCE_BYTES, TAG_BYTES};
-use crate::secret::{Arena, SecretKey, SecretString, StoreError};
+use crate::secret::{Arena, SecretKey, SecretString};
 use cipher::Scratch;
 use keyfile::KeyFile;
 use keyring::Keyring;
@@ -38,9 +39,6 @@ use keyring::Keyring;
 const QUEUE_MAX: usize = 64;
 /// KMIP's General Failure: the disk's fault, not the client's.
 const GENERAL_FAILURE: u32 = 0x100;
-
-/// Frees locked memory, by evicting cached keys.
-pub type MakeRoom = Box<dyn Fn() + Send + Sync>;
 
 /// Master keys in this process.
 pub struct Embedded {
@@ -53,33 +51,15 @@ pub struct Embedded {
 /// What the callers' threads and the writer share.
 struct Shared {
     keyring: Keyring,
-    memory: Memory,
+    store: Store,
     /// For the log and `/readyz`.
     path: String,
     /// Why the last save failed, if it did.
     trouble: Mutex<Option<String>>,
 }
 
-/// The arena, and what to do when it is full.
-struct Memory {
-    arena: &'static Arena,
-    make_room: MakeRoom,
-}
-
-impl Memory {
-    fn store(&self, bytes: &[u8]) -> Result<SecretKey, StoreError> {
-        self.arena.store(bytes).or_else(|error| match error {
-            StoreError::Full => {
-                (self.make_room)();
-                self.arena.store(bytes)
-            }
-            StoreError::TooLong => Err(error),
-        })
-    }
-
-    fn store_master(&self, bytes: &[u8]) -> Result<SecretKey, KeyFileError> {
-        self.store(bytes).map_err(|_| KeyFileError::NoLockedMemory)
-    }
+fn put_master(store: &Store, bytes: &[u8]) -> Result<SecretKey, KeyFileError> {
+    store.put(bytes).map_err(|_| KeyFileError::NoLockedMemory)
 }
 
 /// A create on its way to the writer.
@@ -110,8 +90,8 @@ impl Embedded {
         arena: &'static Arena,
         make_room: MakeRoom,
     ) -> Result<Self, KeyFileError> {
-        let memory = Memory { arena, make_room };
-        let store = |bytes: &[u8]| memory.store_master(bytes);
+        let arena_store = Store::new(arena, Some(make_room));
+        let store = |bytes: &[u8]| put_master(&arena_store, bytes);
         let (keyfile, entries) = KeyFile::open(file, passphrase, arena, cost, &store)?;
         let path = keyfile.path().display().to_string();
         let keyring = Keyring::new(keyfile, entries);
@@ -123,7 +103,7 @@ impl Embedded {
         );
         let shared = Arc::new(Shared {
             keyring,
-            memory,
+            store: arena_store,
             path,
             trouble: Mutex::new(None),
         });
@@ -146,7 +126,7 @@ impl Embedded {
     pub fn rotate(&self, name: &str) -> Result<Arc<KeyRecord>, KeyFileError> {
         self.shared
             .keyring
-            .rotate(name, |bytes| self.shared.memory.store_master(bytes))
+            .rotate(name, |bytes| put_master(&self.shared.store, bytes))
     }
 
     fn create(&self, name: Arc<str>, deadline: Instant, done: Done) {
@@ -188,7 +168,7 @@ impl Shared {
             }
             let created = self
                 .keyring
-                .create(&name, |bytes| self.memory.store_master(bytes));
+                .create(&name, |bytes| put_master(&self.store, bytes));
             *self.trouble.lock() = created.as_ref().err().map(ToString::to_string);
             done(match created {
                 Ok(record) => Ok(Answer::Key(Some(record))),
@@ -224,15 +204,15 @@ impl Shared {
         if body.len() < TAG_BYTES {
             return Err(HsmError::AuthenticationFailed);
         }
-        let mut scratch = Scratch::new(self.memory.arena, body.len());
+        let mut scratch = Scratch::new(self.store.arena(), body.len());
         let data = scratch.bytes();
         data.copy_from_slice(body);
         let len = key
             .expose(|key| cipher::open(key, *nonce, associated_data, data))
             .map_err(|_| HsmError::AuthenticationFailed)?;
         let plaintext = data.get(..len).unwrap_or_default();
-        self.memory
-            .store(plaintext)
+        self.store
+            .put(plaintext)
             .map(Answer::Plaintext)
             .map_err(|_| HsmError::NoLockedMemory)
     }

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
-use super::HsmError;
 use super::pool::{Connector, Pool, PoolPlan, Session as PoolSession};
-use crate::secret::{Arena, SecretKey, SecretString, StoreError};
+use super::store::Store;
+use crate::secret::SecretString;
 
 mod keys;
 mod link;
@@ -51,37 +51,6 @@ pub struct Login {
     pub password: SecretString,
 }
 
-/// Called when the arena is full, to evict something; the store is then tried once more.
-pub type MakeRoom = Box<dyn Fn() + Send + Sync>;
-
-/// Puts plaintexts into the arena.
-pub struct Vault {
-    arena: &'static Arena,
-    make_room: Option<MakeRoom>,
-}
-
-impl Vault {
-    /// Over `arena`.
-    pub fn new(arena: &'static Arena, make_room: Option<MakeRoom>) -> Self {
-        Self { arena, make_room }
-    }
-
-    /// The arena.
-    pub fn arena(&self) -> &'static Arena {
-        self.arena
-    }
-
-    /// Copies `plaintext` into the arena.
-    pub fn store(&self, plaintext: &[u8]) -> Result<SecretKey, HsmError> {
-        let mut stored = self.arena.store(plaintext);
-        if let (Err(StoreError::Full), Some(make_room)) = (&stored, &self.make_room) {
-            make_room();
-            stored = self.arena.store(plaintext);
-        }
-        stored.map_err(|_| HsmError::NoLockedMemory)
-    }
-}
-
 /// What to connect to, and how.
 pub struct KmipPlan {
     /// Tried in order at each connect; never empty.
@@ -93,12 +62,12 @@ pub struct KmipPlan {
 }
 
 /// Starts the back end. Fails only when a thread cannot be made: an HSM that is down is no error.
-pub fn start(plan: KmipPlan, pool: PoolPlan, vault: Vault) -> std::io::Result<Pool> {
+pub fn start(plan: KmipPlan, pool: PoolPlan, store: Store) -> std::io::Result<Pool> {
     Pool::start(
         pool,
         Box::new(KmipConnector {
             plan,
-            vault: Arc::new(vault),
+            store: Arc::new(store),
         }),
     )
 }
@@ -107,12 +76,12 @@ pub fn start(plan: KmipPlan, pool: PoolPlan, vault: Vault) -> std::io::Result<Po
 /// nothing does. For `kms check`; a running node looks after its connections itself.
 pub fn probe(
     plan: KmipPlan,
-    vault: Vault,
+    store: Store,
     timeout: Duration,
 ) -> Vec<(String, Result<String, String>)> {
     let connector = KmipConnector {
         plan,
-        vault: Arc::new(vault),
+        store: Arc::new(store),
     };
     let probe = |address: &Address| {
         let opened = connector.open(address, Instant::now() + timeout);
@@ -124,7 +93,7 @@ pub fn probe(
 
 struct KmipConnector {
     plan: KmipPlan,
-    vault: Arc<Vault>,
+    store: Arc<Store>,
 }
 
 impl Connector for KmipConnector {
@@ -147,7 +116,7 @@ impl Connector for KmipConnector {
 impl KmipConnector {
     fn open(&self, address: &Address, deadline: Instant) -> Result<Session, String> {
         let socket = dial(address, deadline)?;
-        let arena = self.vault.arena();
+        let arena = self.store.arena();
         let tls = Arc::clone(&self.plan.tls);
         let link = TlsLink::open(socket, tls, address.server_name.clone(), arena, deadline)
             .map_err(|error| error.to_string())?;
@@ -156,7 +125,7 @@ impl KmipConnector {
         Session::open(
             Box::new(link),
             place,
-            Arc::clone(&self.vault),
+            Arc::clone(&self.store),
             login,
             deadline,
         )

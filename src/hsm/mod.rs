@@ -7,6 +7,7 @@ pub mod batch;
 pub mod embedded;
 pub mod kmip;
 pub mod pool;
+pub mod store;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -10,8 +10,9 @@ use crate::config::plan::{HSM_BUFFER_BYTES, Plan};
 use crate::config::{Config, Protocol};
 use crate::hsm::Hsm;
 use crate::hsm::embedded::{self, Embedded};
-use crate::hsm::kmip::{self, Address, KmipPlan, Login, Vault};
+use crate::hsm::kmip::{self, Address, KmipPlan, Login};
 use crate::hsm::pool::PoolPlan;
+use crate::hsm::store::{MakeRoom, Store};
 use crate::net::tls::{self, HsmTrust};
 use crate::secret::{Arena, ArenaPlan};
 
@@ -36,13 +37,13 @@ pub(super) fn start(
     cache: &Arc<Cache>,
 ) -> Result<Arc<dyn Hsm>, StartError> {
     let crowded = Arc::clone(cache);
-    let make_room: Box<dyn Fn() + Send + Sync> = Box::new(move || {
+    let make_room: MakeRoom = Box::new(move || {
         crowded.make_room(ROOM_ENTRIES);
     });
     match config.hsm.protocol {
         Protocol::Kmip1 => {
-            let vault = Vault::new(arena, Some(make_room));
-            kmip_pool(config, plan, credentials, vault)
+            let store = Store::new(arena, Some(make_room));
+            kmip_pool(config, plan, credentials, store)
         }
         Protocol::Embedded => open_embedded(config, arena, make_room),
     }
@@ -51,7 +52,7 @@ pub(super) fn start(
 fn open_embedded(
     config: &Config,
     arena: &'static Arena,
-    make_room: Box<dyn Fn() + Send + Sync>,
+    make_room: MakeRoom,
 ) -> Result<Arc<dyn Hsm>, StartError> {
     let settings = config.hsm.embedded.as_ref().ok_or_else(|| {
         StartError::Backend("kms.hsm.embedded.file is needed with EMBEDDED".to_owned())
@@ -66,7 +67,7 @@ fn kmip_pool(
     config: &Config,
     plan: &Plan,
     credentials: &Credentials,
-    vault: Vault,
+    store: Store,
 ) -> Result<Arc<dyn Hsm>, StartError> {
     let pool = PoolPlan {
         name: "kmip1",
@@ -75,7 +76,7 @@ fn kmip_pool(
         queue_max: plan.queue_max,
         connect_timeout: CONNECT_TIMEOUT,
     };
-    let pool = kmip::start(kmip_plan(config, credentials)?, pool, vault);
+    let pool = kmip::start(kmip_plan(config, credentials)?, pool, store);
     Ok(Arc::new(pool.map_err(StartError::Threads)?))
 }
 
@@ -144,8 +145,8 @@ pub fn probe(config: &Config, credentials: &Credentials) -> Result<Vec<Probed>, 
         buffer_bytes: connections * 2 * HSM_BUFFER_BYTES,
         mode: None,
     });
-    let vault = Vault::new(arena.map_err(StartError::Arena)?, None);
-    let found = kmip::probe(plan, vault, CONNECT_TIMEOUT).into_iter();
+    let store = Store::new(arena.map_err(StartError::Arena)?, None);
+    let found = kmip::probe(plan, store, CONNECT_TIMEOUT).into_iter();
     Ok(found
         .map(|(place, answer)| Probed {
             place,

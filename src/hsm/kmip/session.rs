@@ -11,8 +11,8 @@ use zeroize::Zeroize;
 
 use super::super::batch::{Batch, Finished, ItemIds, clean};
 use super::super::pool::{Served, Session as PoolSession};
+use super::super::store::Store;
 use super::super::{Done, HsmError, Job, Request};
-use super::Vault;
 use super::link::{Link, LinkError};
 use crate::limits::{NONCE_BYTES, TAG_BYTES};
 use crate::secret::{LockedBuf, SecretString};
@@ -61,7 +61,7 @@ pub struct Session {
     /// The HSM refuses more than one item a message.
     single: bool,
     out: LockedBuf,
-    vault: Arc<Vault>,
+    store: Arc<Store>,
     place: String,
     vendor: String,
 }
@@ -96,7 +96,7 @@ impl Session {
         let mut long = None;
         if room > self.out.len() {
             let buffer = self
-                .vault
+                .store
                 .arena()
                 .buffer(room)
                 .ok_or(LinkError::NoLockedMemory)?;

@@ -8,7 +8,7 @@ use super::super::pool::{PoolPlan, Served, Session as _};
 use super::super::{Answer, Hsm, HsmError, Job, ObjectId, Request};
 use super::*;
 use crate::secret::SecretBytes;
-use fake::{Act, FakeHsm, Lie, Payload, Said, World, cipher, soon, tag, vault};
+use fake::{Act, FakeHsm, Lie, Payload, Said, World, cipher, soon, store, tag};
 
 mod fake;
 mod lies;
@@ -22,7 +22,7 @@ fn open(hsm: &FakeHsm, login: Option<Login>) -> Result<Session, String> {
     let plan = hsm.plan(login);
     let connector = KmipConnector {
         plan,
-        vault: vault(),
+        store: store(),
     };
     connector.open(&connector.plan.addresses[0], soon())
 }
@@ -191,8 +191,8 @@ fn pool(hsm: &FakeHsm) -> Pool {
         queue_max: 100,
         connect_timeout: Duration::from_secs(20),
     };
-    let vault = Vault::new(vault().arena(), None);
-    start(hsm.plan(None), sizes, vault).unwrap()
+    let store = Store::new(store().arena(), None);
+    start(hsm.plan(None), sizes, store).unwrap()
 }
 
 fn ask_pool(pool: &Pool, request: Request, deadline: Instant) -> Outcome {

@@ -287,7 +287,7 @@ fn an_inconsistent_payload_is_refused() {
         let want = want.map(|what| {
             format!(
                 "{:?}",
-                super::super::format::PayloadError::<StoreError>::Format(FormatError::Payload(
+                super::super::format::PayloadError::<crate::secret::StoreError>::Format(FormatError::Payload(
                     what
                 ))
             )

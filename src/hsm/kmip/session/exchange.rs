@@ -57,7 +57,9 @@ impl Session {
             }));
         }
         let replies: Vec<Reply<'_>> = items.iter().map(reply_of).collect();
-        let settled = batch.settle(&replies, |plain| self.vault.store(plain));
+        let settled = batch.settle(&replies, |plain| {
+            self.store.put(plain).map_err(|_| HsmError::NoLockedMemory)
+        });
         self.link.forget();
         give(settled.finished);
         if let Some(why) = settled.broken {

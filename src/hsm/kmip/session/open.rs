@@ -6,8 +6,9 @@ use std::time::Instant;
 use ring::rand::SystemRandom;
 
 use super::super::super::batch::{ItemIds, clean};
+use super::super::super::store::Store;
+use super::super::Login;
 use super::super::link::{Link, LinkError};
-use super::super::{Login, Vault};
 use super::{ANSWER_BYTES_MAX, Fault, LOCKED_BYTES_PER_SESSION, Session};
 use crate::wire::kmip::enums::operation;
 use crate::wire::kmip::{
@@ -35,11 +36,11 @@ impl Session {
     pub fn open(
         link: Box<dyn Link>,
         place: String,
-        vault: Arc<Vault>,
+        store: Arc<Store>,
         login: Option<&Login>,
         deadline: Instant,
     ) -> Result<Self, String> {
-        let out = vault.arena().buffer(LOCKED_BYTES_PER_SESSION);
+        let out = store.arena().buffer(LOCKED_BYTES_PER_SESSION);
         let mut session = Self {
             link,
             version: ProtocolVersion::V1_4,
@@ -48,7 +49,7 @@ impl Session {
             random: SystemRandom::new(),
             single: false,
             out: out.ok_or("no locked memory left for another connection")?,
-            vault,
+            store,
             place,
             vendor: "vendor not told".to_owned(),
         };

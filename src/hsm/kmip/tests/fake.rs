@@ -3,7 +3,8 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::super::{LOCKED_BYTES_PER_CONNECTION, Vault};
+use super::super::LOCKED_BYTES_PER_CONNECTION;
+use crate::hsm::store::Store;
 use crate::secret::{Arena, ArenaPlan, Mode};
 use crate::wire::kmip::enums::operation;
 use crate::wire::kmip::{
@@ -253,7 +254,7 @@ impl World {
     }
 }
 
-pub(super) fn vault() -> Arc<Vault> {
+pub(super) fn store() -> Arc<Store> {
     static ARENA: OnceLock<&'static Arena> = OnceLock::new();
     let arena = ARENA.get_or_init(|| {
         Arena::reserve(&ArenaPlan {
@@ -265,7 +266,7 @@ pub(super) fn vault() -> Arc<Vault> {
         })
         .expect("an arena")
     });
-    Arc::new(Vault::new(arena, None))
+    Arc::new(Store::new(arena, None))
 }
 
 pub(super) fn soon() -> Instant {
