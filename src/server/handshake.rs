@@ -184,8 +184,10 @@ impl Loop {
             Stage::Done(pin) => self.hand_over(index, pin),
             Stage::Refused(why) => {
                 self.shared.metrics.handshakes_failed.bump();
-                let peer = shaking.pipe.stream().peer_addr();
-                log::warn!("handshake refused: {why} peer={}", display(peer));
+                if self.shared.refusals_logged.lock().admit(self.clock.now) {
+                    let peer = shaking.pipe.stream().peer_addr();
+                    log::warn!("handshake refused: {why} peer={}", display(peer));
+                }
                 shaking.linger = Some(Linger::begin(shaking.pipe.stream(), self.clock.now));
             }
             Stage::Dead => {
@@ -230,6 +232,10 @@ impl Loop {
             return;
         }
         self.swept = now;
+        let left_out = self.shared.refusals_logged.lock().take_left_out(now);
+        if let Some(left_out) = left_out {
+            log::warn!("handshake refused: {left_out} more, not logged one by one");
+        }
         for index in 0..self.shaking.span() {
             let Some(shaking) = self.shaking.get_mut(index) else {
                 continue;

@@ -11,6 +11,7 @@ mod desk;
 mod handshake;
 mod input;
 mod linger;
+mod log_quota;
 pub mod loopback;
 mod session;
 mod slots;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mio::net::TcpListener;
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 
 use crate::engine::{Engine, Outcome, Waiter};
@@ -33,6 +35,11 @@ use crate::metrics::Metrics;
 use crate::secret::Arena;
 
 pub use worker::{Mail, Port, Seat};
+
+use log_quota::LogQuota;
+
+/// Refused handshakes that the log tells of in a second, all threads together.
+const REFUSALS_LOGGED_A_SECOND: u32 = 20;
 
 /// Sizes and deadlines of the service side.
 #[derive(Clone, Debug)]
@@ -90,6 +97,7 @@ pub struct Shared {
     phase: AtomicU8,
     connections: AtomicUsize,
     buffered: AtomicUsize,
+    refusals_logged: Mutex<LogQuota>,
 }
 
 impl Shared {
@@ -112,6 +120,7 @@ impl Shared {
             phase: AtomicU8::new(Phase::Starting as u8),
             connections: AtomicUsize::new(0),
             buffered: AtomicUsize::new(0),
+            refusals_logged: Mutex::new(LogQuota::new(REFUSALS_LOGGED_A_SECOND)),
         }
     }
 
