@@ -6,7 +6,8 @@ use crate::hsm::{HsmError, KeyState};
 /// Seconds a client is asked to wait when the HSM is out of reach or the queue is full.
 const RETRY_AFTER_S: u32 = 1;
 
-/// The client's view of `error`. Details of the HSM stay in the log.
+/// The client's view of `error`. Of a refusal it gets the HSM's reason and its cleaned text, which is
+/// what an operator searches for; addresses and connection errors stay in the log.
 pub(super) fn of(error: &HsmError) -> Fault {
     match error {
         HsmError::AuthenticationFailed => Fault::new(400, "cipher: message authentication failed"),

@@ -3,7 +3,8 @@
 //! A command is a function of the request's bytes and of what has been gathered for it so far. The
 //! first run takes what the cache has and asks the HSM for the rest; when every ticket has come in,
 //! the same bytes are run again and now everything is there to be encoded. Nothing of a request is
-//! copied to outlive a run, and what is checked is checked again by each run.
+//! copied to outlive a run. Authorisation and the key are checked again by each run; an item that the
+//! HSM has answered is not asked for again.
 //!
 //! Must never be true: a waiter that nobody completes; a plaintext from a key that the directory
 //! says is gone; an error of the HSM worded anywhere but in [`faults`]. Called by `server`.
