@@ -69,9 +69,39 @@ pub(super) fn decode_onto(room: &mut Vec<u8>, text: &str) -> Result<usize, base6
     decoded
 }
 
+/// A context is ignored by keys that are not derived, but it must be base64.
+pub(super) fn check_base64(room: &mut Vec<u8>, text: &str) -> Result<(), Fault> {
+    let at = room.len();
+    let decoded = decode_onto(room, text);
+    room.truncate(at);
+    decoded
+        .map(|_| ())
+        .map_err(|error: base64::DecodeError| Fault::base64(error.to_string()))
+}
+
+/// Answers a batch: the envelope and what stands around the items; `put` writes one of them.
+pub(super) fn encode_batch<O: Out>(
+    body: &CryptBody<'_>,
+    items: &[Item],
+    reply: &mut Reply<'_, O>,
+    put: impl Fn(&mut O, &Item, &str),
+) {
+    let status = batch_status(body, items);
+    let open = reply.open(status, batch_retry_after_s(items));
+    transit::put_batch_open(reply.out());
+    for (index, (asked, item)) in body.items().zip(items).enumerate() {
+        if index > 0 {
+            reply.out().put(b",");
+        }
+        put(reply.out(), item, &asked.reference);
+    }
+    transit::put_batch_close(reply.out());
+    reply.close(open, &batch_warnings(body, status), all_went_well(items));
+}
+
 /// The status of a batch's answer: 200 when all went well; a server-side failure's own status; else
 /// Transit's 400, or the client's choice when at least one item went well.
-pub(super) fn batch_status(body: &CryptBody<'_>, items: &[Item]) -> u16 {
+fn batch_status(body: &CryptBody<'_>, items: &[Item]) -> u16 {
     let failed = || items.iter().filter_map(fault_of);
     match failed().map(|fault| fault.status).max() {
         None => 200,
@@ -82,7 +112,7 @@ pub(super) fn batch_status(body: &CryptBody<'_>, items: &[Item]) -> u16 {
 }
 
 /// The body's warnings, and one more where items failed and the client's status for that was none.
-pub(super) fn batch_warnings<'a>(body: &'a CryptBody<'_>, status: u16) -> Vec<&'a str> {
+fn batch_warnings<'a>(body: &'a CryptBody<'_>, status: u16) -> Vec<&'a str> {
     let mut warnings: Vec<&str> = body.warnings.iter().map(String::as_str).collect();
     if status != 200 && body.partial_failure_code_invalid {
         warnings.push(transit::MISSING_BATCH_CODE_WARNING);
@@ -91,12 +121,12 @@ pub(super) fn batch_warnings<'a>(body: &'a CryptBody<'_>, status: u16) -> Vec<&'
 }
 
 /// Whether no item failed: Transit ends the answer with a line feed only then, whatever its status.
-pub(super) fn all_went_well(items: &[Item]) -> bool {
+fn all_went_well(items: &[Item]) -> bool {
     items.iter().all(|item| fault_of(item).is_none())
 }
 
 /// The longest `Retry-After` of the items.
-pub(super) fn batch_retry_after_s(items: &[Item]) -> Option<u32> {
+fn batch_retry_after_s(items: &[Item]) -> Option<u32> {
     items
         .iter()
         .filter_map(fault_of)

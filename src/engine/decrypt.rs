@@ -5,7 +5,6 @@ use crate::api::reply::Reply;
 use crate::keys::Known;
 use crate::limits::{NONCE_BYTES, TAG_BYTES};
 use crate::wire::Out;
-use crate::wire::base64;
 use crate::wire::transit::{self, CryptBody, Item as Asked, Verb};
 
 use super::crypt::{self, Key};
@@ -112,7 +111,7 @@ impl Engine {
         let refuse = |text: &'static str| Fault::new(400, text);
         decoded.clear();
         if let Some(context) = &asked.context {
-            check_base64(decoded, context.as_str())?;
+            crypt::check_base64(decoded, context.as_str())?;
         }
         if asked.text.as_str().is_empty() {
             return Err(refuse(Verb::Decrypt.missing()));
@@ -149,16 +148,6 @@ impl Engine {
     }
 }
 
-/// A context is ignored by keys that are not derived, but it must be base64.
-pub(super) fn check_base64(room: &mut Vec<u8>, text: &str) -> Result<(), Fault> {
-    let at = room.len();
-    let decoded = crypt::decode_onto(room, text);
-    room.truncate(at);
-    decoded
-        .map(|_| ())
-        .map_err(|error: base64::DecodeError| Fault::base64(error.to_string()))
-}
-
 fn encode_single<O: Out>(body: &CryptBody<'_>, item: &Item, reply: &mut Reply<'_, O>) {
     match item {
         Item::Plaintext(key) => {
@@ -172,31 +161,12 @@ fn encode_single<O: Out>(body: &CryptBody<'_>, item: &Item, reply: &mut Reply<'_
 }
 
 fn encode_batch<O: Out>(body: &CryptBody<'_>, items: &[Item], reply: &mut Reply<'_, O>) {
-    let status = crypt::batch_status(body, items);
-    let open = reply.open(status, crypt::batch_retry_after_s(items));
-    transit::put_batch_open(reply.out());
-    for (index, (asked, item)) in body.items().zip(items).enumerate() {
-        if index > 0 {
-            reply.out().put(b",");
+    let failed = transit::put_failed_decrypt_item;
+    crypt::encode_batch(body, items, reply, |out, item, reference| match item {
+        Item::Plaintext(key) => {
+            key.expose(|plaintext| transit::put_decrypted_item(out, plaintext, reference));
         }
-        match item {
-            Item::Plaintext(key) => key.expose(|plaintext| {
-                transit::put_decrypted_item(reply.out(), plaintext, &asked.reference);
-            }),
-            Item::Failed(fault) => {
-                transit::put_failed_decrypt_item(reply.out(), &fault.text, &asked.reference);
-            }
-            _ => transit::put_failed_decrypt_item(
-                reply.out(),
-                "an unwrap ended without an answer",
-                &asked.reference,
-            ),
-        }
-    }
-    transit::put_batch_close(reply.out());
-    reply.close(
-        open,
-        &crypt::batch_warnings(body, status),
-        crypt::all_went_well(items),
-    );
+        Item::Failed(fault) => failed(out, &fault.text, reference),
+        _ => failed(out, "an unwrap ended without an answer", reference),
+    });
 }

@@ -12,7 +12,6 @@ use crate::wire::Out;
 use crate::wire::transit::{self, CryptBody, Item as Asked};
 
 use super::crypt::{self, Key};
-use super::decrypt::check_base64;
 use super::gather::{Item, KeyAnswer};
 use super::{Call, Engine, Flow, Gather};
 
@@ -98,7 +97,7 @@ fn prepare<'a>(
         .map_err(|error| Fault::base64(error.to_string()))?;
     room.clear();
     if let Some(context) = &asked.context {
-        check_base64(room, context.as_str())?;
+        crypt::check_base64(room, context.as_str())?;
     }
     let version = choose_version(known, asked.key_version)?;
     if let Some(associated_data) = &asked.associated_data {
@@ -151,32 +150,12 @@ fn encode_single<O: Out>(body: &CryptBody<'_>, item: &Item, reply: &mut Reply<'_
 }
 
 fn encode_batch<O: Out>(body: &CryptBody<'_>, items: &[Item], reply: &mut Reply<'_, O>) {
-    let status = crypt::batch_status(body, items);
-    let open = reply.open(status, crypt::batch_retry_after_s(items));
-    transit::put_batch_open(reply.out());
-    for (index, (asked, item)) in body.items().zip(items).enumerate() {
-        if index > 0 {
-            reply.out().put(b",");
+    let failed = transit::put_failed_encrypt_item;
+    crypt::encode_batch(body, items, reply, |out, item, reference| match item {
+        Item::Sealed { version, bytes } => {
+            transit::put_encrypted_item(out, *version, bytes, reference);
         }
-        let reference = &asked.reference;
-        match item {
-            Item::Sealed { version, bytes } => {
-                transit::put_encrypted_item(reply.out(), *version, bytes, reference);
-            }
-            Item::Failed(fault) => {
-                transit::put_failed_encrypt_item(reply.out(), &fault.text, reference);
-            }
-            _ => transit::put_failed_encrypt_item(
-                reply.out(),
-                "a wrap ended without an answer",
-                reference,
-            ),
-        }
-    }
-    transit::put_batch_close(reply.out());
-    reply.close(
-        open,
-        &crypt::batch_warnings(body, status),
-        crypt::all_went_well(items),
-    );
+        Item::Failed(fault) => failed(out, &fault.text, reference),
+        _ => failed(out, "a wrap ended without an answer", reference),
+    });
 }
