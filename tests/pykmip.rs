@@ -141,6 +141,8 @@ fn ask_all(hsm: &Pool, requests: Vec<Request>) -> Vec<Result<Answer, HsmError>> 
         hsm.submit(Job {
             request,
             deadline: Instant::now() + Duration::from_secs(30),
+            client: kms::hsm::ClientTag::default(),
+            sent: None,
             done,
         });
     }

@@ -102,6 +102,8 @@ impl Desk {
             let (now, mut decoded, mut out) = (self.now, Vec::new(), Vec::new());
             let deadline = now + Duration::from_secs(2);
             let mut call = Call {
+                client: kms::hsm::ClientTag::default(),
+                sent: None,
                 role: &self.role,
                 waiter,
                 now,

@@ -198,6 +198,8 @@ fn batch() -> (Batch, mpsc::Receiver<(u64, Outcome)>) {
         Job {
             request,
             deadline,
+            client: kms::hsm::ClientTag::default(),
+            sent: None,
             done,
         }
     });

@@ -112,6 +112,7 @@ impl ToyHsm {
                 created.insert(name.to_string());
                 Ok(Answer::Key(Some(record(name).into())))
             }
+            _ => Err(HsmError::Unsupported("not served by this toy")),
         }
     }
 }

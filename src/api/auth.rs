@@ -7,21 +7,43 @@ use crate::identity::{Operation, Role};
 
 use super::{Command, Fault};
 
-/// What a command needs the role to allow, and on which key. `None`: open to every principal.
-fn need<'a>(command: &Command<'a>) -> Option<(Operation, &'a str)> {
+/// What a command needs the role to allow.
+enum Need<'a> {
+    /// Open to every principal.
+    Nothing,
+    /// An operation on one key.
+    OnKey(Operation, &'a str),
+    /// An operation, on whichever keys the role names.
+    OnAny(Operation),
+}
+
+fn need<'a>(command: &Command<'a>) -> Need<'a> {
     match command {
-        Command::Encrypt { key, .. } => Some((Operation::Encrypt, key)),
-        Command::Decrypt { key, .. } => Some((Operation::Decrypt, key)),
-        Command::CreateKey { key, .. } => Some((Operation::Create, key)),
-        Command::ReadKey { key } => Some((Operation::Read, key)),
-        Command::Health => None,
+        Command::Encrypt { key, .. } => Need::OnKey(Operation::Encrypt, key),
+        Command::Decrypt { key, .. } => Need::OnKey(Operation::Decrypt, key),
+        Command::Rewrap { key, .. } => Need::OnKey(Operation::Rewrap, key),
+        Command::Datakey { key, .. } => Need::OnKey(Operation::Datakey, key),
+        Command::CreateKey { key, .. } => Need::OnKey(Operation::Create, key),
+        Command::ReadKey { key } => Need::OnKey(Operation::Read, key),
+        Command::RotateKey { key, .. } => Need::OnKey(Operation::Rotate, key),
+        Command::ConfigKey { key, .. } => Need::OnKey(Operation::Configure, key),
+        Command::DeleteKey { key } => Need::OnKey(Operation::Delete, key),
+        Command::ListKeys { .. } => Need::OnAny(Operation::List),
+        Command::Health | Command::About(_) => Need::Nothing,
     }
 }
 
 /// Allows `command` or answers Transit's 403.
 pub fn authorise(role: &Role, command: &Command<'_>) -> Result<(), Fault> {
-    match need(command) {
-        Some((operation, key)) if !role.allows(operation, key) => Err(Fault::permission_denied()),
-        _ => Ok(()),
+    let allowed = match need(command) {
+        Need::Nothing => true,
+        Need::OnKey(operation, key) => role.allows(operation, key),
+        // A list then tells only the names that the role's globs cover.
+        Need::OnAny(operation) => role.operations.contains(operation),
+    };
+    if allowed {
+        Ok(())
+    } else {
+        Err(Fault::permission_denied())
     }
 }

@@ -13,8 +13,10 @@ mod route;
 
 pub use fault::Fault;
 
+use std::borrow::Cow;
+
 use crate::wire::http::Request;
-use crate::wire::transit::{CryptBody, KeyBody};
+use crate::wire::transit::{ConfigBody, CryptBody, DatakeyBody, IgnoredBody, KeyBody};
 
 /// Everything a client may ask. Key names obey Transit's rule `\w(([\w-.]+)?\w)?`.
 pub enum Command<'a> {
@@ -32,6 +34,48 @@ pub enum Command<'a> {
         /// One item or a batch.
         body: CryptBody<'a>,
     },
+    /// Unwrap and wrap anew: `POST|PUT /v1/transit/rewrap/:key`.
+    Rewrap {
+        /// Key name.
+        key: &'a str,
+        /// One item or a batch of ciphertexts.
+        body: CryptBody<'a>,
+    },
+    /// A new data key: `POST|PUT /v1/transit/datakey/{plaintext,wrapped}/:key`.
+    Datakey {
+        /// Key name.
+        key: &'a str,
+        /// Whether the plaintext is answered too.
+        plaintext: bool,
+        /// Size and version.
+        body: DatakeyBody<'a>,
+    },
+    /// `LIST /v1/transit/keys`, `GET /v1/transit/keys?list=true`.
+    ListKeys {
+        /// Only names behind this one; empty: all.
+        after: Cow<'a, str>,
+        /// At most so many names; `None`: all.
+        limit: Option<usize>,
+    },
+    /// `POST|PUT /v1/transit/keys/:key/rotate`.
+    RotateKey {
+        /// Key name.
+        key: &'a str,
+        /// Nothing but warnings.
+        body: IgnoredBody,
+    },
+    /// `POST|PUT /v1/transit/keys/:key/config`.
+    ConfigKey {
+        /// Key name.
+        key: &'a str,
+        /// What becomes of it.
+        body: ConfigBody,
+    },
+    /// `DELETE /v1/transit/keys/:key`.
+    DeleteKey {
+        /// Key name.
+        key: &'a str,
+    },
     /// `POST|PUT /v1/transit/keys/:key`.
     CreateKey {
         /// Key name.
@@ -46,6 +90,27 @@ pub enum Command<'a> {
     },
     /// `GET|HEAD /v1/sys/health`.
     Health,
+    /// What needs no key and no HSM: who the client is, and what this server is.
+    About(About),
+}
+
+/// Endpoints that clients ask before and around the work. Open to every principal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum About {
+    /// `POST|PUT /v1/auth/cert/login`.
+    Login,
+    /// `GET /v1/auth/token/lookup-self`.
+    LookupSelf,
+    /// `POST|PUT /v1/auth/token/renew-self`.
+    RenewSelf,
+    /// `POST|PUT /v1/auth/token/revoke-self`.
+    RevokeSelf,
+    /// `GET /v1/sys/seal-status`.
+    SealStatus,
+    /// `GET /v1/sys/init`.
+    Init,
+    /// `GET /v1/sys/leader`.
+    Leader,
 }
 
 /// Decides what `request` asks for, body included.

@@ -22,6 +22,7 @@ pub(super) fn of(error: &HsmError) -> Fault {
             format!("the HSM refused the operation (reason {reason:#x}): {text}"),
         ),
         HsmError::Unsupported(what) => Fault::new(400, *what),
+        HsmError::Rejected(text) => Fault::new(400, text.to_string()),
         HsmError::Unavailable(_) => {
             Fault::new(503, "the HSM is not reachable").retry_after(RETRY_AFTER_S)
         }

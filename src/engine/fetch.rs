@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::cache::{Cache, Digest, Family};
 use crate::flight::{Joined, Lead};
-use crate::hsm::{Answer, HsmError, Job, KeyVersion, Request};
+use crate::hsm::{Answer, ClientTag, HsmError, Job, KeyVersion, Request};
 use crate::keys::{Directory, Learnt};
 use crate::secret::{SecretBytes, SecretKey};
 
@@ -44,7 +44,7 @@ impl Engine {
                         name: Arc::clone(&name),
                     },
                     name,
-                    call.deadline,
+                    call,
                     lead,
                 );
             }
@@ -70,7 +70,7 @@ impl Engine {
                         name: Arc::clone(&name),
                     },
                     name,
-                    call.deadline,
+                    call,
                     lead,
                 );
             }
@@ -87,6 +87,8 @@ impl Engine {
                 name: Arc::clone(&name),
             },
             deadline: call.deadline,
+            client: ClientTag::default(),
+            sent: None,
             done: Box::new(move |outcome| learn(&keys, &cache, &name, &outcome)),
         });
     }
@@ -95,13 +97,15 @@ impl Engine {
         &self,
         request: Request,
         name: Arc<str>,
-        deadline: Instant,
+        call: &Call<'_>,
         lead: Lead<FlightKey, Waiter, Outcome>,
     ) {
         let (keys, cache) = (Arc::clone(&self.keys), Arc::clone(&self.cache));
         self.hsm.submit(Job {
             request,
-            deadline,
+            deadline: call.deadline,
+            client: call.client,
+            sent: call.sent.clone(),
             done: Box::new(move |outcome| {
                 learn(&keys, &cache, &name, &outcome);
                 lead.finish(outcome);
@@ -160,6 +164,8 @@ impl Engine {
                 associated_data: wanted.associated_data.to_vec(),
             },
             deadline: call.deadline,
+            client: call.client,
+            sent: call.sent.clone(),
             done: Box::new(move |outcome| {
                 match &outcome {
                     Ok(Answer::Plaintext(key)) => {
@@ -197,6 +203,8 @@ impl Engine {
                         associated_data,
                     },
                     deadline: call.deadline,
+                    client: call.client,
+                    sent: call.sent.clone(),
                     done: Box::new(move |outcome| lead.finish(outcome)),
                 });
             }

@@ -154,7 +154,7 @@ impl Gather {
         *slot = match outcome {
             Ok(Answer::Plaintext(key)) => Item::Plaintext(key),
             Ok(Answer::Sealed(bytes)) => Item::Sealed { version, bytes },
-            Ok(Answer::Key(_)) => Item::Failed(faults::of(&HsmError::Protocol(
+            Ok(Answer::Key(_) | Answer::Names(_)) => Item::Failed(faults::of(&HsmError::Protocol(
                 "another answer than asked for",
             ))),
             Err(HsmError::TimedOut) if !leads && time_left => Item::Untried,

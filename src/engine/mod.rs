@@ -27,7 +27,7 @@ use crate::api::reply::Reply;
 use crate::api::{Command, Fault};
 use crate::cache::{Cache, Digest};
 use crate::flight::Flights;
-use crate::hsm::{Answer, Hsm, HsmError};
+use crate::hsm::{Answer, ClientTag, Hsm, HsmError, SentStamp};
 use crate::identity::Role;
 use crate::keys::Directory;
 use crate::metrics::Metrics;
@@ -62,6 +62,10 @@ pub struct Call<'a> {
     pub now: Instant,
     /// When the answer is due.
     pub deadline: Instant,
+    /// Whose turn this request's jobs take at the HSM.
+    pub client: ClientTag,
+    /// Where the first job's sending is noted, if the client wants to know.
+    pub sent: Option<Arc<SentStamp>>,
     /// Room to decode into, kept from request to request. Never holds a secret.
     pub decoded: &'a mut Vec<u8>,
 }
@@ -144,6 +148,7 @@ impl Engine {
                 self.health(reply);
                 Ok(Flow::Answered)
             }
+            _ => Err(Fault::internal("not served yet")),
         };
         done.unwrap_or_else(|fault: Fault| {
             reply.fault(&fault);

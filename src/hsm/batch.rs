@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Answer, Done, HsmError, Job, KeyState, ObjectId, Request};
+use super::{Answer, ClientTag, Done, HsmError, Job, KeyState, ObjectId, Request, SentStamp};
 use crate::limits::{NONCE_BYTES, TAG_BYTES};
 use crate::secret::SecretKey;
 
@@ -83,7 +83,15 @@ pub struct Item {
     pub request: Request,
     /// Made by us for an Encrypt; unused for a Decrypt.
     pub nonce: [u8; NONCE_BYTES],
-    waiters: Vec<(Instant, Done)>,
+    waiters: Vec<Waiter>,
+}
+
+/// Who asks one question: what a job is besides its request.
+struct Waiter {
+    deadline: Instant,
+    client: ClientTag,
+    sent: Option<Arc<SentStamp>>,
+    done: Done,
 }
 
 /// The items of one message.
@@ -120,28 +128,32 @@ impl Batch {
             let Job {
                 request,
                 deadline,
+                client,
+                sent,
                 done,
             } = job;
+            let waiter = Waiter {
+                deadline,
+                client,
+                sent,
+                done,
+            };
             let nonce = match &request {
                 Request::Decrypt { .. } => {
                     if let Some(item) = items.iter_mut().find(|item| same(&item.request, &request))
                     {
-                        item.waiters.push((deadline, done));
+                        item.waiters.push(waiter);
                         continue;
                     }
                     [0; NONCE_BYTES]
                 }
                 Request::Encrypt { .. } => nonce(),
                 _ => {
-                    others.push(Job {
-                        request,
-                        deadline,
-                        done,
-                    });
+                    others.push(waiter.into_job(request));
                     continue;
                 }
             };
-            let waiters = vec![(deadline, done)];
+            let waiters = vec![waiter];
             items.push(Item {
                 id: ids.next_id(),
                 request,
@@ -167,7 +179,7 @@ impl Batch {
         self.items
             .iter()
             .flat_map(|item| &item.waiters)
-            .map(|(deadline, _)| *deadline)
+            .map(|waiter| waiter.deadline)
             .max()
     }
 
@@ -184,7 +196,7 @@ impl Batch {
     pub fn fail(self, error: &HsmError) -> Finished {
         let waiters = self.items.into_iter().flat_map(|item| item.waiters);
         waiters
-            .map(|(_, done)| (done, Err(error.clone())))
+            .map(|waiter| (waiter.done, Err(error.clone())))
             .collect()
     }
 
@@ -192,13 +204,14 @@ impl Batch {
     pub fn into_jobs(self) -> Vec<Job> {
         let mut jobs = Vec::with_capacity(self.items.len());
         for item in self.items {
-            for (deadline, done) in item.waiters {
-                jobs.push(Job {
-                    request: copy(&item.request),
-                    deadline,
-                    done,
-                });
-            }
+            let Item {
+                request, waiters, ..
+            } = item;
+            jobs.extend(
+                waiters
+                    .into_iter()
+                    .map(|waiter| waiter.into_job(request.clone())),
+            );
         }
         jobs
     }
@@ -271,6 +284,18 @@ impl Batch {
     }
 }
 
+impl Waiter {
+    fn into_job(self, request: Request) -> Job {
+        Job {
+            request,
+            deadline: self.deadline,
+            client: self.client,
+            sent: self.sent,
+            done: self.done,
+        }
+    }
+}
+
 impl Item {
     fn answer(
         &self,
@@ -327,7 +352,7 @@ impl Item {
         finished.extend(
             self.waiters
                 .into_iter()
-                .map(|(_, done)| (done, verdict.clone())),
+                .map(|waiter| (waiter.done, verdict.clone())),
         );
     }
 }
@@ -356,35 +381,5 @@ fn same(a: &Request, b: &Request) -> bool {
             },
         ) => s1 == s2 && o1 == o2 && a1 == a2,
         _ => false,
-    }
-}
-
-/// A copy for each waiter of an item that goes back to the queue; rare.
-fn copy(request: &Request) -> Request {
-    match request {
-        Request::Decrypt {
-            object,
-            sealed,
-            associated_data,
-        } => Request::Decrypt {
-            object: object.clone(),
-            sealed: sealed.clone(),
-            associated_data: associated_data.clone(),
-        },
-        Request::Encrypt {
-            object,
-            plaintext,
-            associated_data,
-        } => Request::Encrypt {
-            object: object.clone(),
-            plaintext: plaintext.clone(),
-            associated_data: associated_data.clone(),
-        },
-        Request::Find { name } => Request::Find {
-            name: Arc::clone(name),
-        },
-        Request::Create { name } => Request::Create {
-            name: Arc::clone(name),
-        },
     }
 }

@@ -260,6 +260,7 @@ impl Hsm for Embedded {
             request,
             deadline,
             done,
+            ..
         } = job;
         match request {
             Request::Decrypt {
@@ -281,6 +282,7 @@ impl Hsm for Embedded {
             }
             Request::Find { name } => done(Ok(Answer::Key(self.shared.keyring.find(&name)))),
             Request::Create { name } => self.create(name, deadline, done),
+            _ => done(Err(HsmError::Unsupported("not served by EMBEDDED yet"))),
         }
     }
 

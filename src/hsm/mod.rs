@@ -4,15 +4,19 @@
 //! be true: a job whose `done` is neither called nor dropped; a plaintext outside the arena.
 
 pub mod batch;
+pub mod change;
 pub mod embedded;
 pub mod kmip;
 pub mod pool;
 pub mod store;
 
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use crate::secret::{SecretBytes, SecretKey};
+
+pub use change::KeyChange;
 
 /// A back end's own name for one version of a key (KMIP: Unique Identifier).
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -63,7 +67,7 @@ pub struct KeyRecord {
 }
 
 /// What is asked. `sealed` is nonce (12) | ciphertext | tag (16), its length already checked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Request {
     /// Unwraps.
     Decrypt {
@@ -93,17 +97,45 @@ pub enum Request {
         /// The key.
         name: Arc<str>,
     },
+    /// Adds a version to a key and answers the whole key; `None` when there is no such key. Nodes that
+    /// rotate one key at the same moment may share one new version.
+    Rotate {
+        /// The key.
+        name: Arc<str>,
+    },
+    /// Changes a key's settings for all nodes; `None` when there is no such key.
+    Configure {
+        /// The key.
+        name: Arc<str>,
+        /// What becomes of it.
+        change: KeyChange,
+    },
+    /// Deletes a key with all its versions, if its settings allow that. Answers `Key(None)`;
+    /// [`HsmError::ObjectNotFound`] when there was no such key.
+    Delete {
+        /// The key.
+        name: Arc<str>,
+    },
+    /// The names of all keys, sorted by their bytes, each once.
+    List,
+    /// Random bytes from the back end's own generator; see [`Hsm::offers_random`].
+    Random {
+        /// How many.
+        bytes: usize,
+    },
 }
 
 /// What comes back.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// Of a Decrypt, in locked memory.
+    /// Of a Decrypt or a Random, in locked memory.
     Plaintext(SecretKey),
     /// nonce | ciphertext | tag.
     Sealed(Vec<u8>),
     /// `None`: no such key.
     Key(Option<Arc<KeyRecord>>),
+    /// Of a List.
+    Names(Arc<[Arc<str>]>),
 }
 
 /// Why a job failed, by who is to blame. Cheap to clone: every joined waiter gets one.
@@ -133,6 +165,8 @@ pub enum HsmError {
     },
     /// This back end cannot do it; the text says what (client, 400).
     Unsupported(&'static str),
+    /// The request contradicts the key's present state (client, 400), in Transit's words.
+    Rejected(Arc<str>),
     /// No connection, or the connection died with the job on it (HSM, 503). Text for the log.
     Unavailable(Arc<str>),
     /// The deadline passed, queueing included (HSM, 504).
@@ -151,14 +185,38 @@ pub enum HsmError {
 /// the flight's guard tells the waiters [`HsmError::Abandoned`].
 pub type Done = Box<dyn FnOnce(Result<Answer, HsmError>) + Send>;
 
+/// Who asks, as far as fairness goes: jobs of different tags take turns. 0 is the server itself.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ClientTag(pub u32);
+
+/// When a job left the queue for the HSM: for whoever wants to tell waiting from the HSM's own time.
+pub type SentStamp = OnceLock<Instant>;
+
 /// One operation and whom to tell.
 pub struct Job {
     /// What is asked.
     pub request: Request,
     /// Nobody waits longer.
     pub deadline: Instant,
+    /// Whose turn it takes.
+    pub client: ClientTag,
+    /// Set once by the back end when the job is sent, if somebody wants to know.
+    pub sent: Option<Arc<SentStamp>>,
     /// Whom to tell.
     pub done: Done,
+}
+
+impl Job {
+    /// A job of the server itself, whose sending nobody times.
+    pub fn new(request: Request, deadline: Instant, done: Done) -> Self {
+        Self {
+            request,
+            deadline,
+            client: ClientTag::default(),
+            sent: None,
+            done,
+        }
+    }
 }
 
 /// What readiness and metrics want to know.
@@ -182,6 +240,10 @@ pub trait Hsm: Send + Sync {
     fn submit(&self, job: Job);
     /// State now; cheap.
     fn health(&self) -> Health;
+    /// Whether [`Request::Random`] is served: data keys then come from there.
+    fn offers_random(&self) -> bool {
+        false
+    }
     /// Ends its threads: queued jobs are answered with [`HsmError::Abandoned`].
     fn shutdown(&self);
 }

@@ -11,6 +11,7 @@ use std::time::Instant;
 use crate::api::reply::{Reply, ReplyHead};
 use crate::api::{self, Fault, auth};
 use crate::engine::{Call, Flow, Gather, Outcome, Waiter};
+use crate::hsm::ClientTag;
 use crate::identity::Pin;
 use crate::limits::HTTP_HEAD_BYTES_MAX;
 use crate::net::scratch::Scratch;
@@ -240,6 +241,8 @@ impl Session {
             },
             now: desk.clock.now,
             deadline,
+            client: ClientTag::default(),
+            sent: None,
             decoded: &mut desk.decoded,
         };
         let flow = run(request, shared, &mut call, &mut self.gather, &mut reply);

@@ -10,7 +10,9 @@ mod answer;
 mod batch;
 mod ciphertext;
 mod client;
+mod config;
 mod crypt;
+mod datakey;
 mod fields;
 mod form;
 mod key;
@@ -31,7 +33,9 @@ pub use ciphertext::{
     parse_ciphertext, put_ciphertext,
 };
 pub use client::{Answer, AnswerItem, ClientItem, parse_answer, put_crypt_request};
+pub use config::{ConfigBody, IgnoredBody, config_body, ignored_body};
 pub use crypt::{crypt_body, crypt_form};
+pub use datakey::{DatakeyBody, datakey_body};
 pub use key::{KeyBody, key_body, key_form};
 
 /// One item to encrypt or decrypt.

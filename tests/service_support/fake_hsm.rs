@@ -170,6 +170,7 @@ impl FakeHsm {
                     .or_insert_with(|| record(&name, "new"));
                 Ok(Answer::Key(Some(Arc::clone(made))))
             }
+            _ => Err(HsmError::Unsupported("not served by the fake")),
         }
     }
 }
@@ -186,6 +187,11 @@ impl Hsm for FakeHsm {
             Request::Encrypt { .. } => "encrypt",
             Request::Find { .. } => "find",
             Request::Create { .. } => "create",
+            Request::Rotate { .. } => "rotate",
+            Request::Configure { .. } => "configure",
+            Request::Delete { .. } => "delete",
+            Request::List => "list",
+            Request::Random { .. } => "random",
         });
         if state.holds {
             state.held.push_back(job);

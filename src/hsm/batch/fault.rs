@@ -78,13 +78,13 @@ impl Doubtful {
         match &self.item.request {
             Request::Decrypt { object, .. } | Request::Encrypt { object, .. } => Some(object),
             // `gather` makes no items of these.
-            Request::Find { .. } | Request::Create { .. } => None,
+            _ => None,
         }
     }
 
     /// Until when the most patient waiter waits.
     pub fn deadline(&self) -> Option<Instant> {
-        let deadlines = self.item.waiters.iter().map(|(deadline, _)| *deadline);
+        let deadlines = self.item.waiters.iter().map(|waiter| waiter.deadline);
         deadlines.max()
     }
 

@@ -61,6 +61,8 @@ fn decrypts(all: &[Vec<u8>]) -> (Vec<Job>, Outcomes) {
         Job {
             request,
             deadline,
+            client: crate::hsm::ClientTag::default(),
+            sent: None,
             done,
         }
     });
@@ -254,6 +256,8 @@ fn encrypt() -> (Batch, mpsc::Receiver<Result<Answer, HsmError>>) {
     let job = Job {
         request,
         deadline: Instant::now(),
+        client: crate::hsm::ClientTag::default(),
+        sent: None,
         done: Box::new(move |result| tx.send(result).unwrap()),
     };
     (gather(vec![job]), rx)
@@ -332,6 +336,8 @@ fn other_kinds_come_back() {
             name: Arc::from("k"),
         },
         deadline: Instant::now(),
+        client: crate::hsm::ClientTag::default(),
+        sent: None,
         done: Box::new(|_| ()),
     };
     let (batch, others) = Batch::gather(vec![job], &mut ItemIds::default(), || [0; NONCE_BYTES]);

@@ -60,6 +60,8 @@ fn ask(hsm: &Embedded, request: Request) -> Result<Answer, HsmError> {
     hsm.submit(Job {
         request,
         deadline: Instant::now() + Duration::from_mins(1),
+        client: crate::hsm::ClientTag::default(),
+        sent: None,
         done,
     });
     told.recv().expect("an answer")
@@ -258,6 +260,8 @@ fn after_shutdown_a_create_is_abandoned_and_a_late_one_times_out() {
             name: "late".into(),
         },
         deadline: Instant::now(),
+        client: crate::hsm::ClientTag::default(),
+        sent: None,
         done,
     });
     assert!(matches!(told.recv().unwrap(), Err(HsmError::TimedOut)));

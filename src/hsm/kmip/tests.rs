@@ -34,6 +34,8 @@ fn job(request: Request, deadline: Instant) -> (Job, Receiver<Outcome>) {
         Job {
             request,
             deadline,
+            client: crate::hsm::ClientTag::default(),
+            sent: None,
             done,
         },
         rx,

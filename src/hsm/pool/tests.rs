@@ -80,14 +80,7 @@ fn job(name: &str, patience: Duration) -> (Job, Results) {
     let request = Request::Find { name: name.into() };
     let deadline = Instant::now() + patience;
     let done = Box::new(move |result| drop(tx.send(result)));
-    (
-        Job {
-            request,
-            deadline,
-            done,
-        },
-        rx,
-    )
+    (Job::new(request, deadline, done), rx)
 }
 
 fn ask(pool: &Pool, name: &str, patience: Duration) -> Results {
@@ -340,6 +333,8 @@ fn a_panic_costs_no_thread() {
     let jobs_that_panic = || Job {
         request: Request::Find { name: "a".into() },
         deadline: Instant::now() + LONG,
+        client: crate::hsm::ClientTag::default(),
+        sent: None,
         done: Box::new(|_| panic!("expected by this test")),
     };
     let (gate, at_gate, open) = gate();

@@ -8,6 +8,8 @@ fn failed(request: Request, reason: u32, state: Option<KeyState>) -> HsmError {
     let batch = gather(vec![Job {
         request,
         deadline: Instant::now(),
+        client: crate::hsm::ClientTag::default(),
+        sent: None,
         done,
     }]);
     let id = batch.items()[0].id.to_be_bytes();

@@ -25,7 +25,7 @@ pub(super) fn weight(request: &Request) -> usize {
                 plaintext,
                 associated_data,
             } => object.0.len() + plaintext.expose().len() + associated_data.len(),
-            Request::Find { .. } | Request::Create { .. } => 0,
+            _ => 0,
         }
 }
 
@@ -61,7 +61,7 @@ pub(super) fn call_of(item: &Item) -> Call<'_> {
             iv: Some(&item.nonce),
             associated_data,
         }),
-        Request::Find { .. } | Request::Create { .. } => RequestPayload::Query(&[]),
+        _ => RequestPayload::Query(&[]),
     };
     Call {
         id: Some(item.id),
