@@ -4,134 +4,15 @@
 mod service_support;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use kms::api::reply::{Reply, ReplyHead};
-use kms::cache::{Cache, CacheConfig};
-use kms::engine::{Call, Engine, EngineLimits, Flow, Gather, Outcome, Waiter};
-use kms::hsm::{Hsm, HsmError, KeyState};
-use kms::identity::Role;
+use kms::hsm::{HsmError, KeyState};
 use kms::keys::METADATA_TTL;
-use kms::metrics::Metrics;
-use kms::secret::{Arena, ArenaPlan};
-use kms::wire::http::{Progress, RequestDecoder};
-use parking_lot::Mutex;
-use service_support::client::request;
-use service_support::fake_hsm::{FakeHsm, decrypt_body, record};
+use service_support::desk::Desk;
+use service_support::fake_hsm::record;
 
 /// Answers are kept as of the real time, which is a little later than a test's.
 const REFRESH_DUE: Duration = METADATA_TTL.saturating_add(Duration::from_mins(1));
-
-type Tickets = Arc<Mutex<Vec<(Waiter, Outcome)>>>;
-
-/// An engine on a fake back end, with a clock that the test turns.
-struct Desk {
-    engine: Engine,
-    hsm: Arc<FakeHsm>,
-    tickets: Tickets,
-    role: Role,
-    now: Instant,
-}
-
-impl Desk {
-    fn new() -> Self {
-        let plan = ArenaPlan {
-            key_bytes: 1 << 20,
-            large_count: 2,
-            large_bytes: 4096,
-            buffer_bytes: 64 * 1024,
-            mode: None,
-        };
-        let arena = Arena::reserve(&plan).unwrap();
-        let now = Instant::now();
-        let cache = Cache::new(
-            &CacheConfig {
-                entries_max: 100,
-                ttl_s: 3600,
-            },
-            arena,
-            now,
-        );
-        let hsm = FakeHsm::new(arena);
-        let tickets = Tickets::default();
-        let inbox = Arc::clone(&tickets);
-        let engine = Engine::new(
-            Arc::new(cache),
-            Arc::clone(&hsm) as Arc<dyn Hsm>,
-            EngineLimits {
-                flights_max: 10,
-                waiters_max: 10,
-            },
-            Arc::new(Metrics::new(1)),
-            now,
-            move |waiter, outcome| inbox.lock().push((waiter, outcome)),
-        );
-        let role = Role {
-            name: "all".to_owned(),
-            operations: "encrypt,decrypt,create,read".parse().unwrap(),
-            keys: vec!["*".to_owned()],
-        };
-        Self {
-            engine: engine.unwrap(),
-            hsm,
-            tickets,
-            role,
-            now,
-        }
-    }
-
-    /// Runs an unwrap until it is answered; returns the status and how often the HSM was asked for it.
-    fn unwrap(&self, plaintext: &[u8]) -> (u16, usize) {
-        let before = self.hsm.count("decrypt");
-        let mut bytes =
-            request("POST", "/v1/transit/decrypt/k", &decrypt_body(plaintext)).into_bytes();
-        let mut gather = Gather::default();
-        for _ in 0..5 {
-            let mut decoder = RequestDecoder::default();
-            let Ok(Progress::Request(request, _)) = decoder.step(&mut bytes, 4096) else {
-                panic!("no request");
-            };
-            let command = kms::api::parse(&request).unwrap_or_else(|fault| panic!("{fault:?}"));
-            let waiter = Waiter {
-                worker: 0,
-                conn: 0,
-                generation: 0,
-                request: 0,
-                item: 0,
-            };
-            let (now, mut decoded, mut out) = (self.now, Vec::new(), Vec::new());
-            let deadline = now + Duration::from_secs(2);
-            let mut call = Call {
-                client: kms::hsm::ClientTag::default(),
-                sent: None,
-                role: &self.role,
-                waiter,
-                now,
-                deadline,
-                decoded: &mut decoded,
-            };
-            let date = b"Mon, 23 Nov 2026 18:28:34 GMT";
-            let head = ReplyHead {
-                date,
-                keep_alive: true,
-                head_only: false,
-                request_id: [0; 16],
-            };
-            let mut reply = Reply::new(&mut out, head);
-            if self
-                .engine
-                .run(&mut call, &command, &mut gather, &mut reply)
-                == Flow::Answered
-            {
-                return (reply.status(), self.hsm.count("decrypt") - before);
-            }
-            for (waiter, outcome) in self.tickets.lock().drain(..) {
-                gather.accept(waiter.item, outcome, true);
-            }
-        }
-        panic!("never answered");
-    }
-}
 
 #[test]
 fn a_record_is_refreshed_behind_warm_unwraps() {

@@ -91,14 +91,17 @@ pub enum Command<'a> {
     /// `GET|HEAD /v1/sys/health`.
     Health,
     /// What needs no key and no HSM: who the client is, and what this server is.
-    About(About),
+    About(About<'a>),
 }
 
 /// Endpoints that clients ask before and around the work. Open to every principal.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum About {
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum About<'a> {
     /// `POST|PUT /v1/auth/cert/login`.
-    Login,
+    Login {
+        /// `name` of the body; empty when absent.
+        name: Cow<'a, str>,
+    },
     /// `GET /v1/auth/token/lookup-self`.
     LookupSelf,
     /// `POST|PUT /v1/auth/token/renew-self`.

@@ -65,13 +65,25 @@ impl<'a, O: Out> Reply<'a, O> {
         http::end_response(self.out, open.response);
     }
 
+    /// A 204.
+    pub fn no_content(&mut self) {
+        self.plain(204, |_| {});
+    }
+
+    /// An envelope around a token.
+    pub fn auth(&mut self, token: &transit::Token<'_>) {
+        let response = self.begin(200, None);
+        transit::put_auth_envelope(self.out, &self.head.request_id, token);
+        http::end_response(self.out, response);
+    }
+
     /// Takes an envelope back, as if it had not been begun.
     #[allow(clippy::needless_pass_by_value)] // Taken, so that it is not closed as well.
     pub fn take_back(&mut self, open: OpenEnvelope) {
         self.out.truncate(open.start);
     }
 
-    /// A body without the envelope (`sys/health`).
+    /// A body without the envelope (`sys/health`), or none.
     pub fn plain(&mut self, status: u16, body: impl FnOnce(&mut O)) {
         let response = self.begin(status, None);
         body(self.out);

@@ -124,6 +124,11 @@ impl Cache {
         }
     }
 
+    /// Where the keys are.
+    pub fn arena(&self) -> &'static Arena {
+        self.arena
+    }
+
     /// Lends a ready key to `hit` under the shard's guard: encode and leave. `None`: absent, expired or purged.
     ///
     /// `hit` must not call the cache: a second lock of the same shard may never be had.

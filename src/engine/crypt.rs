@@ -6,11 +6,14 @@ use crate::api::Fault;
 use crate::api::reply::Reply;
 use crate::hsm::{HsmError, KeyState, KeyVersion};
 use crate::keys::Known;
-use crate::wire::transit::{self, CryptBody};
+use crate::wire::transit::{self, CryptBody, Text};
 use crate::wire::{Out, base64};
 
 use super::gather::{Item, KeyAnswer};
 use super::{Call, Engine, Gather, faults};
+
+/// How often one request looks a key up that comes and goes.
+const KEY_ASKS_MAX: u8 = 3;
 
 /// The key of a request.
 pub(super) enum Key {
@@ -46,13 +49,93 @@ impl Engine {
         match &gather.key {
             KeyAnswer::Untried | KeyAnswer::Waiting { .. } => Ok(Key::Parked),
             KeyAnswer::Is(None) => Ok(Key::Absent),
-            KeyAnswer::Is(Some(_)) => Err(Fault::new(
+            KeyAnswer::Is(Some(_)) if self.keys.is_full() => Err(Fault::new(
                 503,
                 "this server knows as many key names as it can",
             )),
-            KeyAnswer::Failed(fault) => Err(fault.clone()),
+            KeyAnswer::Is(Some(_)) => self.key_again(call, name, gather),
+            KeyAnswer::Failed(error) => Err(faults::of(error)),
         }
     }
+
+    /// The HSM told of the key, and before this run another answer said that it is gone.
+    fn key_again(&self, call: &Call<'_>, name: &str, gather: &mut Gather) -> Result<Key, Fault> {
+        if gather.key_asks() >= KEY_ASKS_MAX {
+            let text = "the key came and went in the HSM while it was looked up; try again";
+            return Err(Fault::new(503, text).retry_after(1));
+        }
+        self.fetch_key(call, name, gather);
+        match &gather.key {
+            KeyAnswer::Failed(error) => Err(faults::of(error)),
+            _ => Ok(Key::Parked),
+        }
+    }
+
+    /// What becomes of an item whose version is above the latest that this node knows: another node may
+    /// have rotated the key, so the HSM is asked once before the item is refused with `refusal`. `None`:
+    /// the item waits for that. All requests share one lookup of a key, so that made-up versions cost
+    /// the HSM no more than one at a time.
+    pub(super) fn seek_newer(
+        &self,
+        call: &Call<'_>,
+        name: &str,
+        refusal: &'static str,
+        gather: &mut Gather,
+    ) -> Option<Fault> {
+        if gather.key_is_fresh() {
+            return Some(Fault::new(400, refusal));
+        }
+        if !gather.is_over() && matches!(gather.key, KeyAnswer::Untried | KeyAnswer::Is(_)) {
+            self.fetch_key(call, name, gather);
+        }
+        match &gather.key {
+            KeyAnswer::Waiting { .. } => None,
+            KeyAnswer::Failed(error) => Some(faults::of(error)),
+            KeyAnswer::Untried | KeyAnswer::Is(_) => Some(faults::of(&HsmError::TimedOut)),
+        }
+    }
+}
+
+/// Why an item cannot be asked of the HSM.
+pub(super) enum Unmet {
+    /// It is refused.
+    Fault(Fault),
+    /// It names a version above the latest known; the text refuses it if there is none such.
+    TooNew(&'static str),
+}
+
+impl From<Fault> for Unmet {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// The version to wrap with; 0 asks for the latest.
+pub(super) fn version_to_wrap(known: &Known, asked: i64) -> Result<&KeyVersion, Unmet> {
+    let refuse = |text: &'static str| Unmet::Fault(Fault::new(400, text));
+    if asked < 0 {
+        return Err(refuse("requested version for encryption is negative"));
+    }
+    let number = match u32::try_from(asked) {
+        Ok(0) => known.latest(),
+        Ok(number) if number <= known.latest() => number,
+        _ => {
+            return Err(Unmet::TooNew(
+                "requested version for encryption is higher than the latest key version",
+            ));
+        }
+    };
+    if number < known.record.min_encryption_version {
+        return Err(refuse(
+            "requested version for encryption is less than the minimum encryption key version",
+        ));
+    }
+    known
+        .version(number)
+        .map(|(version, _)| version)
+        .filter(|version| is_usable(version))
+        .filter(|version| version.number >= known.record.min_decryption_version)
+        .ok_or_else(|| refuse("no such key version"))
 }
 
 /// Whether a version's state lets its cached plaintexts be served and the HSM be asked.
@@ -67,6 +150,19 @@ pub(super) fn decode_onto(room: &mut Vec<u8>, text: &str) -> Result<usize, base6
     let decoded = base64::decode(text.as_bytes(), &mut room[at..]);
     room.truncate(at + *decoded.as_ref().unwrap_or(&0));
     decoded
+}
+
+/// Decodes the associated data of a wrap.
+pub(super) fn associated_data(
+    room: &mut Vec<u8>,
+    text: Option<&Text<'_>>,
+) -> Result<Vec<u8>, Fault> {
+    room.clear();
+    if let Some(text) = text {
+        decode_onto(room, text.as_str())
+            .map_err(|error| Fault::associated_data(&error.to_string()))?;
+    }
+    Ok(room.clone())
 }
 
 /// A context is ignored by keys that are not derived, but it must be base64.
@@ -88,15 +184,25 @@ pub(super) fn encode_batch<O: Out>(
 ) {
     let status = batch_status(body, items);
     let open = reply.open(status, batch_retry_after_s(items));
-    transit::put_batch_open(reply.out());
+    put_items(body, items, reply.out(), put);
+    reply.close(open, &batch_warnings(body, status), all_went_well(items));
+}
+
+/// `data` of a batch; `put` writes one item.
+pub(super) fn put_items<O: Out>(
+    body: &CryptBody<'_>,
+    items: &[Item],
+    out: &mut O,
+    put: impl Fn(&mut O, &Item, &str),
+) {
+    transit::put_batch_open(out);
     for (index, (asked, item)) in body.items().zip(items).enumerate() {
         if index > 0 {
-            reply.out().put(b",");
+            out.put(b",");
         }
-        put(reply.out(), item, &asked.reference);
+        put(out, item, &asked.reference);
     }
-    transit::put_batch_close(reply.out());
-    reply.close(open, &batch_warnings(body, status), all_went_well(items));
+    transit::put_batch_close(out);
 }
 
 /// The status of a batch's answer: 200 when all went well; a server-side failure's own status; else

@@ -7,8 +7,8 @@ use crate::limits::{NONCE_BYTES, TAG_BYTES};
 use crate::wire::Out;
 use crate::wire::transit::{self, CryptBody, Item as Asked, Verb};
 
-use super::crypt::{self, Key};
-use super::fetch::Wanted;
+use super::crypt::{self, Key, Unmet};
+use super::fetch::{Purpose, Wanted};
 use super::gather::Item;
 use super::{Call, Engine, Flow, Gather};
 
@@ -34,7 +34,7 @@ impl Engine {
         }
         for (index, asked) in body.items().enumerate() {
             if matches!(gather.items[index], Item::Untried) {
-                self.decrypt_item(call, &known, index, asked, gather);
+                self.decrypt_item(call, (key, &known), index, asked, Purpose::Decrypt, gather);
             }
         }
         if gather.is_waiting() {
@@ -60,9 +60,11 @@ impl Engine {
         let Some(asked) = body.items().next() else {
             return Ok(false);
         };
-        let wanted = self
-            .wanted(call.decoded, known, asked)
-            .map_err(Fault::of_single_request)?;
+        let wanted = match self.wanted(call.decoded, known, asked) {
+            Ok(wanted) => wanted,
+            Err(Unmet::Fault(fault)) => return Err(fault.of_single_request()),
+            Err(Unmet::TooNew(_)) => return Ok(false),
+        };
         let open = reply.open(200, None);
         let hit = self.cache.lookup(&wanted.digest, call.now, |plaintext| {
             transit::put_decrypted(reply.out(), plaintext);
@@ -76,17 +78,24 @@ impl Engine {
         Ok(true)
     }
 
-    fn decrypt_item(
+    /// Unwraps one item from the cache or by the HSM, or has its version looked up first.
+    pub(super) fn decrypt_item(
         &self,
         call: &mut Call<'_>,
-        known: &Known,
+        (name, known): (&str, &Known),
         index: usize,
         asked: &Asked<'_>,
+        purpose: Purpose,
         gather: &mut Gather,
     ) {
         let mut decoded = std::mem::take(call.decoded);
         match self.wanted(&mut decoded, known, asked) {
-            Err(fault) => gather.items[index] = Item::Failed(fault),
+            Err(Unmet::Fault(fault)) => gather.items[index] = Item::Failed(fault),
+            Err(Unmet::TooNew(refusal)) => {
+                if let Some(fault) = self.seek_newer(call, name, refusal, gather) {
+                    gather.items[index] = Item::Failed(fault);
+                }
+            }
             Ok(wanted) => match self.cache.get(&wanted.digest, call.now) {
                 Some(key) => {
                     self.metrics.worker(call.waiter.worker).hits.bump();
@@ -95,7 +104,7 @@ impl Engine {
                 None if self.refused.contains(&wanted.digest, call.now) => {
                     gather.items[index] = Item::Failed(Fault::authentication_failed());
                 }
-                None => self.fetch_plaintext(call, index, &wanted, gather),
+                None => self.fetch_plaintext(call, index, &wanted, purpose, gather),
             },
         }
         *call.decoded = decoded;
@@ -107,8 +116,8 @@ impl Engine {
         decoded: &'a mut Vec<u8>,
         known: &'a Known,
         asked: &Asked<'_>,
-    ) -> Result<Wanted<'a>, Fault> {
-        let refuse = |text: &'static str| Fault::new(400, text);
+    ) -> Result<Wanted<'a>, Unmet> {
+        let refuse = |text: &'static str| Unmet::Fault(Fault::new(400, text));
         decoded.clear();
         if let Some(context) = &asked.context {
             crypt::check_base64(decoded, context.as_str())?;
@@ -118,14 +127,14 @@ impl Engine {
         }
         let (number, text) = transit::parse_ciphertext(asked.text.as_str()).map_err(refuse)?;
         if number > known.latest() {
-            return Err(refuse(transit::VERSION_TOO_NEW_ERROR));
+            return Err(Unmet::TooNew(transit::VERSION_TOO_NEW_ERROR));
         }
         if number < known.record.min_decryption_version {
             return Err(refuse(transit::VERSION_TOO_OLD_ERROR));
         }
-        let version = known
-            .version(Some(number))
-            .filter(|version| crypt::is_usable(version))
+        let (version, family) = known
+            .version(number)
+            .filter(|(version, _)| crypt::is_usable(version))
             .ok_or_else(Fault::key_not_found)?;
         let sealed_len = crypt::decode_onto(decoded, text)
             .map_err(|_| refuse("invalid ciphertext: could not decode base64"))?;
@@ -140,7 +149,7 @@ impl Engine {
         let digest = self.digest_key.digest(version, sealed, associated_data);
         Ok(Wanted {
             digest,
-            family: known.family,
+            family,
             version,
             sealed,
             associated_data,

@@ -4,15 +4,15 @@ use zeroize::Zeroizing;
 
 use crate::api::Fault;
 use crate::api::reply::Reply;
-use crate::hsm::KeyVersion;
+use crate::hsm::{KeyVersion, Request};
 use crate::identity::Operation;
 use crate::keys::Known;
 use crate::secret::SecretBytes;
 use crate::wire::Out;
 use crate::wire::transit::{self, CryptBody, Item as Asked};
 
-use super::crypt::{self, Key};
-use super::gather::{Item, KeyAnswer};
+use super::crypt::{self, Key, Unmet};
+use super::gather::Item;
 use super::{Call, Engine, Flow, Gather};
 
 impl Engine {
@@ -34,7 +34,7 @@ impl Engine {
         }
         for (index, asked) in body.items().enumerate() {
             if matches!(gather.items[index], Item::Untried) {
-                self.encrypt_item(call, &known, index, asked, gather);
+                self.encrypt_item(call, (key, &known), index, asked, gather);
             }
         }
         if gather.is_waiting() {
@@ -58,27 +58,27 @@ impl Engine {
         if !call.role.allows(Operation::Create, key) {
             return Err(Fault::permission_denied());
         }
-        if std::mem::replace(&mut gather.created, true) {
+        if std::mem::replace(&mut gather.changed, true) {
             return Err(Fault::internal("the HSM created no key"));
         }
-        gather.key = KeyAnswer::Untried;
-        self.create_at_hsm(call, key, gather);
-        match &gather.key {
-            KeyAnswer::Failed(fault) => Err(fault.clone()),
-            _ => Ok(Flow::Parked),
-        }
+        self.change_key(call, key, |name| Request::Create { name }, gather)
     }
 
     fn encrypt_item(
         &self,
         call: &mut Call<'_>,
-        known: &Known,
+        (name, known): (&str, &Known),
         index: usize,
         asked: &Asked<'_>,
         gather: &mut Gather,
     ) {
         match prepare(call.decoded, known, asked) {
-            Err(fault) => gather.items[index] = Item::Failed(fault),
+            Err(Unmet::Fault(fault)) => gather.items[index] = Item::Failed(fault),
+            Err(Unmet::TooNew(refusal)) => {
+                if let Some(fault) = self.seek_newer(call, name, refusal, gather) {
+                    gather.items[index] = Item::Failed(fault);
+                }
+            }
             Ok((version, plaintext, associated_data)) => {
                 self.fetch_sealed(call, index, version, plaintext, associated_data, gather);
             }
@@ -91,7 +91,7 @@ fn prepare<'a>(
     room: &mut Vec<u8>,
     known: &'a Known,
     asked: &Asked<'_>,
-) -> Result<(&'a KeyVersion, SecretBytes, Vec<u8>), Fault> {
+) -> Result<(&'a KeyVersion, SecretBytes, Vec<u8>), Unmet> {
     let mut plaintext = Zeroizing::new(Vec::new());
     crypt::decode_onto(&mut plaintext, asked.text.as_str())
         .map_err(|error| Fault::base64(error.to_string()))?;
@@ -99,45 +99,17 @@ fn prepare<'a>(
     if let Some(context) = &asked.context {
         crypt::check_base64(room, context.as_str())?;
     }
-    let version = choose_version(known, asked.key_version)?;
-    if let Some(associated_data) = &asked.associated_data {
-        crypt::decode_onto(room, associated_data.as_str())
-            .map_err(|error| Fault::associated_data(&error.to_string()))?;
-    }
+    let version = crypt::version_to_wrap(known, asked.key_version)?;
+    let associated_data = crypt::associated_data(room, asked.associated_data.as_ref())?;
     Ok((
         version,
         SecretBytes::new(std::mem::take(&mut *plaintext)),
-        room.clone(),
+        associated_data,
     ))
 }
 
-fn choose_version(known: &Known, asked: i64) -> Result<&KeyVersion, Fault> {
-    let refuse = |text: &'static str| Fault::new(400, text);
-    if asked < 0 {
-        return Err(refuse("requested version for encryption is negative"));
-    }
-    let number = match u32::try_from(asked) {
-        Ok(0) => known.latest(),
-        Ok(number) if number <= known.latest() => number,
-        _ => {
-            return Err(refuse(
-                "requested version for encryption is higher than the latest key version",
-            ));
-        }
-    };
-    if number < known.record.min_encryption_version {
-        return Err(refuse(
-            "requested version for encryption is less than the minimum encryption key version",
-        ));
-    }
-    known
-        .version(Some(number))
-        .filter(|version| crypt::is_usable(version))
-        .filter(|version| version.number >= known.record.min_decryption_version)
-        .ok_or_else(|| refuse("no such key version"))
-}
-
-fn encode_single<O: Out>(body: &CryptBody<'_>, item: &Item, reply: &mut Reply<'_, O>) {
+/// Answers a single wrap; a rewrap alike.
+pub(super) fn encode_single<O: Out>(body: &CryptBody<'_>, item: &Item, reply: &mut Reply<'_, O>) {
     match item {
         Item::Sealed { version, bytes } => {
             let open = reply.open(200, None);
@@ -150,12 +122,17 @@ fn encode_single<O: Out>(body: &CryptBody<'_>, item: &Item, reply: &mut Reply<'_
 }
 
 fn encode_batch<O: Out>(body: &CryptBody<'_>, items: &[Item], reply: &mut Reply<'_, O>) {
+    crypt::encode_batch(body, items, reply, put_item);
+}
+
+/// Writes one item of a batch of wraps; of rewraps alike.
+pub(super) fn put_item<O: Out>(out: &mut O, item: &Item, reference: &str) {
     let failed = transit::put_failed_encrypt_item;
-    crypt::encode_batch(body, items, reply, |out, item, reference| match item {
+    match item {
         Item::Sealed { version, bytes } => {
             transit::put_encrypted_item(out, *version, bytes, reference);
         }
         Item::Failed(fault) => failed(out, &fault.text, reference),
         _ => failed(out, "a wrap ended without an answer", reference),
-    });
+    }
 }

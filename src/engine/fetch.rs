@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use crate::cache::{Cache, Digest, Family};
+use crate::api::Fault;
+use crate::cache::{Digest, Family};
 use crate::flight::{Joined, Lead};
-use crate::hsm::{Answer, ClientTag, HsmError, Job, KeyVersion, Request};
-use crate::keys::{Directory, Learnt};
+use crate::hsm::{Answer, HsmError, Job, KeyVersion, Request};
 use crate::secret::{SecretBytes, SecretKey};
 
-use super::gather::{Item, KEY_ITEM, KeyAnswer};
-use super::{Call, Engine, FlightKey, Gather, Outcome, Waiter, faults};
+use super::gather::{Item, KEY_ITEM, KeyAnswer, Wants};
+use super::learn::Learner;
+use super::{Call, Engine, FlightKey, Flow, Gather, Outcome, Waiter, faults};
 
 /// An unwrap to fetch.
 pub(super) struct Wanted<'a> {
@@ -23,6 +24,16 @@ pub(super) struct Wanted<'a> {
     pub version: &'a KeyVersion,
     pub sealed: &'a [u8],
     pub associated_data: &'a [u8],
+}
+
+/// What an unwrap is fetched for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Purpose {
+    /// To be answered: the cache keeps it.
+    Decrypt,
+    /// To be wrapped anew: a run over all of a client's keys would flush the cache with what nobody asks
+    /// for again, so the cache is read and not filled. Nor is the flight shared with those that fill.
+    Rewrap,
 }
 
 impl Engine {
@@ -39,24 +50,26 @@ impl Engine {
         {
             Ok(Joined::Lead(lead)) => {
                 gather.await_key(true);
-                self.submit_key(
-                    Request::Find {
-                        name: Arc::clone(&name),
-                    },
-                    name,
-                    call,
-                    lead,
-                );
+                let request = Request::Find {
+                    name: Arc::clone(&name),
+                };
+                self.submit_key(call, name, request, lead);
             }
             Ok(Joined::Waiting) => gather.await_key(false),
             Ok(Joined::Full(_)) | Err(()) => {
-                gather.key = KeyAnswer::Failed(faults::of(&HsmError::Overloaded));
+                gather.key = KeyAnswer::Failed(HsmError::Overloaded);
             }
         }
     }
 
-    /// Creates a key at the HSM, or finds the one that is there; the ticket goes to [`KEY_ITEM`].
-    pub(super) fn create_at_hsm(&self, call: &Call<'_>, name: &str, gather: &mut Gather) {
+    /// Has the HSM create, change or delete a key; nobody shares that. The ticket goes to [`KEY_ITEM`].
+    pub(super) fn change_key(
+        &self,
+        call: &Call<'_>,
+        name: &str,
+        request: impl FnOnce(Arc<str>) -> Request,
+        gather: &mut Gather,
+    ) -> Result<Flow, Fault> {
         let name: Arc<str> = name.into();
         let waiter = Waiter {
             item: KEY_ITEM,
@@ -64,52 +77,65 @@ impl Engine {
         };
         match self.flights.join(self.alone(), waiter, || None::<()>) {
             Ok(Joined::Lead(lead)) => {
+                gather.changed = true;
                 gather.await_key(true);
-                self.submit_key(
-                    Request::Create {
-                        name: Arc::clone(&name),
-                    },
-                    name,
-                    call,
-                    lead,
-                );
+                self.submit_key(call, Arc::clone(&name), request(name), lead);
+                Ok(Flow::Parked)
             }
-            _ => gather.key = KeyAnswer::Failed(faults::of(&HsmError::Overloaded)),
+            _ => Err(faults::of(&HsmError::Overloaded)),
         }
     }
 
     /// Looks a known key up again; nobody waits for it.
     pub(super) fn refresh_key(&self, call: &Call<'_>, name: &str) {
         let name: Arc<str> = name.into();
-        let (keys, cache) = (Arc::clone(&self.keys), Arc::clone(&self.cache));
-        self.hsm.submit(Job {
-            request: Request::Find {
-                name: Arc::clone(&name),
-            },
-            deadline: call.deadline,
-            client: ClientTag::default(),
-            sent: None,
-            done: Box::new(move |outcome| learn(&keys, &cache, &name, &outcome)),
-        });
+        let request = Request::Find {
+            name: Arc::clone(&name),
+        };
+        let learner = self.learner(name, &request);
+        self.hsm.submit(Job::new(
+            request,
+            call.deadline,
+            Box::new(move |outcome| learner.learn(&outcome)),
+        ));
     }
 
     fn submit_key(
         &self,
-        request: Request,
-        name: Arc<str>,
         call: &Call<'_>,
+        name: Arc<str>,
+        request: Request,
         lead: Lead<FlightKey, Waiter, Outcome>,
     ) {
-        let (keys, cache) = (Arc::clone(&self.keys), Arc::clone(&self.cache));
+        let learner = self.learner(name, &request);
+        self.submit(call, request, move |outcome| {
+            learner.learn(&outcome);
+            lead.finish(outcome);
+        });
+    }
+
+    fn learner(&self, name: Arc<str>, request: &Request) -> Learner {
+        Learner::new(
+            Arc::clone(&self.keys),
+            Arc::clone(&self.cache),
+            name,
+            request,
+        )
+    }
+
+    /// Submits a job of `call`.
+    pub(super) fn submit(
+        &self,
+        call: &Call<'_>,
+        request: Request,
+        done: impl FnOnce(Outcome) + Send + 'static,
+    ) {
         self.hsm.submit(Job {
             request,
             deadline: call.deadline,
             client: call.client,
             sent: call.sent.clone(),
-            done: Box::new(move |outcome| {
-                learn(&keys, &cache, &name, &outcome);
-                lead.finish(outcome);
-            }),
+            done: Box::new(done),
         });
     }
 
@@ -119,31 +145,33 @@ impl Engine {
         call: &Call<'_>,
         index: usize,
         wanted: &Wanted<'_>,
+        purpose: Purpose,
         gather: &mut Gather,
     ) {
         let version = wanted.version.number;
         let ready = || -> Option<SecretKey> { self.cache.get(&wanted.digest, call.now) };
         let waiter = item_waiter(call, index);
         let counters = self.metrics.worker(call.waiter.worker);
-        match self
-            .flights
-            .join(FlightKey::Unwrap(wanted.digest), waiter, ready)
-        {
+        let flight = match purpose {
+            Purpose::Decrypt => FlightKey::Unwrap(wanted.digest),
+            Purpose::Rewrap => FlightKey::Rewrap(wanted.digest),
+        };
+        match self.flights.join(flight, waiter, ready) {
             Err(key) => {
                 counters.hits.bump();
                 gather.items[index] = Item::Plaintext(key);
             }
             Ok(Joined::Waiting) => {
                 counters.joins.bump();
-                gather.await_item(index, version, false);
+                gather.await_item(index, Wants::Plaintext, version, false);
             }
             Ok(Joined::Full(_)) => {
                 gather.items[index] = Item::Failed(faults::of(&HsmError::Overloaded));
             }
             Ok(Joined::Lead(lead)) => {
                 counters.misses.bump();
-                gather.await_item(index, version, true);
-                self.submit_unwrap(call, wanted, lead);
+                gather.await_item(index, Wants::Plaintext, version, true);
+                self.submit_unwrap(call, wanted, purpose, lead);
             }
         }
     }
@@ -152,30 +180,26 @@ impl Engine {
         &self,
         call: &Call<'_>,
         wanted: &Wanted<'_>,
+        purpose: Purpose,
         lead: Lead<FlightKey, Waiter, Outcome>,
     ) {
         let (cache, refused) = (Arc::clone(&self.cache), Arc::clone(&self.refused));
         let (digest, family) = (wanted.digest, wanted.family);
         let epoch = cache.begin_fill(family);
-        self.hsm.submit(Job {
-            request: Request::Decrypt {
-                object: wanted.version.object.clone(),
-                sealed: wanted.sealed.to_vec(),
-                associated_data: wanted.associated_data.to_vec(),
-            },
-            deadline: call.deadline,
-            client: call.client,
-            sent: call.sent.clone(),
-            done: Box::new(move |outcome| {
-                match &outcome {
-                    Ok(Answer::Plaintext(key)) => {
-                        cache.insert(digest, family, key, epoch, Instant::now());
-                    }
-                    Err(HsmError::AuthenticationFailed) => refused.insert(digest, Instant::now()),
-                    _ => {}
+        let request = Request::Decrypt {
+            object: wanted.version.object.clone(),
+            sealed: wanted.sealed.to_vec(),
+            associated_data: wanted.associated_data.to_vec(),
+        };
+        self.submit(call, request, move |outcome| {
+            match &outcome {
+                Ok(Answer::Plaintext(key)) if purpose == Purpose::Decrypt => {
+                    cache.insert(digest, family, key, epoch, Instant::now());
                 }
-                lead.finish(outcome);
-            }),
+                Err(HsmError::AuthenticationFailed) => refused.insert(digest, Instant::now()),
+                _ => {}
+            }
+            lead.finish(outcome);
         });
     }
 
@@ -195,52 +219,27 @@ impl Engine {
             .join(self.alone(), item_waiter(call, index), || None::<()>)
         {
             Ok(Joined::Lead(lead)) => {
-                gather.await_item(index, version.number, true);
-                self.hsm.submit(Job {
-                    request: Request::Encrypt {
-                        object: version.object.clone(),
-                        plaintext,
-                        associated_data,
-                    },
-                    deadline: call.deadline,
-                    client: call.client,
-                    sent: call.sent.clone(),
-                    done: Box::new(move |outcome| lead.finish(outcome)),
-                });
+                gather.await_item(index, Wants::Sealed, version.number, true);
+                let request = Request::Encrypt {
+                    object: version.object.clone(),
+                    plaintext,
+                    associated_data,
+                };
+                self.submit(call, request, move |outcome| lead.finish(outcome));
             }
             _ => gather.items[index] = Item::Failed(faults::of(&HsmError::Overloaded)),
         }
     }
 
-    fn alone(&self) -> FlightKey {
+    pub(super) fn alone(&self) -> FlightKey {
         FlightKey::Alone(self.alone.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-fn item_waiter(call: &Call<'_>, index: usize) -> Waiter {
+pub(super) fn item_waiter(call: &Call<'_>, index: usize) -> Waiter {
     // Batches are bounded by limits::BATCH_ITEMS_MAX, far below KEY_ITEM.
     Waiter {
         item: u32::try_from(index).unwrap_or(KEY_ITEM - 1),
         ..call.waiter
-    }
-}
-
-/// Keeps what an answer about a key says. Failures change nothing: during an outage the last known
-/// record goes on serving.
-fn learn(keys: &Directory, cache: &Cache, name: &str, outcome: &Outcome) {
-    match outcome {
-        Ok(Answer::Key(Some(record))) => {
-            if let Learnt::Changed(family) = keys.learn(Arc::clone(record), Instant::now()) {
-                log::info!("key {name} changed in the HSM; its cached plaintexts are dropped");
-                cache.purge_family(family);
-            }
-        }
-        Ok(Answer::Key(None)) => {
-            if let Some(family) = keys.forget(name) {
-                log::warn!("key {name} is gone from the HSM; its cached plaintexts are dropped");
-                cache.purge_family(family);
-            }
-        }
-        _ => {}
     }
 }

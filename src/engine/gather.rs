@@ -12,6 +12,8 @@ use super::{Outcome, faults};
 /// The item number of the key record itself.
 pub const KEY_ITEM: u32 = u32::MAX;
 
+const ANOTHER_ANSWER: HsmError = HsmError::Protocol("another answer than asked for");
+
 /// Where a ticket goes: a request's item on a connection of a worker.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Waiter {
@@ -35,6 +37,8 @@ pub enum Item {
     Untried,
     /// A ticket will come.
     Waiting {
+        /// What it must bring.
+        wants: Wants,
         /// Version of the key that was asked.
         version: u32,
         /// Whether this request's own job fetches it; else it joined another's.
@@ -49,8 +53,21 @@ pub enum Item {
         /// nonce | ciphertext | tag.
         bytes: Vec<u8>,
     },
+    /// Listed.
+    Names(Arc<[Arc<str>]>),
     /// Refused or failed.
     Failed(Fault),
+}
+
+/// What an item's ticket must bring.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Wants {
+    /// An unwrapped or a new key.
+    Plaintext,
+    /// A wrapped one.
+    Sealed,
+    /// The names of all keys.
+    Names,
 }
 
 /// The answer about the key itself.
@@ -67,7 +84,7 @@ pub enum KeyAnswer {
     /// It came.
     Is(Option<Arc<KeyRecord>>),
     /// It failed.
-    Failed(Fault),
+    Failed(HsmError),
 }
 
 /// Everything gathered; empty before the first run.
@@ -77,8 +94,12 @@ pub struct Gather {
     pub key: KeyAnswer,
     /// One for each item of the request, once a run has tried them.
     pub items: Vec<Item>,
-    /// A missing key has been asked to be created.
-    pub created: bool,
+    /// The key has been asked to be created or changed.
+    pub changed: bool,
+    /// How often the key has been asked for.
+    key_asks: u8,
+    /// The answer about the key comes, or came, of a question asked after the request had arrived.
+    key_fresh: bool,
     waiting: u32,
     deadline: Option<Instant>,
     over: bool,
@@ -114,12 +135,30 @@ impl Gather {
     pub fn await_key(&mut self, leads: bool) {
         self.key = KeyAnswer::Waiting { leads };
         self.waiting += 1;
+        // A flight that is joined may have begun before the request arrived; the next one of the same
+        // key began after that one had ended.
+        self.key_fresh = leads || self.key_asks > 0;
+        self.key_asks = self.key_asks.saturating_add(1);
+    }
+
+    /// How often the key has been asked for.
+    pub fn key_asks(&self) -> u8 {
+        self.key_asks
+    }
+
+    /// Whether the HSM has told of the key since the request arrived.
+    pub fn key_is_fresh(&self) -> bool {
+        self.key_fresh && matches!(self.key, KeyAnswer::Is(_))
     }
 
     /// Notes that a ticket for `item` will come.
-    pub fn await_item(&mut self, item: usize, version: u32, leads: bool) {
+    pub fn await_item(&mut self, item: usize, wants: Wants, version: u32, leads: bool) {
         if let Some(slot) = self.items.get_mut(item) {
-            *slot = Item::Waiting { version, leads };
+            *slot = Item::Waiting {
+                wants,
+                version,
+                leads,
+            };
             self.waiting += 1;
         }
     }
@@ -132,11 +171,9 @@ impl Gather {
                 self.waiting -= 1;
                 self.key = match outcome {
                     Ok(Answer::Key(record)) => KeyAnswer::Is(record),
-                    Ok(_) => KeyAnswer::Failed(faults::of(&HsmError::Protocol(
-                        "another answer than asked for",
-                    ))),
+                    Ok(_) => KeyAnswer::Failed(ANOTHER_ANSWER),
                     Err(HsmError::TimedOut) if !leads && time_left => KeyAnswer::Untried,
-                    Err(error) => KeyAnswer::Failed(faults::of(&error)),
+                    Err(error) => KeyAnswer::Failed(error),
                 };
             }
             return;
@@ -147,18 +184,22 @@ impl Gather {
         else {
             return;
         };
-        let Item::Waiting { version, leads } = *slot else {
+        let Item::Waiting {
+            wants,
+            version,
+            leads,
+        } = *slot
+        else {
             return;
         };
         self.waiting -= 1;
-        *slot = match outcome {
-            Ok(Answer::Plaintext(key)) => Item::Plaintext(key),
-            Ok(Answer::Sealed(bytes)) => Item::Sealed { version, bytes },
-            Ok(Answer::Key(_) | Answer::Names(_)) => Item::Failed(faults::of(&HsmError::Protocol(
-                "another answer than asked for",
-            ))),
-            Err(HsmError::TimedOut) if !leads && time_left => Item::Untried,
-            Err(error) => Item::Failed(faults::of(&error)),
+        *slot = match (wants, outcome) {
+            (Wants::Plaintext, Ok(Answer::Plaintext(key))) => Item::Plaintext(key),
+            (Wants::Sealed, Ok(Answer::Sealed(bytes))) => Item::Sealed { version, bytes },
+            (Wants::Names, Ok(Answer::Names(names))) => Item::Names(names),
+            (_, Ok(_)) => Item::Failed(faults::of(&ANOTHER_ANSWER)),
+            (_, Err(HsmError::TimedOut)) if !leads && time_left => Item::Untried,
+            (_, Err(error)) => Item::Failed(faults::of(&error)),
         };
     }
 
@@ -166,7 +207,7 @@ impl Gather {
     pub fn give_up(&mut self) {
         let fault = faults::of(&HsmError::TimedOut);
         if matches!(self.key, KeyAnswer::Waiting { .. }) {
-            self.key = KeyAnswer::Failed(fault.clone());
+            self.key = KeyAnswer::Failed(HsmError::TimedOut);
         }
         for item in &mut self.items {
             if matches!(item, Item::Waiting { .. } | Item::Untried) {

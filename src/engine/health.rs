@@ -11,6 +11,9 @@ use crate::wire::transit::{self, Health};
 
 use super::Engine;
 
+/// What this server calls itself where a Vault names its cluster.
+pub(super) const CLUSTER_NAME: &str = "connected-kms";
+
 impl Engine {
     /// Unsealed once the HSM has answered; losing it afterwards changes nothing, as on `/readyz`.
     pub(super) fn health<O: Out>(&self, reply: &mut Reply<'_, O>) {
@@ -19,9 +22,10 @@ impl Engine {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let body = Health {
+            sealed,
             server_time_s: now.as_secs(),
             version: env!("CARGO_PKG_VERSION"),
-            cluster: ("connected-kms", &self.cluster_id),
+            cluster: (CLUSTER_NAME, &self.cluster_id),
         };
         reply.plain(if sealed { 503 } else { 200 }, |out| {
             transit::put_health(out, &body);
@@ -33,7 +37,12 @@ impl Engine {
 pub(super) fn random_uuid() -> Result<String, ring::error::Unspecified> {
     let mut bytes = [0u8; 16];
     SystemRandom::new().fill(&mut bytes)?;
-    bytes[6] = bytes[6] & 0x0f | 0x40;
+    Ok(uuid_text(bytes, 4))
+}
+
+/// The text of a UUID of `version` (RFC 9562) that is otherwise made of `bytes`.
+pub(super) fn uuid_text(mut bytes: [u8; 16], version: u8) -> String {
+    bytes[6] = bytes[6] & 0x0f | version << 4;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let mut text = String::with_capacity(36);
     for (at, byte) in bytes.iter().enumerate() {
@@ -43,5 +52,5 @@ pub(super) fn random_uuid() -> Result<String, ring::error::Unspecified> {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
     }
-    Ok(text)
+    text
 }

@@ -2,13 +2,13 @@
 
 use crate::api::Fault;
 use crate::api::reply::Reply;
-use crate::hsm::KeyRecord;
+use crate::hsm::{KeyRecord, Request};
 use crate::wire::Out;
 use crate::wire::transit::{self, KeyBody, KeyData, Text};
 
 use super::crypt::Key;
 use super::gather::KeyAnswer;
-use super::{Call, Engine, Flow, Gather};
+use super::{Call, Engine, Flow, Gather, faults};
 
 /// The one type of key that every back end holds.
 const KIND: &str = "aes256-gcm96";
@@ -23,7 +23,7 @@ impl Engine {
     ) -> Result<Flow, Fault> {
         match self.key(call, name, gather)? {
             Key::Known(known) => {
-                encode(&known.record, reply);
+                encode(&known.record, &[""; 0], reply);
                 Ok(Flow::Answered)
             }
             Key::Absent => Err(Fault::absent()),
@@ -41,22 +41,18 @@ impl Engine {
         reply: &mut Reply<'_, O>,
     ) -> Result<Flow, Fault> {
         if let Some((known, _)) = self.keys.lookup(name, call.now) {
-            encode(&known.record, reply);
+            encode(&known.record, &[""; 0], reply);
             return Ok(Flow::Answered);
         }
         match &gather.key {
             KeyAnswer::Untried => {
                 refuse_what_an_hsm_cannot(body)?;
-                self.create_at_hsm(call, name, gather);
-                match &gather.key {
-                    KeyAnswer::Failed(fault) => Err(fault.clone()),
-                    _ => Ok(Flow::Parked),
-                }
+                self.change_key(call, name, |name| Request::Create { name }, gather)
             }
             KeyAnswer::Waiting { .. } => Ok(Flow::Parked),
-            KeyAnswer::Failed(fault) => Err(fault.clone()),
+            KeyAnswer::Failed(error) => Err(faults::of(error)),
             KeyAnswer::Is(Some(record)) => {
-                encode(record, reply);
+                encode(record, &[""; 0], reply);
                 Ok(Flow::Answered)
             }
             KeyAnswer::Is(None) => Err(Fault::internal("the HSM created no key")),
@@ -91,7 +87,12 @@ fn refuse_what_an_hsm_cannot(body: &KeyBody<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn encode<O: Out>(record: &KeyRecord, reply: &mut Reply<'_, O>) {
+/// Answers a key's description.
+pub(super) fn encode<O: Out>(
+    record: &KeyRecord,
+    warnings: &[impl AsRef<str>],
+    reply: &mut Reply<'_, O>,
+) {
     let open = reply.open(200, None);
     let versions: Vec<(u32, u64)> = record
         .versions
@@ -111,13 +112,14 @@ fn encode<O: Out>(record: &KeyRecord, reply: &mut Reply<'_, O>) {
             exportable: false,
             min_available_version: 0,
             soft_deleted: false,
+            // A Vault could derive with such a key; these back ends cannot, and do not say that they can.
             supports_derivation: false,
             versions: &versions,
-            latest_version: record.versions.last().map_or(0, |version| version.number),
+            latest_version: record.latest(),
             min_decryption_version: record.min_decryption_version,
             min_encryption_version: record.min_encryption_version,
             deletion_allowed: record.deletion_allowed,
         },
     );
-    reply.close(open, &[""; 0], true);
+    reply.close(open, warnings, true);
 }

@@ -9,7 +9,9 @@
 //! Must never be true: a waiter that nobody completes; a plaintext from a key that the directory
 //! says is gone; an error of the HSM worded anywhere but in [`faults`]. Called by `server`.
 
+mod about;
 mod crypt;
+mod datakey;
 mod decrypt;
 mod digest;
 mod encrypt;
@@ -18,7 +20,10 @@ mod fetch;
 pub mod gather;
 mod health;
 mod key;
+mod learn;
+mod manage;
 mod refused;
+mod rewrap;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,8 +32,9 @@ use crate::api::reply::Reply;
 use crate::api::{Command, Fault};
 use crate::cache::{Cache, Digest};
 use crate::flight::Flights;
+use crate::hsm::store::Store;
 use crate::hsm::{Answer, ClientTag, Hsm, HsmError, SentStamp};
-use crate::identity::Role;
+use crate::identity::{Pin, Role};
 use crate::keys::Directory;
 use crate::metrics::Metrics;
 use crate::wire::Out;
@@ -38,6 +44,9 @@ pub use gather::{Gather, Waiter};
 use digest::DigestKey;
 use refused::Refused;
 
+/// Entries evicted at a time when a data key finds no room.
+const ROOM_ENTRIES: usize = 16;
+
 /// What a waiter is told.
 pub type Outcome = Result<Answer, HsmError>;
 
@@ -46,20 +55,28 @@ pub type Outcome = Result<Answer, HsmError>;
 pub enum FlightKey {
     /// An unwrap.
     Unwrap(Digest),
+    /// An unwrap whose plaintext is wrapped again and not kept.
+    Rewrap(Digest),
+    /// The names of all keys.
+    Names,
     /// A key looked up by name.
     Key(Arc<str>),
-    /// An operation that nobody shares (a wrap, a create).
+    /// An operation that nobody shares (a wrap, a change of a key).
     Alone(u64),
 }
 
 /// What a run needs to know of its request.
 pub struct Call<'a> {
-    /// The principal's role.
+    /// The principal's certificate.
+    pub pin: &'a Pin,
+    /// The principal's role: the pin's.
     pub role: &'a Role,
     /// Where tickets for this request go.
     pub waiter: Waiter,
     /// Now, read once a wake.
     pub now: Instant,
+    /// The same by the calendar: seconds since 1970.
+    pub unix_s: i64,
     /// When the answer is due.
     pub deadline: Instant,
     /// Whose turn this request's jobs take at the HSM.
@@ -96,6 +113,8 @@ pub struct Engine {
     hsm: Arc<dyn Hsm>,
     refused: Arc<Refused>,
     digest_key: DigestKey,
+    /// Where data keys of our own making wait.
+    store: Arc<Store>,
     alone: std::sync::atomic::AtomicU64,
     metrics: Arc<Metrics>,
     /// As a UUID's text.
@@ -112,7 +131,12 @@ impl Engine {
         start: Instant,
         deliver: impl Fn(Waiter, Outcome) + Send + Sync + 'static,
     ) -> Result<Self, ring::error::Unspecified> {
+        let roomy = Arc::clone(&cache);
+        let make_room = Box::new(move || {
+            roomy.make_room(ROOM_ENTRIES);
+        });
         Ok(Self {
+            store: Arc::new(Store::new(cache.arena(), Some(make_room))),
             cache,
             flights: Flights::new(
                 limits.flights_max,
@@ -143,12 +167,24 @@ impl Engine {
             Command::Decrypt { key, body } => self.decrypt(call, key, body, gather, reply),
             Command::Encrypt { key, body } => self.encrypt(call, key, body, gather, reply),
             Command::CreateKey { key, body } => self.create_key(call, key, body, gather, reply),
+            Command::Rewrap { key, body } => self.rewrap(call, key, body, gather, reply),
+            Command::Datakey {
+                key,
+                plaintext,
+                body,
+            } => self.datakey(call, (key, *plaintext), body, gather, reply),
             Command::ReadKey { key } => self.read_key(call, key, gather, reply),
+            Command::ListKeys { after, limit } => {
+                self.list_keys(call, (after, *limit), gather, reply)
+            }
+            Command::RotateKey { key, body } => self.rotate_key(call, key, body, gather, reply),
+            Command::ConfigKey { key, body } => self.config_key(call, key, body, gather, reply),
+            Command::DeleteKey { key } => self.delete_key(call, key, gather, reply),
+            Command::About(about) => self.about(call, about, reply).map(|()| Flow::Answered),
             Command::Health => {
                 self.health(reply);
                 Ok(Flow::Answered)
             }
-            _ => Err(Fault::internal("not served yet")),
         };
         done.unwrap_or_else(|fault: Fault| {
             reply.fault(&fault);

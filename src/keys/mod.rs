@@ -1,9 +1,14 @@
 //! Key name -> HSM objects: what this node knows of each key, for how long, and what changed.
 //!
 //! A record older than the metadata life is still served while one refresh is on its way, so that
-//! an HSM outage never turns warm unwraps away; a refresh that shows another object or state tells
-//! the engine to purge. Must never be true: a name that was not found remembered as missing; more
-//! names than the bound; two families of one number. Called by the engine only.
+//! an HSM outage never turns warm unwraps away; an answer that shows another object, state or minimum
+//! names the versions whose cached plaintexts must go, and no others: a rotation drops nothing. Must
+//! never be true: a name that was not found remembered as missing; more names than the bound; two
+//! families of one number; a lookup that undoes a change which this node made after it was asked.
+//! Called by the engine only.
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -13,7 +18,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use crate::cache::Family;
-use crate::hsm::{KeyRecord, KeyVersion};
+use crate::hsm::{KeyRecord, KeyState, KeyVersion};
 
 /// Names known at once. Far above any site's number of master keys.
 pub const NAMES_MAX: usize = 65_536;
@@ -27,43 +32,93 @@ const REFRESH_RETRY: Duration = Duration::from_secs(5);
 pub struct Known {
     /// The record as last read.
     pub record: Arc<KeyRecord>,
-    /// The number by which its cache entries are purged.
-    pub family: Family,
+    /// The numbers by which cache entries are purged: one for each version, in the record's order.
+    families: Box<[Family]>,
     /// Milliseconds since the directory's start after which a refresh is due.
     refresh_due_ms: AtomicU64,
+    /// When this node last changed the key itself.
+    settled: Option<Instant>,
 }
 
 impl Known {
-    /// The version `number`, or the latest for `None`.
-    pub fn version(&self, number: Option<u32>) -> Option<&KeyVersion> {
-        match number {
-            None => self.record.versions.last(),
-            Some(number) => self
-                .record
-                .versions
-                .iter()
-                .find(|version| version.number == number),
-        }
+    /// The version `number`, and the family of its cache entries.
+    #[inline]
+    pub fn version(&self, number: u32) -> Option<(&KeyVersion, Family)> {
+        // From the newest: it is the one most asked for.
+        self.record
+            .versions
+            .iter()
+            .zip(&self.families)
+            .rev()
+            .find(|(version, _)| version.number == number)
+            .map(|(version, family)| (version, *family))
     }
 
     /// Number of the newest version.
     pub fn latest(&self) -> u32 {
-        self.record
-            .versions
-            .last()
-            .map_or(0, |version| version.number)
+        self.record.latest()
+    }
+
+    /// Whether an answer from `source` was overtaken by a change.
+    fn outdates(&self, source: Source) -> bool {
+        match (source, self.settled) {
+            (Source::Lookup { asked }, Some(settled)) => asked < settled,
+            _ => false,
+        }
+    }
+
+    /// The family of `version` if it was known as the same object.
+    fn family_of(&self, version: &KeyVersion) -> Option<Family> {
+        self.version(version.number)
+            .filter(|(held, _)| held.object == version.object)
+            .map(|(_, family)| family)
+    }
+
+    /// The families of versions that `next` no longer lets be unwrapped as before.
+    fn purged_by(&self, next: &Self) -> Vec<Family> {
+        let old = self.record.versions.iter().zip(&self.families);
+        old.filter(|(held, family)| match next.version(held.number) {
+            Some((version, kept)) if kept == **family => {
+                let withdrawn = version.state != held.state && version.state != KeyState::Active;
+                let number = version.number;
+                withdrawn
+                    || (number >= self.record.min_decryption_version
+                        && number < next.record.min_decryption_version)
+            }
+            _ => true,
+        })
+        .map(|(_, family)| *family)
+        .collect()
     }
 }
 
+/// How a record was come by.
+#[derive(Clone, Copy, Debug)]
+pub enum Source {
+    /// Looked up.
+    Lookup {
+        /// When the back end was asked.
+        asked: Instant,
+    },
+    /// The answer to a change that this node made.
+    Change,
+}
+
 /// What storing a record meant.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Learnt {
     /// The name was not known.
     New,
     /// As before.
     Same,
-    /// Another object, state or bound: cached plaintexts of this family must go.
-    Changed(Family),
+    /// Another record: cached plaintexts of these families must go. Often none.
+    Changed {
+        /// Those of versions that are gone, that became another object, that left the state in which
+        /// they were served, or that fell below the minimum.
+        purge: Vec<Family>,
+    },
+    /// The lookup was asked before this node's last change of the key: not kept.
+    Outdated,
     /// [`NAMES_MAX`] is reached; the record is used once and not kept.
     Full,
 }
@@ -104,41 +159,70 @@ impl Directory {
     }
 
     /// Keeps `record` as of `now`.
-    pub fn learn(&self, record: Arc<KeyRecord>, now: Instant) -> Learnt {
-        let refresh_due_ms = AtomicU64::new(self.ms(now) + millis(METADATA_TTL));
+    pub fn learn(&self, record: Arc<KeyRecord>, source: Source, now: Instant) -> Learnt {
         let room = self.names.len() < NAMES_MAX;
         match self.names.entry(Arc::clone(&record.name)) {
+            Entry::Occupied(held) if held.get().outdates(source) => Learnt::Outdated,
             Entry::Occupied(mut held) => {
-                let family = held.get().family;
-                let same = held.get().record == record;
-                held.insert(Arc::new(Known {
-                    record,
-                    family,
-                    refresh_due_ms,
-                }));
+                let next = self.known(record, Some(held.get()), source, now);
+                let same = held.get().record == next.record;
+                let purge = held.get().purged_by(&next);
+                held.insert(Arc::new(next));
                 if same {
                     Learnt::Same
                 } else {
-                    Learnt::Changed(family)
+                    Learnt::Changed { purge }
                 }
             }
             Entry::Vacant(_) if !room => Learnt::Full,
             Entry::Vacant(free) => {
-                // Numbers are never reused: a forgotten key's late fills stay stale.
-                let family = Family(self.families.fetch_add(1, Ordering::Relaxed));
-                free.insert(Arc::new(Known {
-                    record,
-                    family,
-                    refresh_due_ms,
-                }));
+                free.insert(Arc::new(self.known(record, None, source, now)));
                 Learnt::New
             }
         }
     }
 
-    /// Forgets `name`: the HSM says it is gone. Its family must be purged.
-    pub fn forget(&self, name: &str) -> Option<Family> {
-        self.names.remove(name).map(|(_, known)| known.family)
+    /// Forgets `name`: the HSM says it is gone. Returns the families to purge; `None` when it was not
+    /// known, or when this node has made it since the HSM was asked.
+    pub fn forget(&self, name: &str, source: Source) -> Option<Box<[Family]>> {
+        self.names
+            .remove_if(name, |_, known| !known.outdates(source))
+            .map(|(_, known)| known.families.clone())
+    }
+
+    /// Has the next lookup of `name` refresh it: a change of it ended without a clear answer.
+    pub fn doubt(&self, name: &str) {
+        if let Some(known) = self.names.get(name) {
+            known.refresh_due_ms.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether [`NAMES_MAX`] is reached.
+    pub fn is_full(&self) -> bool {
+        self.names.len() >= NAMES_MAX
+    }
+
+    fn known(
+        &self,
+        record: Arc<KeyRecord>,
+        held: Option<&Arc<Known>>,
+        source: Source,
+        now: Instant,
+    ) -> Known {
+        // Numbers are never reused: a forgotten version's late fills stay stale.
+        let family = |version| {
+            held.and_then(|held| held.family_of(version))
+                .unwrap_or_else(|| Family(self.families.fetch_add(1, Ordering::Relaxed)))
+        };
+        Known {
+            families: record.versions.iter().map(family).collect(),
+            record,
+            refresh_due_ms: AtomicU64::new(self.ms(now) + millis(METADATA_TTL)),
+            settled: match source {
+                Source::Change => Some(now),
+                Source::Lookup { .. } => held.and_then(|held| held.settled),
+            },
+        }
     }
 
     fn ms(&self, now: Instant) -> u64 {
@@ -148,86 +232,4 @@ impl Directory {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use crate::hsm::{KeyState, ObjectId};
-
-    fn record(name: &str, object: &str, state: KeyState) -> Arc<KeyRecord> {
-        Arc::new(KeyRecord {
-            name: name.into(),
-            versions: vec![KeyVersion {
-                number: 1,
-                object: ObjectId(object.into()),
-                created_unix_s: 0,
-                state,
-            }],
-            min_decryption_version: 1,
-            min_encryption_version: 0,
-            deletion_allowed: false,
-        })
-    }
-
-    #[test]
-    fn a_changed_record_names_the_family_to_purge() {
-        let now = Instant::now();
-        let first = || record("k", "1", KeyState::Active);
-        for (name, second, want) in [
-            ("same", first(), Learnt::Same),
-            (
-                "recreated",
-                record("k", "2", KeyState::Active),
-                Learnt::Changed(Family(0)),
-            ),
-            (
-                "state",
-                record("k", "1", KeyState::Destroyed),
-                Learnt::Changed(Family(0)),
-            ),
-            (
-                "another name",
-                record("l", "1", KeyState::Active),
-                Learnt::New,
-            ),
-        ] {
-            let directory = Directory::new(now);
-            assert_eq!(directory.learn(first(), now), Learnt::New, "{name}");
-            assert_eq!(directory.learn(second, now), want, "{name}");
-        }
-    }
-
-    #[test]
-    fn one_caller_refreshes_and_all_are_served_meanwhile() {
-        let start = Instant::now();
-        let directory = Directory::new(start);
-        directory.learn(record("k", "1", KeyState::Active), start);
-        for (after, want) in [
-            (Duration::ZERO, false),
-            (
-                METADATA_TTL.checked_sub(Duration::from_millis(1)).unwrap(),
-                false,
-            ),
-            (METADATA_TTL, true),
-            (METADATA_TTL, false),
-            (METADATA_TTL + REFRESH_RETRY, true),
-        ] {
-            let (_, refresh) = directory.lookup("k", start + after).unwrap();
-            assert_eq!(refresh, want, "after {after:?}");
-        }
-    }
-
-    #[test]
-    fn a_forgotten_key_gets_a_new_family() {
-        let now = Instant::now();
-        let directory = Directory::new(now);
-        directory.learn(record("k", "1", KeyState::Active), now);
-        assert_eq!(directory.forget("k"), Some(Family(0)));
-        assert_eq!(directory.forget("k"), None);
-        directory.learn(record("k", "1", KeyState::Active), now);
-        assert_eq!(directory.lookup("k", now).unwrap().0.family, Family(1));
-    }
 }

@@ -231,6 +231,7 @@ impl Session {
             },
         );
         let mut call = Call {
+            pin: &self.pin,
             role: &self.pin.role,
             waiter: Waiter {
                 worker: desk.worker,
@@ -240,6 +241,7 @@ impl Session {
                 item: 0,
             },
             now: desk.clock.now,
+            unix_s: desk.clock.unix_s,
             deadline,
             client: ClientTag::default(),
             sent: None,

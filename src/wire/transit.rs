@@ -6,6 +6,7 @@
 //!
 //! Base64 is not decoded here: in a batch a bad text fails its item only, which `api` decides.
 
+mod about;
 mod answer;
 mod batch;
 mod ciphertext;
@@ -22,11 +23,15 @@ mod tests;
 use std::borrow::Cow;
 
 pub use super::json::Text;
+pub use about::{
+    Health, SealStatus, Token, put_auth_envelope, put_health, put_init, put_leader,
+    put_lookup_self, put_seal_status,
+};
 pub use answer::{
-    Health, KeyData, MISSING_BATCH_CODE_WARNING, envelope_close, envelope_open, error_body,
-    no_errors_body, put_batch_close, put_batch_open, put_decrypted, put_decrypted_item,
-    put_encrypted, put_encrypted_item, put_failed_decrypt_item, put_failed_encrypt_item,
-    put_health, put_key_data, put_key_list,
+    KeyData, MISSING_BATCH_CODE_WARNING, envelope_close, envelope_open, error_body, no_errors_body,
+    put_batch_close, put_batch_open, put_datakey, put_decrypted, put_decrypted_item, put_encrypted,
+    put_encrypted_item, put_failed_decrypt_item, put_failed_encrypt_item, put_key_data,
+    put_key_list,
 };
 pub use ciphertext::{
     CIPHERTEXT_LENGTH_ERROR, VERSION_TOO_NEW_ERROR, VERSION_TOO_OLD_ERROR, decode_ciphertext,

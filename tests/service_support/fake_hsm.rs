@@ -27,6 +27,7 @@ struct State {
     fault: Option<HsmError>,
     seen: Vec<&'static str>,
     down: bool,
+    random: Option<Result<u8, HsmError>>,
 }
 
 /// A key with one active version.
@@ -53,6 +54,11 @@ pub fn sealed(plaintext: &[u8]) -> String {
     let mut text = b"vault:v1:".to_vec();
     kms::wire::base64::put(&mut text, &bytes);
     String::from_utf8(text).unwrap()
+}
+
+/// As [`sealed`], under another version of the key.
+pub fn sealed_by(version: u32, plaintext: &[u8]) -> String {
+    sealed(plaintext).replace(":v1:", &format!(":v{version}:"))
 }
 
 /// The body of a decrypt of `plaintext`.
@@ -92,6 +98,31 @@ impl FakeHsm {
         self.state.lock().fault = fault;
     }
 
+    /// From now on it offers random bytes: all this one, or a failure.
+    pub fn offer_random(&self, random: Result<u8, HsmError>) {
+        self.state.lock().random = Some(random);
+    }
+
+    /// What it holds of a key.
+    pub fn key(&self, name: &str) -> Option<Arc<KeyRecord>> {
+        self.state.lock().keys.get(name).cloned()
+    }
+
+    /// Another node adds a version.
+    pub fn rotate(&self, name: &str) -> Option<Arc<KeyRecord>> {
+        let mut record = (*self.key(name)?).clone();
+        let number = record.latest() + 1;
+        record.versions.push(KeyVersion {
+            number,
+            object: ObjectId(format!("{name}-{number}").into()),
+            created_unix_s: 1_795_458_514,
+            state: KeyState::Active,
+        });
+        let record = Arc::new(record);
+        self.set_key(Arc::clone(&record));
+        Some(record)
+    }
+
     /// Waits until `count` jobs are held.
     pub fn wait_for_held(&self, count: usize) {
         let mut state = self.state.lock();
@@ -126,7 +157,7 @@ impl FakeHsm {
         drop(job.expect("a held job"));
     }
 
-    /// How many jobs of a kind came: `decrypt`, `encrypt`, `find`, `create`.
+    /// How many jobs of a kind came: `decrypt`, `encrypt`, `find`, `create` and so on.
     pub fn count(&self, kind: &str) -> usize {
         self.state
             .lock()
@@ -170,7 +201,42 @@ impl FakeHsm {
                     .or_insert_with(|| record(&name, "new"));
                 Ok(Answer::Key(Some(Arc::clone(made))))
             }
-            _ => Err(HsmError::Unsupported("not served by the fake")),
+            Request::Rotate { name } => Ok(Answer::Key(self.rotate(&name))),
+            Request::Configure { name, change } => {
+                let Some(record) = self.key(&name) else {
+                    return Ok(Answer::Key(None));
+                };
+                let changed = Arc::new(record.changed(&change)?);
+                self.set_key(Arc::clone(&changed));
+                Ok(Answer::Key(Some(changed)))
+            }
+            Request::Delete { name } => {
+                self.key(&name)
+                    .ok_or(HsmError::ObjectNotFound)?
+                    .check_deletion()?;
+                self.remove_key(&name);
+                Ok(Answer::Key(None))
+            }
+            Request::List => {
+                let mut names: Vec<Arc<str>> = Vec::new();
+                names.extend(
+                    self.state
+                        .lock()
+                        .keys
+                        .keys()
+                        .map(|name| name.as_str().into()),
+                );
+                names.sort_unstable();
+                Ok(Answer::Names(names.into()))
+            }
+            Request::Random { bytes } => {
+                let random = self.state.lock().random.clone();
+                let byte = random.unwrap_or(Err(HsmError::Unsupported("no random")))?;
+                let stored = self.arena.store(&vec![byte; bytes]);
+                stored
+                    .map(Answer::Plaintext)
+                    .map_err(|_| HsmError::NoLockedMemory)
+            }
         }
     }
 }
@@ -210,6 +276,10 @@ impl Hsm for FakeHsm {
             queued: state.held.len(),
             detail: "a fake".to_owned(),
         }
+    }
+
+    fn offers_random(&self) -> bool {
+        self.state.lock().random.is_some()
     }
 
     fn shutdown(&self) {

@@ -10,6 +10,7 @@
 )]
 
 pub mod client;
+pub mod desk;
 pub mod fake_hsm;
 pub mod transit;
 

@@ -40,7 +40,7 @@ pub fn envelope_close<O: Out + ?Sized>(out: &mut O, warnings: &[impl AsRef<str>]
     }
 }
 
-fn put_strings<O: Out + ?Sized>(out: &mut O, texts: &[impl AsRef<str>]) {
+pub(super) fn put_strings<O: Out + ?Sized>(out: &mut O, texts: &[impl AsRef<str>]) {
     let mut before: &[u8] = b"[";
     for text in texts {
         out.put(before);
@@ -69,6 +69,22 @@ pub fn put_decrypted<O: Out + ?Sized>(out: &mut O, plaintext: &[u8]) {
     out.put(b"{\"plaintext\":\"");
     base64::put(out, plaintext);
     out.put(b"\"}");
+}
+
+/// `data` of a data key; `plaintext` where it is told.
+pub fn put_datakey<O: Out + ?Sized>(
+    out: &mut O,
+    version: u32,
+    ciphertext: &[u8],
+    plaintext: Option<&[u8]>,
+) {
+    put_ciphertext_members(out, version, ciphertext);
+    if let Some(plaintext) = plaintext {
+        out.put(b",\"plaintext\":\"");
+        base64::put(out, plaintext);
+        out.put(b"\"");
+    }
+    out.put(b"}");
 }
 
 /// `data` of a batch up to its first item; put a comma between items.
@@ -225,7 +241,7 @@ fn put_versions<O: Out + ?Sized>(out: &mut O, versions: &[(u32, u64)]) {
     });
 }
 
-fn put_name<O: Out + ?Sized>(out: &mut O, name: &str) {
+pub(super) fn put_name<O: Out + ?Sized>(out: &mut O, name: &str) {
     out.put(b",\"");
     out.put(name.as_bytes());
     out.put(b"\":");
@@ -235,12 +251,12 @@ fn put_bool<O: Out + ?Sized>(out: &mut O, value: bool) {
     out.put(if value { b"true" } else { b"false" });
 }
 
-fn put_flag<O: Out + ?Sized>(out: &mut O, name: &str, value: bool) {
+pub(super) fn put_flag<O: Out + ?Sized>(out: &mut O, name: &str, value: bool) {
     put_name(out, name);
     put_bool(out, value);
 }
 
-fn put_number<O: Out + ?Sized>(out: &mut O, name: &str, value: u64) {
+pub(super) fn put_number<O: Out + ?Sized>(out: &mut O, name: &str, value: u64) {
     put_name(out, name);
     put_decimal(out, value);
 }
@@ -250,31 +266,4 @@ pub fn put_key_list<O: Out + ?Sized>(out: &mut O, names: &[impl AsRef<str>]) {
     out.put(b"{\"keys\":");
     put_strings(out, names);
     out.put(b"}");
-}
-
-/// What `sys/health` tells of an active node; there is no envelope.
-#[derive(Clone, Debug)]
-pub struct Health<'a> {
-    /// Unix time.
-    pub server_time_s: u64,
-    /// Our version.
-    pub version: &'a str,
-    /// Name and id of the cluster.
-    pub cluster: (&'a str, &'a str),
-}
-
-/// Body of `sys/health`, with `performance_standby`, which vaultrs needs and OpenBao lacks.
-pub fn put_health<O: Out + ?Sized>(out: &mut O, health: &Health<'_>) {
-    out.put(
-        b"{\"initialized\":true,\"sealed\":false,\"standby\":false,\"performance_standby\":false,\
-\"replication_performance_mode\":\"disabled\",\"replication_dr_mode\":\"disabled\",\"server_time_utc\":",
-    );
-    put_decimal(out, health.server_time_s);
-    out.put(b",\"version\":");
-    put_string(out, health.version);
-    out.put(b",\"cluster_name\":");
-    put_string(out, health.cluster.0);
-    out.put(b",\"cluster_id\":");
-    put_string(out, health.cluster.1);
-    out.put(b"}\n");
 }

@@ -127,6 +127,7 @@ fn health() {
     put_health(
         &mut out,
         &Health {
+            sealed: false,
             server_time_s: 1_795_458_055,
             version: "0.1.0",
             cluster: ("c", "i"),
