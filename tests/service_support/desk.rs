@@ -37,6 +37,16 @@ pub struct Asking {
     number: u32,
 }
 
+impl Asking {
+    /// A new request; `number` tells it from others.
+    pub fn new(number: u32) -> Self {
+        Self {
+            number,
+            ..Self::default()
+        }
+    }
+}
+
 /// What a request was answered.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Said {
@@ -123,14 +133,6 @@ impl Desk {
         }
     }
 
-    /// A new request.
-    pub fn asking(&self, number: u32) -> Asking {
-        Asking {
-            number,
-            ..Asking::default()
-        }
-    }
-
     /// Runs a request once; `None`: it is parked.
     pub fn run(&self, asking: &mut Asking, command: &Command<'_>) -> Option<Said> {
         let (mut decoded, mut out) = (Vec::new(), Vec::new());
@@ -200,7 +202,7 @@ impl Desk {
 
     /// Asks until there is an answer; the back end must answer at once.
     pub fn ask(&self, command: &Command<'_>) -> Said {
-        let mut asking = self.asking(u32::MAX);
+        let mut asking = Asking::new(u32::MAX);
         for _ in 0..10 {
             if let Some(said) = self.run(&mut asking, command) {
                 return said;

@@ -140,6 +140,12 @@ impl FakeHsm {
         }
     }
 
+    /// Answers the last held job.
+    pub fn release_last(&self) {
+        let job = self.state.lock().held.pop_back();
+        self.answer(job.expect("a held job"));
+    }
+
     /// Answers all held jobs and holds no more.
     pub fn release_all(&self) {
         self.state.lock().holds = false;
@@ -201,6 +207,12 @@ impl FakeHsm {
                     .or_insert_with(|| record(&name, "new"));
                 Ok(Answer::Key(Some(Arc::clone(made))))
             }
+            other => self.manage(other),
+        }
+    }
+
+    fn manage(&self, request: Request) -> Result<Answer, HsmError> {
+        match request {
             Request::Rotate { name } => Ok(Answer::Key(self.rotate(&name))),
             Request::Configure { name, change } => {
                 let Some(record) = self.key(&name) else {
@@ -237,6 +249,7 @@ impl FakeHsm {
                     .map(Answer::Plaintext)
                     .map_err(|_| HsmError::NoLockedMemory)
             }
+            _ => Err(HsmError::Unsupported("not served by the fake")),
         }
     }
 }
