@@ -57,16 +57,7 @@ pub struct Plan {
 impl Plan {
     /// Bytes of locked memory in all, guard pages not counted.
     pub fn locked_bytes(&self) -> usize {
-        let ArenaPlan {
-            key_bytes,
-            large_count,
-            large_bytes,
-            buffer_bytes,
-            ..
-        } = &self.arena;
-        key_bytes
-            .saturating_add(large_count.saturating_mul(*large_bytes))
-            .saturating_add(*buffer_bytes)
+        self.arena.locked_bytes()
     }
 }
 
@@ -164,13 +155,20 @@ fn arena(
         buffers,
         "64 KiB in and 256 KiB out for each worker, 64 KiB for each handshake thread, twice 128 KiB for each HSM connection".to_owned(),
     );
-    ArenaPlan {
+    let arena = ArenaPlan {
         key_bytes: keys,
         large_count: count,
         large_bytes: large,
         buffer_bytes: buffers,
         mode: None,
-    }
+    };
+    note(
+        "plaintexts of 513 to 4096 bytes at once",
+        arena.medium_count() + count,
+        "64 places of a page, then the large ones; the large ones alone where they are small"
+            .to_owned(),
+    );
+    arena
 }
 
 const _: () = assert!(

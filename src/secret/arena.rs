@@ -61,9 +61,9 @@ pub struct Usage {
     pub key_bytes_lent: usize,
     /// Bytes for slots in all.
     pub key_bytes_total: usize,
-    /// Large regions in use.
+    /// Large regions and medium places in use.
     pub large_used: usize,
-    /// Large regions in all.
+    /// Large regions and medium places in all.
     pub large_total: usize,
     /// Bytes of buffers handed out.
     pub buffer_bytes_used: usize,
@@ -101,11 +101,13 @@ impl Arena {
             })?;
         let (mode, regions) = mapping::map(plan)?;
         let mut regions = regions.into_iter();
-        let (Some(slots), Some(buffers)) = (regions.next(), regions.next()) else {
+        let (Some(slots), Some(buffers), Some(medium)) =
+            (regions.next(), regions.next(), regions.next())
+        else {
             return Err(ArenaError::Plan {
                 field: "regions",
                 value: 0,
-                max: 2,
+                max: 3,
             });
         };
         let pages = slots.bytes() / PAGE_BYTES;
@@ -122,7 +124,12 @@ impl Arena {
                 .collect(),
             slots,
             book: Mutex::new(Book::new(pages_u32)),
-            large: Large::new(regions.collect(), plan.large_bytes),
+            large: Large::new(
+                medium,
+                plan.medium_count(),
+                regions.collect(),
+                plan.large_bytes,
+            ),
             buffers: Buffers::new(buffers),
         })))
     }
@@ -143,8 +150,9 @@ impl Arena {
                 Place::Slot { granule, len },
             )
         } else if len <= self.large.bytes_max {
-            let index = self.large.take().ok_or(StoreError::Full)?;
-            (&self.large.regions[index], 0, Place::Large { index, len })
+            let index = self.large.take(len).ok_or(StoreError::Full)?;
+            let (region, at) = self.large.at(index);
+            (region, at, Place::Large { index, len })
         } else {
             return Err(StoreError::TooLong);
         };
@@ -227,7 +235,10 @@ impl Arena {
     fn region(&self, place: Place) -> (&Region, usize, usize) {
         match place {
             Place::Slot { granule, len } => (&self.slots, granule * GRANULE_BYTES, len),
-            Place::Large { index, len } => (&self.large.regions[index], 0, len),
+            Place::Large { index, len } => {
+                let (region, at) = self.large.at(index);
+                (region, at, len)
+            }
         }
     }
 

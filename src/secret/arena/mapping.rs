@@ -98,7 +98,7 @@ pub(super) fn map(plan: &ArenaPlan) -> Result<(Mode, Vec<Region>), ArenaError> {
     let total = plan.locked_bytes();
     let (mode, secret_fd) = choose(plan.mode, total)?;
     let page = rustix::param::page_size();
-    let guards = plan.large_count + 3;
+    let guards = plan.large_count + 4;
     let bytes = guards
         .checked_mul(page)
         .and_then(|guards| total.checked_add(guards))
@@ -122,7 +122,7 @@ pub(super) fn map(plan: &ArenaPlan) -> Result<(Mode, Vec<Region>), ArenaError> {
     })?;
     let reservation = Reservation { base, bytes };
 
-    let mut regions = Vec::with_capacity(plan.large_count + 2);
+    let mut regions = Vec::with_capacity(plan.large_count + 3);
     let (mut address_at, mut file_at) = (page, 0_u64);
     for bytes in plan.region_bytes() {
         // SAFETY: the sum of regions and guards is `reservation.bytes`.

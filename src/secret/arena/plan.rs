@@ -21,6 +21,14 @@ pub struct ArenaPlan {
     pub mode: Option<Mode>,
 }
 
+/// Plaintexts of 513 to this many bytes have places of their own, so that a batch of them does not use
+/// up the few regions that hold a whole request body each.
+pub(super) const MEDIUM_BYTES: usize = 4096;
+/// How many such places there are.
+const MEDIUM_COUNT: usize = 64;
+/// Large regions below this size are used alone: smaller places would save nothing.
+const MEDIUM_FROM_LARGE_BYTES: usize = 4 * MEDIUM_BYTES;
+
 /// What locks the arena.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mode {
@@ -32,7 +40,7 @@ pub enum Mode {
 
 /// The most a plan may hold of each kind: what a key's packed address can name.
 const KEY_BYTES_MAX: usize = 64 << 30;
-const LARGE_COUNT_MAX: usize = 1 << 16;
+const LARGE_COUNT_MAX: usize = (1 << 16) - MEDIUM_COUNT;
 const LARGE_BYTES_MAX: usize = (1 << 26) - 1;
 const BUFFER_BYTES_MAX: usize = 64 << 30;
 
@@ -42,11 +50,22 @@ impl ArenaPlan {
         self.region_bytes().fold(0, usize::saturating_add)
     }
 
-    /// The regions in their order: keys, buffers, then each large one. Some may be empty.
+    /// Plaintexts of 513 to 4096 bytes that find room at once, beside the large regions.
+    pub fn medium_count(&self) -> usize {
+        if self.large_count > 0 && self.large_bytes >= MEDIUM_FROM_LARGE_BYTES {
+            MEDIUM_COUNT
+        } else {
+            0
+        }
+    }
+
+    /// The regions in their order: keys, buffers, medium ones together, then each large one. Some may
+    /// be empty.
     pub(super) fn region_bytes(&self) -> impl Iterator<Item = usize> {
         let page = rustix::param::page_size();
         let larges = std::iter::repeat_n(self.large_bytes, self.large_count);
-        [self.key_bytes, self.buffer_bytes]
+        let mediums = self.medium_count() * MEDIUM_BYTES;
+        [self.key_bytes, self.buffer_bytes, mediums]
             .into_iter()
             .chain(larges)
             .map(move |bytes| bytes.checked_next_multiple_of(page).unwrap_or(usize::MAX))

@@ -20,6 +20,14 @@ fn plan(mode: Mode) -> ArenaPlan {
     }
 }
 
+/// With medium places: they come with large regions that are far larger.
+fn roomy(mode: Mode) -> ArenaPlan {
+    ArenaPlan {
+        large_bytes: 16 << 10,
+        ..plan(mode)
+    }
+}
+
 /// `None`, said aloud, where the kernel has no `memfd_secret`.
 fn try_arena(plan: &ArenaPlan) -> Option<&'static Arena> {
     match Arena::reserve(plan) {
@@ -44,11 +52,12 @@ impl Arena {
         unsafe { region.read(at, len) }.to_vec()
     }
 
-    /// Every region: keys, buffers, large ones.
+    /// Every region: keys, buffers, large and medium ones.
     fn regions(&self) -> impl Iterator<Item = &Region> {
         [&self.slots, self.buffers.region()]
             .into_iter()
-            .chain(&self.large.regions)
+            .chain(self.large.regions())
+            .filter(|region| region.bytes() > 0)
     }
 
     /// Whether nothing but zeros is left anywhere.

@@ -63,6 +63,41 @@ fn without_large_regions_long_plaintexts_are_too_long() {
 }
 
 #[test]
+fn plaintexts_of_a_page_have_places_of_their_own_beside_the_large_regions() {
+    for mode in MODES {
+        let Some(arena) = try_arena(&roomy(mode)) else {
+            continue;
+        };
+        let sizes = [513, 600, 4095, 4096];
+        let store =
+            |at: usize| arena.store(&[u8::try_from(at).unwrap_or(0); 4096][..sizes[at % 4]]);
+        let held: Vec<SecretKey> = (0..64).map(|at| store(at).unwrap()).collect();
+        let large = arena
+            .store(&pattern(4097))
+            .expect("the large regions are free");
+        assert_eq!(
+            (arena.usage().large_used, arena.usage().large_total),
+            (65, 66)
+        );
+        let last = store(64).expect("a large region holds a small one too");
+        assert_eq!(store(65).unwrap_err(), StoreError::Full);
+        assert_eq!(arena.store(&pattern(5000)).unwrap_err(), StoreError::Full);
+        drop(large);
+        for (at, key) in held.iter().enumerate() {
+            let want = u8::try_from(at).unwrap_or(0);
+            assert!(key.len() == sizes[at % 4] && !key.is_cacheable(), "{at}");
+            assert!(
+                key.expose(|bytes| bytes.iter().all(|byte| *byte == want)),
+                "{at}"
+            );
+        }
+        drop((held, last));
+        assert!(arena.is_blank() && arena.usage().large_used == 0);
+        assert!(store(1).is_ok(), "what came back is used again");
+    }
+}
+
+#[test]
 fn the_last_drop_wipes_and_no_earlier_one() {
     for arena in arenas() {
         for len in [1, 32, 100, 512, 600] {
