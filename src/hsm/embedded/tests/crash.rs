@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 use super::*;
+use crate::wire::base64;
 
 /// The child finds its file here; without it the child's test does nothing.
 const FILE: &str = "KMS_TEST_EMBEDDED_FILE";
@@ -124,7 +125,9 @@ fn child_changes_until_killed() {
                 1 => {
                     let object = last(&create(&hsm, &name));
                     let bytes = encrypt(&hsm, &object, PLAINTEXT, b"");
-                    sealed = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                    let mut text = Vec::new();
+                    base64::put(&mut text, &bytes);
+                    sealed = String::from_utf8(text).unwrap();
                 }
                 2 => drop(rotate(&hsm, &name)),
                 3 => {
@@ -152,11 +155,12 @@ struct Reported {
 
 fn reported(line: &str) -> (String, Reported) {
     let words: Vec<&str> = line.rsplit_once(REPORT).unwrap().1.split(' ').collect();
-    let digits = words[2].as_bytes().chunks(2);
-    let sealed = digits.map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16));
+    let mut sealed = vec![0; base64::decoded_len_max(words[2].len())];
+    let len = base64::decode(words[2].as_bytes(), &mut sealed).unwrap();
+    sealed.truncate(len);
     let reported = Reported {
         step: words[1].parse().unwrap(),
-        sealed: sealed.collect::<Result<_, _>>().unwrap(),
+        sealed,
     };
     (words[0].to_owned(), reported)
 }
