@@ -184,6 +184,44 @@ fn a_late_change_times_out_and_one_after_shutdown_is_abandoned() {
 }
 
 #[test]
+fn a_full_queue_is_told_at_once() {
+    let (_folder, file) = place();
+    let hsm = open(&file).unwrap();
+    let in_a_minute = Instant::now() + Duration::from_mins(1);
+    // The writer is held up in the answer to the first.
+    let (held, (open_gate, gate)) = (Arc::new(Barrier::new(2)), mpsc::channel::<()>());
+    let reached = Arc::clone(&held);
+    let done: Done = Box::new(move |_| {
+        reached.wait();
+        let _ = gate.recv();
+    });
+    let rotate = || Request::Rotate { name: "dek".into() };
+    hsm.submit(Job::new(rotate(), in_a_minute, done));
+    held.wait();
+    let (tell, told) = mpsc::channel();
+    for _ in 0..QUEUE_MAX {
+        let tell = tell.clone();
+        let done: Done = Box::new(move |answer| tell.send(answer).unwrap());
+        hsm.submit(Job::new(rotate(), in_a_minute, done));
+    }
+    assert_eq!(hsm.health().queued, QUEUE_MAX);
+    for (what, request) in changes("dek") {
+        let more = ask(&hsm, request);
+        assert!(
+            matches!(more, Err(HsmError::Overloaded)),
+            "{what}: {more:?}"
+        );
+    }
+    assert_eq!(find(&hsm, "dek"), None, "what needs no disk goes on");
+    drop((open_gate, tell));
+    assert!(
+        told.iter()
+            .all(|answer| matches!(answer, Ok(Answer::Key(None))))
+    );
+    assert!(key(ask(&hsm, rotate())).is_none());
+}
+
+#[test]
 fn a_disk_that_fails_changes_nothing() {
     let (folder, file) = place();
     let hsm = open(&file).unwrap();
