@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod change;
 pub mod embedded;
+pub mod fleet;
 pub mod kmip;
 pub mod pool;
 pub mod store;
