@@ -27,6 +27,13 @@ pub const KEEP_ALIVE_MIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct ServerId(usize);
 
+impl ServerId {
+    /// The index.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// What a thread without a connection is to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Choice {
@@ -154,9 +161,10 @@ impl Fleet {
     /// two connections fewer. It connects there first and then gives up the old connection.
     pub fn better(&mut self, from: ServerId) -> Option<ServerId> {
         let here = self.server(from)?.live;
-        let at = self.servers.iter().position(|server| {
-            server.is_fit() && server.opening == 0 && server.live + 1 < here
-        })?;
+        let at = self
+            .servers
+            .iter()
+            .position(|server| server.is_fit() && server.opening == 0 && server.live + 1 < here)?;
         self.servers[at].opening += 1;
         Some(ServerId(at))
     }
@@ -195,6 +203,11 @@ impl Fleet {
         if let Some(server) = self.server_mut(id) {
             server.recover();
         }
+    }
+
+    /// Whether any server is not known to be bad.
+    pub fn has_fit(&self) -> bool {
+        self.servers.iter().any(Server::is_fit)
     }
 
     /// Whether a job that hangs at `id` could be done elsewhere now.

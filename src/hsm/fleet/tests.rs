@@ -166,7 +166,12 @@ fn idle_connections_are_asked_well_before_the_limit() {
     let (mut fleet, _) = fleet(1);
     let id = ServerId(0);
     assert_eq!(fleet.keep_alive_after(id), KEEP_ALIVE);
-    for (idle_s, news, want_s) in [(60, true, 15), (20, true, 10), (30, false, 10), (1, true, 1)] {
+    for (idle_s, news, want_s) in [
+        (60, true, 15),
+        (20, true, 10),
+        (30, false, 10),
+        (1, true, 1),
+    ] {
         let learnt = fleet.learn_idle_limit(id, Duration::from_secs(idle_s));
         assert_eq!(learnt, news, "{idle_s} s");
         let after = fleet.keep_alive_after(id);
