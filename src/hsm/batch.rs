@@ -113,6 +113,8 @@ pub struct Settled {
     pub doubtful: Vec<Doubtful>,
     /// Why the connection must not be used again.
     pub broken: Option<&'static str>,
+    /// The HSM is at its limit.
+    pub busy: bool,
 }
 
 impl Batch {
@@ -217,8 +219,10 @@ impl Batch {
                 }
                 Some(reply) => item.answer(&reply.outcome, &mut store),
             };
-            if let Err(HsmError::Protocol(why)) = verdict {
-                settled.broken = Some(why);
+            match verdict {
+                Err(HsmError::Protocol(why)) => settled.broken = Some(why),
+                Err(HsmError::Busy) => settled.busy = true,
+                _ => {}
             }
             item.finish(&verdict, &mut settled.finished);
         }

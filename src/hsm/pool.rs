@@ -58,6 +58,8 @@ pub struct Served {
     pub unsent: Vec<Job>,
     /// Why the connection must be dropped.
     pub broken: Option<String>,
+    /// The server is at its limit: it should be left alone for a moment.
+    pub busy: bool,
     /// The server takes fewer items a message than it was given, and what it said.
     pub learnt: Option<ItemsMax>,
 }

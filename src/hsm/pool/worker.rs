@@ -21,6 +21,11 @@ const FRESH: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 10 });
 /// A connection that was closed sooner was not closed for being idle.
 const IDLE_LIMIT_MIN: Duration = Duration::from_secs(2);
 
+/// First pause of a connection whose server said that it is at its limit; doubles while it says so.
+const BUSY_MIN: Duration = Duration::from_millis(5);
+/// Longest such pause.
+const BUSY_MAX: Duration = Duration::from_millis(250);
+
 /// A connection and whose it is.
 struct Held {
     server: ServerId,
@@ -141,6 +146,7 @@ fn serve(shared: &Shared, held: Held) -> End {
         mut session,
     } = held;
     let (mut last_use, mut looked) = (Instant::now(), Instant::now());
+    let mut busy_pause = BUSY_MIN;
     loop {
         let (batch_max, keep_alive_after) = {
             let fleet = shared.fleet.lock();
@@ -162,9 +168,17 @@ fn serve(shared: &Shared, held: Held) -> End {
             return End::Gone(Ending::Quiet, why);
         }
         if !drained.ready.is_empty() {
-            if let Some(why) = exchange(shared, server, session.as_mut(), drained.ready) {
+            let exchanged = exchange(shared, server, session.as_mut(), drained.ready);
+            if let Some(why) = exchanged.broken {
                 return End::Gone(Ending::Fault, why);
             }
+            busy_pause = if exchanged.busy {
+                // Fewer connections at work are what a server at its limit needs.
+                shared.pause(spread(busy_pause));
+                (busy_pause * 2).min(BUSY_MAX)
+            } else {
+                BUSY_MIN
+            };
             last_use = Instant::now();
         } else if idle >= keep_alive_after {
             if let Err(why) = session.probe(Instant::now() + shared.plan.connect_timeout) {
@@ -206,6 +220,13 @@ fn note_idle_end(shared: &Shared, server: ServerId, idle: Duration) {
     }
 }
 
+/// What an exchange told of the connection.
+#[derive(Default)]
+struct Exchanged {
+    broken: Option<String>,
+    busy: bool,
+}
+
 /// Has the session do the jobs. Those that died with the connection are queued once more, but only
 /// once, and then go alone: a job that kills connections takes no other with it.
 fn exchange(
@@ -213,7 +234,8 @@ fn exchange(
     server: ServerId,
     session: &mut dyn Session,
     ready: Vec<Queued>,
-) -> Option<String> {
+) -> Exchanged {
+    let mut exchanged = Exchanged::default();
     let (again, first): (Vec<_>, Vec<_>) = ready.into_iter().partition(|queued| queued.tried);
     let mut again = again.into_iter();
     while let Some(queued) = again.next() {
@@ -222,14 +244,16 @@ fn exchange(
         for job in served.retry {
             (job.done)(Err(HsmError::Unavailable(why.into())));
         }
+        exchanged.busy |= served.busy;
         if served.broken.is_some() {
             let unsent = served.unsent.into_iter().map(tried(true));
             put_back(shared, unsent.chain(again).chain(first).collect());
-            return served.broken;
+            exchanged.broken = served.broken;
+            return exchanged;
         }
     }
     if first.is_empty() {
-        return None;
+        return exchanged;
     }
     let until = first_try_until(shared, server, &first);
     let served = session.serve(first.into_iter().map(|queued| queued.job).collect(), until);
@@ -251,7 +275,9 @@ fn exchange(
     let died = served.retry.into_iter().map(tried(true));
     let unsent = served.unsent.into_iter().map(tried(false));
     put_back(shared, died.chain(unsent).collect());
-    served.broken
+    exchanged.busy |= served.busy;
+    exchanged.broken = served.broken;
+    exchanged
 }
 
 fn tried(tried: bool) -> impl Fn(Job) -> Queued {
@@ -282,6 +308,11 @@ fn first_try_until(shared: &Shared, server: ServerId, jobs: &[Queued]) -> Option
     let now = Instant::now();
     let earliest = jobs.iter().map(|queued| queued.job.deadline).min()?;
     Some(now + earliest.saturating_duration_since(now) / FIRST_TRY)
+}
+
+/// Between half of `time` and all of it.
+fn spread(time: Duration) -> Duration {
+    time / 2 + time / 2 * u32::from(share()) / 255
 }
 
 /// A random share of a pause, so that many threads and nodes do not knock at once.

@@ -69,6 +69,7 @@ impl Session {
         });
         self.link.forget();
         give(settled.finished);
+        served.busy |= settled.busy;
         if let Some(why) = settled.broken {
             served.broken = Some(format!("{}: {why}", self.place));
         }
