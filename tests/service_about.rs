@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use service_support::desk::{Desk, Said, VALIDITY_S};
 use service_support::transit::errors;
 
-fn about(desk: &Desk, about: About<'_>) -> Said {
+fn about(desk: &Desk, about: About) -> Said {
     desk.ask(&Command::About(about))
 }
 
-fn login(name: &str) -> About<'_> {
-    About::Login { name: name.into() }
+fn login_as(desk: &Desk, name: &str) -> Said {
+    desk.ask(&Command::LoginAs { name: name.into() })
 }
 
 fn read(said: &Said) -> Value {
@@ -24,7 +24,7 @@ fn read(said: &Said) -> Value {
 #[test]
 fn the_certificate_is_the_identity() {
     let desk = Desk::new();
-    let said = read(&about(&desk, login("")));
+    let said = read(&about(&desk, About::Login));
     let auth = &said["auth"];
     assert_eq!(said["data"], Value::Null);
     for (member, want) in [
@@ -58,12 +58,13 @@ fn the_certificate_is_the_identity() {
         .map(str::len)
         .collect();
     assert_eq!(entity, [8, 4, 4, 4, 12]);
-    for other in [login("backend"), login("CMXbackend"), About::RenewSelf] {
-        assert_eq!(read(&about(&desk, other))["auth"], *auth);
+    for name in ["", "backend", "CMXbackend"] {
+        assert_eq!(read(&login_as(&desk, name))["auth"], *auth, "{name}");
     }
+    assert_eq!(read(&about(&desk, About::RenewSelf))["auth"], *auth);
     let mut other = Desk::new();
     other.pin.fingerprint = [8; 32];
-    let theirs = read(&about(&other, login("")));
+    let theirs = read(&about(&other, About::Login));
     assert_ne!(theirs["auth"]["accessor"], auth["accessor"]);
     assert_ne!(theirs["auth"]["entity_id"], auth["entity_id"]);
 }
@@ -71,7 +72,7 @@ fn the_certificate_is_the_identity() {
 #[test]
 fn a_login_under_another_name_is_refused() {
     for name in ["device", "backend ", "cmx", "*"] {
-        let said = about(&Desk::new(), login(name));
+        let said = login_as(&Desk::new(), name);
         let text = "invalid certificate or no client certificate supplied";
         assert_eq!((said.status, said.body), (400, errors(text)), "{name}");
     }
@@ -80,7 +81,7 @@ fn a_login_under_another_name_is_refused() {
 #[test]
 fn a_token_is_described_by_its_certificate() {
     let mut desk = Desk::new();
-    let auth = read(&about(&desk, login("")))["auth"].clone();
+    let auth = read(&about(&desk, About::Login))["auth"].clone();
     let (from, to) = VALIDITY_S;
     for (name, now, ttl, lease) in [
         ("begin", from, to - from, 2_764_800),
@@ -142,7 +143,7 @@ fn what_the_server_is() {
     let said = about(&desk, About::RevokeSelf);
     assert_eq!((said.status, said.body.as_str()), (204, ""));
     assert_eq!(
-        about(&desk, login("")).status,
+        about(&desk, About::Login).status,
         200,
         "there is nothing to revoke"
     );

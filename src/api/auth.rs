@@ -29,7 +29,7 @@ fn need<'a>(command: &Command<'a>) -> Need<'a> {
         Command::ConfigKey { key, .. } => Need::OnKey(Operation::Configure, key),
         Command::DeleteKey { key } => Need::OnKey(Operation::Delete, key),
         Command::ListKeys { .. } => Need::OnAny(Operation::List),
-        Command::Health | Command::About(_) => Need::Nothing,
+        Command::Health | Command::About(_) | Command::LoginAs { .. } => Need::Nothing,
     }
 }
 

@@ -91,17 +91,19 @@ pub enum Command<'a> {
     /// `GET|HEAD /v1/sys/health`.
     Health,
     /// What needs no key and no HSM: who the client is, and what this server is.
-    About(About<'a>),
+    About(About),
+    /// A login under a name: `POST|PUT /v1/auth/cert/login` with a `name` that is not empty.
+    LoginAs {
+        /// Whom the client takes itself for: a role or an alias.
+        name: Cow<'a, str>,
+    },
 }
 
 /// Endpoints that clients ask before and around the work. Open to every principal.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum About<'a> {
-    /// `POST|PUT /v1/auth/cert/login`.
-    Login {
-        /// `name` of the body; empty when absent.
-        name: Cow<'a, str>,
-    },
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum About {
+    /// `POST|PUT /v1/auth/cert/login`, without a name or with an empty one.
+    Login,
     /// `GET /v1/auth/token/lookup-self`.
     LookupSelf,
     /// `POST|PUT /v1/auth/token/renew-self`.

@@ -23,18 +23,9 @@ const TOKEN: &str = "certificate-is-the-identity";
 const LEASE_S_MAX: u64 = 2_764_800;
 
 impl Engine {
-    pub(super) fn about<O: Out>(
-        &self,
-        call: &Call<'_>,
-        about: &About<'_>,
-        reply: &mut Reply<'_, O>,
-    ) -> Result<(), Fault> {
+    pub(super) fn about<O: Out>(&self, call: &Call<'_>, about: About, reply: &mut Reply<'_, O>) {
         match about {
-            About::Login { name } if !may_be_named(call.pin, name) => {
-                let text = "invalid certificate or no client certificate supplied";
-                return Err(Fault::new(400, text));
-            }
-            About::Login { .. } | About::RenewSelf => {
+            About::Login | About::RenewSelf => {
                 Description::of(call).tell(|token| reply.auth(token));
             }
             About::LookupSelf => Description::of(call).tell(|token| {
@@ -56,6 +47,20 @@ impl Engine {
             About::Init => reply.plain(200, transit::put_init),
             About::Leader => reply.plain(200, transit::put_leader),
         }
+    }
+
+    /// A login is good under the name of the certificate or of its role, and under no other.
+    pub(super) fn login_as<O: Out>(
+        &self,
+        call: &Call<'_>,
+        name: &str,
+        reply: &mut Reply<'_, O>,
+    ) -> Result<(), Fault> {
+        if !may_be_named(call.pin, name) {
+            let text = "invalid certificate or no client certificate supplied";
+            return Err(Fault::new(400, text));
+        }
+        self.about(call, About::Login, reply);
         Ok(())
     }
 }

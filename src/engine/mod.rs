@@ -180,7 +180,11 @@ impl Engine {
             Command::RotateKey { key, body } => self.rotate_key(call, key, body, gather, reply),
             Command::ConfigKey { key, body } => self.config_key(call, key, body, gather, reply),
             Command::DeleteKey { key } => self.delete_key(call, key, gather, reply),
-            Command::About(about) => self.about(call, about, reply).map(|()| Flow::Answered),
+            Command::LoginAs { name } => self.login_as(call, name, reply).map(|()| Flow::Answered),
+            Command::About(about) => {
+                self.about(call, *about, reply);
+                Ok(Flow::Answered)
+            }
             Command::Health => {
                 self.health(reply);
                 Ok(Flow::Answered)
