@@ -1,5 +1,7 @@
 //! Requests and responses: however the bytes are cut, the reading is the same.
 
+use std::fmt::Write as _;
+
 use kms::wire::http::{
     Head, HttpError, Method, Namespace, PathForm, Progress, RequestDecoder, RequestHead,
     ResponseDecoder, ResponseHead, ResponseProgress, begin_response, end_response, write_request,
@@ -108,7 +110,7 @@ fn headers_of(head: &Head<'_>) -> Vec<(&'static str, &'static str)> {
 fn escape_all(path: &str) -> String {
     let tail = path.strip_prefix('/').expect("only a path is decoded");
     tail.bytes().fold("/".to_owned(), |mut target, byte| {
-        target.push_str(&format!("%{byte:02x}"));
+        write!(target, "%{byte:02x}").expect("a String takes all");
         target
     })
 }

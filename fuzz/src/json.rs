@@ -102,7 +102,8 @@ pub fn transit_body(data: &[u8]) {
     for form in [false, true] {
         datakey_body(data, form).map_or_else(|refusal| check_refusal(&refusal), drop);
         config_body(data, form).map_or_else(|refusal| check_refusal(&refusal), drop);
-        token_body(data, form).map_or_else(|refusal| check_refusal(&refusal), drop);
+        token_body(data, form, &["increment", "token"])
+            .map_or_else(|refusal| check_refusal(&refusal), drop);
         ignored_body(data, form, &["bits"]).map_or_else(|refusal| check_refusal(&refusal), drop);
     }
     if let Ok(query) = std::str::from_utf8(data) {

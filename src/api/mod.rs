@@ -115,6 +115,18 @@ pub enum About {
     Leader,
 }
 
+impl About {
+    /// The fields that the endpoint knows in a body.
+    fn fields(self) -> &'static [&'static str] {
+        match self {
+            Self::Login => &["name"],
+            Self::LookupSelf => &["token"],
+            Self::RenewSelf => &["increment", "token"],
+            Self::RevokeSelf | Self::SealStatus | Self::Init | Self::Leader => &[],
+        }
+    }
+}
+
 /// Decides what `request` asks for, body included.
 pub fn parse<'a>(request: &Request<'a>) -> Result<Command<'a>, Fault> {
     use route::Endpoint;
@@ -136,7 +148,7 @@ pub fn parse<'a>(request: &Request<'a>) -> Result<Command<'a>, Fault> {
         Endpoint::Health => Ok(Command::Health),
         Endpoint::About(about) => {
             if matches!(request.head.method, Method::Post | Method::Put) {
-                token_body(request.body, request.head.form)?;
+                token_body(request.body, request.head.form, about.fields())?;
             }
             Ok(Command::About(about))
         }

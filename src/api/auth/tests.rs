@@ -8,41 +8,55 @@ use crate::wire::transit::{
     key_body,
 };
 
-/// Every command on `key`, by its name, and the operation it needs.
-fn commands(key: &str) -> Vec<(&'static str, Command<'_>, Option<Operation>)> {
+/// The commands that wrap and unwrap, by name, and the operation each needs.
+fn of_texts(key: &str) -> Vec<(&'static str, Command<'_>, Option<Operation>)> {
     let plaintext = crypt_body(Verb::Encrypt, br#"{"plaintext":"aGk="}"#).unwrap();
     let ciphertext = |verb| crypt_body(verb, br#"{"ciphertext":"vault:v1:AA"}"#).unwrap();
-    let config: ConfigBody = config_body(b"", false).unwrap();
-    let nothing: IgnoredBody = ignored_body(b"", false, &[]).unwrap();
-    let kind: KeyBody<'_> = key_body(b"").unwrap();
     let datakey = |plaintext| Command::Datakey {
         key,
         plaintext,
         body: datakey_body(b"", false).unwrap(),
     };
-    let encrypt = Command::Encrypt {
-        key,
-        body: plaintext,
-    };
-    let decrypt = Command::Decrypt {
-        key,
-        body: ciphertext(Verb::Decrypt),
-    };
-    let rewrap = Command::Rewrap {
-        key,
-        body: ciphertext(Verb::Rewrap),
-    };
+    vec![
+        (
+            "encrypt",
+            Command::Encrypt {
+                key,
+                body: plaintext,
+            },
+            Some(Operation::Encrypt),
+        ),
+        (
+            "decrypt",
+            Command::Decrypt {
+                key,
+                body: ciphertext(Verb::Decrypt),
+            },
+            Some(Operation::Decrypt),
+        ),
+        (
+            "rewrap",
+            Command::Rewrap {
+                key,
+                body: ciphertext(Verb::Rewrap),
+            },
+            Some(Operation::Rewrap),
+        ),
+        ("datakey plaintext", datakey(true), Some(Operation::Datakey)),
+        ("datakey wrapped", datakey(false), Some(Operation::Datakey)),
+    ]
+}
+
+/// The others on `key` that need an operation.
+fn of_keys(key: &str) -> Vec<(&'static str, Command<'_>, Option<Operation>)> {
+    let config: ConfigBody = config_body(b"", false).unwrap();
+    let nothing: IgnoredBody = ignored_body(b"", false, &[]).unwrap();
+    let kind: KeyBody<'_> = key_body(b"").unwrap();
     let list = Command::ListKeys {
         after: key.into(),
         limit: Some(1),
     };
-    let about = Command::About;
     vec![
-        ("encrypt", encrypt, Some(Operation::Encrypt)),
-        ("decrypt", decrypt, Some(Operation::Decrypt)),
-        ("rewrap", rewrap, Some(Operation::Rewrap)),
-        ("datakey plaintext", datakey(true), Some(Operation::Datakey)),
-        ("datakey wrapped", datakey(false), Some(Operation::Datakey)),
         ("list", list, Some(Operation::List)),
         (
             "rotate",
@@ -65,14 +79,21 @@ fn commands(key: &str) -> Vec<(&'static str, Command<'_>, Option<Operation>)> {
             Some(Operation::Create),
         ),
         ("read", Command::ReadKey { key }, Some(Operation::Read)),
+    ]
+}
+
+/// Those that need none.
+fn of_anyone<'a>() -> [(&'static str, Command<'a>, Option<Operation>); 8] {
+    let about = |name, about| (name, Command::About(about), None);
+    [
         ("health", Command::Health, None),
-        ("login", about(About::Login), None),
-        ("lookup-self", about(About::LookupSelf), None),
-        ("renew-self", about(About::RenewSelf), None),
-        ("revoke-self", about(About::RevokeSelf), None),
-        ("seal-status", about(About::SealStatus), None),
-        ("init", about(About::Init), None),
-        ("leader", about(About::Leader), None),
+        about("login", About::Login),
+        about("lookup-self", About::LookupSelf),
+        about("renew-self", About::RenewSelf),
+        about("revoke-self", About::RevokeSelf),
+        about("seal-status", About::SealStatus),
+        about("init", About::Init),
+        about("leader", About::Leader),
     ]
 }
 
@@ -116,7 +137,8 @@ fn a_command_is_allowed_exactly_when_the_role_has_its_operation_on_its_key() {
                 operations: operations.iter().copied().collect::<Operations>(),
                 keys: globs.iter().map(|&glob| glob.to_owned()).collect(),
             };
-            for (name, command, needed) in commands(key) {
+            let commands = of_texts(key).into_iter().chain(of_keys(key));
+            for (name, command, needed) in commands.chain(of_anyone()) {
                 let allowed = match needed {
                     None => true,
                     // A list is cut down to the names that the globs cover.
@@ -138,8 +160,9 @@ fn a_command_is_allowed_exactly_when_the_role_has_its_operation_on_its_key() {
 #[test]
 fn every_operation_guards_some_command() {
     for operation in Operation::ALL {
-        let guarded = commands("k")
+        let guarded = of_texts("k")
             .into_iter()
+            .chain(of_keys("k"))
             .any(|(_, _, needed)| needed == Some(operation));
         assert!(guarded, "{operation}");
     }

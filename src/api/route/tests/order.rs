@@ -35,7 +35,7 @@ fn namespaces() {
         ("GET /v1/transit/keys/k", "//", None),
         ("GET /v1/transit/keys/k", "root", None),
         ("GET /v1/transit/keys/k", "root/", None),
-        ("GET /v1/transit/keys/k", "/root/", None),
+        ("GET /v1/transit/keys/k", "//root", None),
         ("GET /v1/transit/keys/k", "ns1/", Some((404, NAMESPACE))),
         ("GET /v1/transit/keys/k", "Root", Some((404, NAMESPACE))),
         ("GET /v1/transit/foo", "ns1", Some((404, NAMESPACE))),
@@ -71,6 +71,22 @@ const ORDER: &[(&str, &str, &str, u16, &str)] = &[
     ("POST /v1/auth/token/lookup-self", "", "{\"x\":", 400, JSON),
     ("POST /v1/auth/token/revoke-self", "", "{\"x\":", 400, JSON),
     ("POST /v1/auth/cert/login", "", "{\"x\":", 400, JSON),
+    (
+        "POST /v1/auth/token/renew-self",
+        "",
+        "{\"increment\":-1,\"name\":{}}",
+        400,
+        "Field validation failed: error converting input for field \"increment\": cannot provide negative \
+         value '-1'",
+    ),
+    (
+        "POST /v1/auth/cert/login",
+        "",
+        "{\"name\":{},\"increment\":-1}",
+        400,
+        "Field validation failed: error converting input for field \"name\": '' expected type 'string', \
+         got unconvertible type 'map[string]interface {}'",
+    ),
     ("POST /v1/sys/health", "", "{\"p", 405, ""),
     ("POST /foo", "", "{\"p", 404, ""),
     ("DELETE /v1/transit/encrypt/k1", "", "{\"p", 405, OPERATION),

@@ -71,7 +71,7 @@ fn vaults_headers_and_ours() {
         ("", (absent, false, None)),
         ("X-Vault-Namespace:\r\n", (absent, false, None)),
         ("x-vault-namespace: /\r\n", (root, false, None)),
-        ("X-Vault-Namespace: /root//\r\n", (root, false, None)),
+        ("X-Vault-Namespace: //root\r\n", (root, false, None)),
         ("X-Vault-Namespace: roots\r\n", (other, false, None)),
         ("X-Vault-Namespace: ns1/root\r\n", (other, false, None)),
         ("X-KMS-Server-Timing: 1\r\n", (absent, true, None)),
