@@ -320,3 +320,35 @@ fn list_queries() {
         assert_eq!(wants_list(query), want, "{query}");
     }
 }
+
+#[test]
+fn batches_and_nesting_are_limited_as_openbaos() {
+    let batch =
+        |item: &str, count: usize| format!("{{\"batch_input\":[{}]}}", vec![item; count].join(","));
+    let (plain, with_reference) = (
+        r#"{"plaintext":"aGk="}"#,
+        r#"{"plaintext":"aGk=","reference":"r"}"#,
+    );
+    let complex = "refused JSON input due to high complexity: exceeded maximum number of strings";
+    for (item, count, good) in [
+        (plain, 499, true),
+        (plain, 500, false),
+        (with_reference, 249, true),
+        (with_reference, 250, false),
+    ] {
+        let body = batch(item, count);
+        let read = crypt_body(Verb::Encrypt, body.as_bytes());
+        match read {
+            Ok(read) => assert!(good && read.len() == count, "{count}"),
+            Err(refusal) => {
+                assert_eq!(refusal.text, complex, "{count}");
+                assert!(!good, "{count}");
+            }
+        }
+    }
+    let deep = format!("{{\"plaintext\":{}{}}}", "[".repeat(600), "]".repeat(600));
+    let text = "error converting input for field \"plaintext\": '' expected type 'string', got \
+                unconvertible type '[]interface {}'";
+    let refused = crypt_body(Verb::Encrypt, deep.as_bytes()).err();
+    assert_eq!(refused, Some(Refusal::bad_request(text)));
+}
