@@ -12,6 +12,8 @@ mod chunked;
 mod client;
 mod error;
 mod head;
+mod namespace;
+mod path;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -19,6 +21,8 @@ mod write;
 
 pub use client::{Response, ResponseDecoder, ResponseProgress};
 pub use error::HttpError;
+pub use namespace::Namespace;
+pub use path::{PathForm, clean_path, has_dot_segment, percent_decode};
 pub use request::{Head, Method, Progress, Request, RequestDecoder};
 pub use write::{
     CONTINUE, OpenResponse, RequestHead, ResponseHead, begin_response, end_response, write_request,

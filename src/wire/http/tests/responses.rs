@@ -18,6 +18,7 @@ fn answered(status: u16, head_only: bool, keep_alive: bool, body: &[u8]) -> Vec<
             keep_alive,
             head_only,
             retry_after_s,
+            location: None,
             content_type,
             date,
         },
