@@ -54,7 +54,7 @@ fn connect(shared: &Shared) -> Option<Box<dyn Session>> {
     let deadline = Instant::now() + shared.plan.connect_timeout;
     match shared.connector.connect(deadline) {
         Ok(session) => {
-            shared.went_up(session.describe());
+            shared.went_up(session.describe(), session.offers_random());
             Some(session)
         }
         Err(why) => {

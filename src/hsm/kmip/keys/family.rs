@@ -1,0 +1,388 @@
+//! The objects of one key, found by their names.
+//!
+//! Must never be true: an object taken for a version because the HSM ignored the name asked for; a
+//! candidate of a claim (see `claim`) shown as a version, save as version 1, which has always been shown.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::super::{HsmError, KeyRecord, KeyState, KeyVersion, ObjectId};
+use super::super::session::{Fault, Session};
+use super::claim::Seen;
+use super::settings::{Kept, NAMESPACE, Settings};
+use super::{Stop, Work, is_gone};
+use crate::wire::kmip::enums::{cryptographic_algorithm, cryptographic_usage_mask, result_reason};
+use crate::wire::kmip::{
+    ApplicationInformation, GetAttributes, KeyAttributes, KmipError, Locate, Located,
+    RequestPayload, names, tags,
+};
+use crate::wire::ttlv::{Reader, Tag};
+
+/// Versions looked for in the first message, beside the bare name.
+const WINDOW_FIRST: u32 = 8;
+/// The windows after it double up to this.
+const WINDOW_MAX: u32 = 32;
+/// Objects of one name that are looked at; racing nodes leave a few for a moment.
+const OBJECTS_MAX: usize = 64;
+
+const WANTED: [Tag; 7] = [
+    tags::STATE,
+    tags::INITIAL_DATE,
+    tags::ACTIVATION_DATE,
+    tags::CRYPTOGRAPHIC_USAGE_MASK,
+    tags::CRYPTOGRAPHIC_ALGORITHM,
+    tags::NAME,
+    tags::APPLICATION_SPECIFIC_INFORMATION,
+];
+
+/// What the object of this version is called.
+pub(super) fn object_name(key: &str, version: u32) -> String {
+    format!("{key}:v{version}")
+}
+
+/// What we ask of an object.
+pub(super) struct Attributes {
+    pub(super) names: Vec<Box<str>>,
+    pub(super) state: KeyState,
+    created_unix_s: u64,
+    has_activation_date: bool,
+    usage: Option<i32>,
+    algorithm: Option<u32>,
+    kept: Option<Kept>,
+}
+
+/// One object of the family that is not destroyed.
+pub(super) struct Member {
+    pub(super) number: u32,
+    pub(super) object: ObjectId,
+    pub(super) attributes: Attributes,
+    /// It bears the key's own name.
+    is_bare: bool,
+}
+
+/// A key's objects, in the order of their numbers.
+pub(super) struct Family {
+    name: Arc<str>,
+    pub(super) members: Vec<Member>,
+    /// Highest number in use, or used before as far as the HSM still tells. That of a candidate is still
+    /// to be had.
+    pub(super) highest: u32,
+}
+
+impl Work<'_> {
+    /// Looks for all versions of a key.
+    pub(super) fn look(&mut self, name: &Arc<str>) -> Result<Family, Stop> {
+        let mut family = Family {
+            name: Arc::clone(name),
+            members: Vec::new(),
+            highest: 0,
+        };
+        let mut found = Vec::new();
+        let (mut from, mut window) = (1_u32, WINDOW_FIRST);
+        loop {
+            let until = from.saturating_add(window);
+            let bare = (from == 1).then(|| (1, name.to_string()));
+            let numbered = (from..until).map(|number| (number, object_name(name, number)));
+            let asked: Vec<(u32, String)> = bare.into_iter().chain(numbered).collect();
+            let mut near_end = false;
+            for ((number, bears), objects) in asked.iter().zip(self.locate(&asked)?) {
+                near_end |= !objects.is_empty() && *number >= until - window / 2;
+                found.extend(
+                    objects
+                        .into_iter()
+                        .map(|object| (*number, bears.clone(), object)),
+                );
+            }
+            // Destroyed versions leave gaps, but not so wide ones.
+            if !near_end || until == u32::MAX {
+                break;
+            }
+            from = until;
+            window = (window * 2).min(WINDOW_MAX);
+        }
+        self.describe(&mut family, found)?;
+        Ok(family)
+    }
+
+    /// What bears exactly this name, for a claim to it.
+    pub(super) fn look_exactly(&mut self, name: &str) -> Result<Vec<Seen>, Stop> {
+        let asked = [(0, name.to_owned())];
+        let objects = self.locate(&asked)?.into_iter().flatten();
+        let found: Vec<_> = objects.map(|object| (name, object)).collect();
+        let attributes = self.attributes(&found)?;
+        let seen = found.into_iter().zip(attributes);
+        Ok(seen
+            .filter_map(|((_, object), attributes)| {
+                let attributes = attributes.filter(Attributes::is_live)?;
+                Some(Seen {
+                    object,
+                    is_settled: !attributes.is_candidate(),
+                })
+            })
+            .collect())
+    }
+
+    /// The objects of each name.
+    fn locate(&mut self, asked: &[(u32, String)]) -> Result<Vec<Vec<ObjectId>>, Stop> {
+        let locates: Vec<_> = asked
+            .iter()
+            .map(|(_, name)| RequestPayload::Locate(Locate::by_name(name)))
+            .collect();
+        let read = |_: usize, payload: Reader<'_>| {
+            let located = Located::decode(payload)?;
+            let objects = located.unique_identifiers().take(OBJECTS_MAX);
+            let objects: Vec<_> = objects.map(|uid| ObjectId(uid.into())).collect();
+            Ok((located.count, objects))
+        };
+        let answers = self.ask(&locates, read)?;
+        let answers = answers.into_iter().map(|answer| match answer {
+            Ok((count, _)) if count > OBJECTS_MAX => Err(HsmError::AmbiguousName { count }.into()),
+            Ok((_, objects)) => Ok(objects),
+            Err((reason, _)) if is_gone(reason) => Ok(Vec::new()),
+            Err((reason, text)) => Err(HsmError::Refused { reason, text }.into()),
+        });
+        answers.collect()
+    }
+
+    fn describe(
+        &mut self,
+        family: &mut Family,
+        found: Vec<(u32, String, ObjectId)>,
+    ) -> Result<(), Stop> {
+        let named: Vec<_> = found
+            .iter()
+            .map(|(_, name, object)| (name.as_str(), object.clone()))
+            .collect();
+        let attributes = self.attributes(&named)?;
+        for ((number, bears, object), attributes) in found.into_iter().zip(attributes) {
+            let Some(attributes) = attributes else {
+                continue;
+            };
+            if !attributes.is_candidate() {
+                family.highest = family.highest.max(number);
+            }
+            // One that bears the bare name and the first version's is one object all the same.
+            let is_known = family
+                .members
+                .iter()
+                .any(|member| member.number == number && member.object == object);
+            if attributes.is_live() && !is_known {
+                family.members.push(Member {
+                    number,
+                    object,
+                    is_bare: bears == *family.name,
+                    attributes,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Of each object, which must bear the name it was found by; `None`: it is gone meanwhile.
+    fn attributes(&mut self, found: &[(&str, ObjectId)]) -> Result<Vec<Option<Attributes>>, Stop> {
+        let objects = found.iter().map(|(_, object)| object);
+        let all = self.attributes_of(objects)?;
+        for ((name, _), attributes) in found.iter().zip(&all) {
+            let names = attributes.as_ref().map(|attributes| &attributes.names);
+            if names.is_some_and(|names| !names.iter().any(|one| **one == **name)) {
+                let why = "the HSM's Locate gave an object of another name than it was asked for";
+                return Err(HsmError::Protocol(why).into());
+            }
+        }
+        Ok(all)
+    }
+
+    /// Of each object; `None`: it is gone.
+    pub(super) fn attributes_of<'o>(
+        &mut self,
+        objects: impl Iterator<Item = &'o ObjectId>,
+    ) -> Result<Vec<Option<Attributes>>, Stop> {
+        let gets: Vec<_> = objects
+            .map(|object| {
+                RequestPayload::GetAttributes(GetAttributes {
+                    unique_identifier: Some(&object.0),
+                    attributes: &WANTED,
+                })
+            })
+            .collect();
+        let answers = self.ask(&gets, |_, payload| Attributes::decode(payload))?;
+        let answers = answers.into_iter().map(|answer| match answer {
+            Ok(attributes) => Ok(Some(attributes)),
+            Err((reason, _)) if is_gone(reason) => Ok(None),
+            Err((reason, text)) => Err(HsmError::Refused { reason, text }.into()),
+        });
+        answers.collect()
+    }
+}
+
+impl Family {
+    /// What bears the name of this version, for a claim to it.
+    pub(super) fn seen(&self, number: u32) -> Vec<Seen> {
+        let members = self.members.iter();
+        members
+            .filter(|member| member.number == number && !member.is_bare)
+            .map(|member| Seen {
+                object: member.object.clone(),
+                is_settled: !member.attributes.is_candidate(),
+            })
+            .collect()
+    }
+
+    /// The one object that is a version 1 half made.
+    pub(super) fn left_behind(&self) -> Option<&ObjectId> {
+        let first = self.version(1).ok().flatten()?;
+        first.attributes.is_candidate().then_some(&first.object)
+    }
+
+    /// Whether the object bears the key's own name.
+    pub(super) fn is_bare(&self, object: &ObjectId) -> bool {
+        let mut members = self.members.iter();
+        members.any(|member| member.is_bare && member.object == *object)
+    }
+
+    /// The object of a version, if it has one.
+    fn version(&self, number: u32) -> Result<Option<&Member>, HsmError> {
+        let of_number = || self.members.iter().filter(|m| m.number == number);
+        let mut firm = of_number().filter(|m| m.is_bare || !m.attributes.is_candidate());
+        match (firm.next(), firm.count()) {
+            (Some(member), 0) => Ok(Some(member)),
+            (Some(_), more) => Err(HsmError::AmbiguousName { count: more + 1 }),
+            (None, _) if number == 1 => {
+                // Several are being made, or were left behind: the next create decides.
+                let mut candidates = of_number();
+                Ok(candidates.next().filter(|_| candidates.next().is_none()))
+            }
+            (None, _) => Ok(None),
+        }
+    }
+
+    /// The objects that are versions, ascending.
+    pub(super) fn versions(&self) -> Result<Vec<&Member>, HsmError> {
+        let mut numbers: Vec<u32> = self.members.iter().map(|member| member.number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let versions = numbers.into_iter().map(|number| self.version(number));
+        versions.filter_map(Result::transpose).collect()
+    }
+
+    /// The lowest version that bears settings, and them.
+    pub(super) fn kept(&self) -> Result<Option<(&Member, &Kept)>, HsmError> {
+        let mut versions = self.versions()?.into_iter();
+        Ok(versions.find_map(|member| Some((member, member.attributes.kept.as_ref()?))))
+    }
+
+    /// The key as others know it; `None`: there is none.
+    pub(super) fn record(&self) -> Result<Option<KeyRecord>, HsmError> {
+        let members = self.versions()?;
+        if members.is_empty() {
+            return Ok(None);
+        }
+        let settings = match self.kept()? {
+            Some((member, kept)) => kept.settings(&self.name_of(member))?,
+            None => Settings::default(),
+        };
+        let mut versions = Vec::with_capacity(members.len());
+        for member in members {
+            member.attributes.check(&self.name_of(member))?;
+            versions.push(KeyVersion {
+                number: member.number,
+                object: member.object.clone(),
+                created_unix_s: member.attributes.created_unix_s,
+                state: member.attributes.state,
+            });
+        }
+        Ok(Some(KeyRecord {
+            name: Arc::clone(&self.name),
+            versions,
+            min_decryption_version: settings.min_decryption_version,
+            min_encryption_version: settings.min_encryption_version,
+            deletion_allowed: settings.deletion_allowed,
+        }))
+    }
+
+    fn name_of(&self, member: &Member) -> String {
+        if member.is_bare {
+            self.name.to_string()
+        } else {
+            object_name(&self.name, member.number)
+        }
+    }
+}
+
+impl Attributes {
+    fn decode(payload: Reader<'_>) -> Result<Self, KmipError> {
+        let names = names(payload.clone())?.into_iter().map(Box::from).collect();
+        let kept = ApplicationInformation::find(payload.clone(), NAMESPACE)?;
+        let got = KeyAttributes::decode(payload)?;
+        let date = got.initial_date_unix_s.or(got.activation_date_unix_s);
+        Ok(Self {
+            names,
+            // An HSM that does not tell a state has none to forbid the use with.
+            state: got.state.and_then(state_of).unwrap_or(KeyState::Active),
+            has_activation_date: got.activation_date_unix_s.is_some(),
+            created_unix_s: date.and_then(|date| u64::try_from(date).ok()).unwrap_or(0),
+            usage: got.cryptographic_usage_mask,
+            algorithm: got.cryptographic_algorithm,
+            kept: kept.map(|(index, information)| Kept::new(index, information.data)),
+        })
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.state != KeyState::Destroyed
+    }
+
+    /// Pre-Active with nothing that would ever activate it: see `claim`.
+    pub(super) fn is_candidate(&self) -> bool {
+        self.state == KeyState::PreActive && !self.has_activation_date
+    }
+
+    /// A key that could not unwrap is refused by name, before anything is wrapped with it.
+    fn check(&self, name: &str) -> Result<(), HsmError> {
+        let refused = |reason, text: String| {
+            let text = text.into();
+            Err(HsmError::Refused { reason, text })
+        };
+        let algorithm = self.algorithm.unwrap_or(cryptographic_algorithm::AES);
+        if algorithm != cryptographic_algorithm::AES {
+            let text = format!("the object named \"{name}\" is no AES key");
+            return refused(result_reason::INVALID_OBJECT_TYPE, text);
+        }
+        let may_decrypt = |mask| mask & cryptographic_usage_mask::DECRYPT != 0;
+        if !self.usage.is_none_or(may_decrypt) {
+            let text = format!(
+                "key \"{name}\" may not decrypt: give its Cryptographic Usage Mask Encrypt and Decrypt"
+            );
+            return refused(result_reason::INCOMPATIBLE_CRYPTOGRAPHIC_USAGE_MASK, text);
+        }
+        Ok(())
+    }
+}
+
+impl Session {
+    /// One object's State; `None`: the HSM does not tell, or one that the standard does not know.
+    pub(in super::super) fn state(
+        &mut self,
+        object: &ObjectId,
+        deadline: Instant,
+    ) -> Result<Option<KeyState>, Fault> {
+        let get = GetAttributes {
+            unique_identifier: Some(&object.0),
+            attributes: &[tags::STATE],
+        };
+        self.call(RequestPayload::GetAttributes(get), deadline, |payload| {
+            Ok(KeyAttributes::decode(payload)?.state.and_then(state_of))
+        })
+    }
+}
+
+/// `None` for a state that the standard does not know.
+fn state_of(raw: u32) -> Option<KeyState> {
+    Some(match raw {
+        1 => KeyState::PreActive,
+        2 => KeyState::Active,
+        3 => KeyState::Deactivated,
+        4 => KeyState::Compromised,
+        5 | 6 => KeyState::Destroyed,
+        _ => return None,
+    })
+}
