@@ -145,9 +145,9 @@ impl Work<'_> {
                 self.claim(&family::object_name(name, 1), Settings::default(), seen)?;
             }
         }
-        match self.find(name)? {
+        match self.look_until(name, 1)?.record()? {
             None => Err(hidden(name).into()),
-            found => Ok(found),
+            found => Ok(found.map(Arc::new)),
         }
     }
 
@@ -177,9 +177,9 @@ impl Work<'_> {
         let copy = Settings::of(&record).copy_for_new_version();
         let seen = family.seen(next);
         self.claim(&family::object_name(name, next), copy, seen)?;
-        let found = self.find(name)?;
+        let found = self.look_until(name, next)?.record()?;
         match &found {
-            Some(record) if record.latest() >= next => Ok(found),
+            Some(record) if record.latest() == next => Ok(found.map(Arc::new)),
             // Deleted in the same moment.
             None => Ok(None),
             Some(_) => Err(hidden(&family::object_name(name, next)).into()),

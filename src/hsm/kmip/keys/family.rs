@@ -60,6 +60,9 @@ pub(super) struct Member {
     is_bare: bool,
 }
 
+/// Version, name and object, as located.
+type Named = (u32, String, ObjectId);
+
 /// A key's objects, in the order of their numbers.
 pub(super) struct Family {
     name: Arc<str>,
@@ -72,42 +75,50 @@ pub(super) struct Family {
 impl Work<'_> {
     /// Looks for all versions of a key.
     pub(super) fn look(&mut self, name: &Arc<str>) -> Result<Family, Stop> {
-        let mut family = Family {
-            name: Arc::clone(name),
-            members: Vec::new(),
-            highest: 0,
-        };
         let mut found = Vec::new();
         let (mut from, mut window) = (1_u32, WINDOW_FIRST);
         loop {
-            let until = from.saturating_add(window);
-            let bare = (from == 1).then(|| (1, name.to_string()));
-            let numbered = (from..until).map(|number| (number, object_name(name, number)));
-            let asked: Vec<(u32, String)> = bare.into_iter().chain(numbered).collect();
-            let mut near_end = false;
-            for ((number, bears), objects) in asked.iter().zip(self.locate(&asked)?) {
-                near_end |= !objects.is_empty() && *number >= until - window / 2;
-                found.extend(
-                    objects
-                        .into_iter()
-                        .map(|object| (*number, bears.clone(), object)),
-                );
-            }
+            let last = from.saturating_add(window - 1);
+            let before = found.len();
+            self.look_between(name, from, last, &mut found)?;
+            let seen = found.iter().skip(before).map(|(number, ..)| *number).max();
             // Destroyed versions leave gaps, but not so wide ones.
-            if !near_end || until == u32::MAX {
-                break;
+            if seen.is_none_or(|seen| seen <= last - window / 2) || last == u32::MAX {
+                return self.describe(name, found);
             }
-            from = until;
+            from = last + 1;
             window = (window * 2).min(WINDOW_MAX);
         }
-        self.describe(&mut family, found)?;
-        Ok(family)
+    }
+
+    /// Looks for a key's versions up to one that was made just now.
+    pub(super) fn look_until(&mut self, name: &Arc<str>, last: u32) -> Result<Family, Stop> {
+        let mut found = Vec::new();
+        self.look_between(name, 1, last, &mut found)?;
+        self.describe(name, found)
+    }
+
+    fn look_between(
+        &mut self,
+        name: &Arc<str>,
+        from: u32,
+        last: u32,
+        found: &mut Vec<Named>,
+    ) -> Result<(), Stop> {
+        let bare = (from == 1).then(|| (1, name.to_string()));
+        let numbered = (from..=last).map(|number| (number, object_name(name, number)));
+        let asked: Vec<_> = bare.into_iter().chain(numbered).collect();
+        let objects = self.locate(asked.iter().map(|(_, bears)| bears.as_str()))?;
+        for ((number, bears), objects) in asked.into_iter().zip(objects) {
+            let each = |object| (number, bears.clone(), object);
+            found.extend(objects.into_iter().map(each));
+        }
+        Ok(())
     }
 
     /// What bears exactly this name, for a claim to it.
     pub(super) fn look_exactly(&mut self, name: &str) -> Result<Vec<Seen>, Stop> {
-        let asked = [(0, name.to_owned())];
-        let objects = self.locate(&asked)?.into_iter().flatten();
+        let objects = self.locate([name].into_iter())?.into_iter().flatten();
         let found: Vec<_> = objects.map(|object| (name, object)).collect();
         let attributes = self.attributes(&found)?;
         let seen = found.into_iter().zip(attributes);
@@ -123,10 +134,12 @@ impl Work<'_> {
     }
 
     /// The objects of each name.
-    fn locate(&mut self, asked: &[(u32, String)]) -> Result<Vec<Vec<ObjectId>>, Stop> {
+    fn locate<'n>(
+        &mut self,
+        asked: impl Iterator<Item = &'n str>,
+    ) -> Result<Vec<Vec<ObjectId>>, Stop> {
         let locates: Vec<_> = asked
-            .iter()
-            .map(|(_, name)| RequestPayload::Locate(Locate::by_name(name)))
+            .map(|name| RequestPayload::Locate(Locate::by_name(name)))
             .collect();
         let read = |_: usize, payload: Reader<'_>| {
             let located = Located::decode(payload)?;
@@ -144,11 +157,12 @@ impl Work<'_> {
         answers.collect()
     }
 
-    fn describe(
-        &mut self,
-        family: &mut Family,
-        found: Vec<(u32, String, ObjectId)>,
-    ) -> Result<(), Stop> {
+    fn describe(&mut self, name: &Arc<str>, found: Vec<Named>) -> Result<Family, Stop> {
+        let mut family = Family {
+            name: Arc::clone(name),
+            members: Vec::new(),
+            highest: 0,
+        };
         let named: Vec<_> = found
             .iter()
             .map(|(_, name, object)| (name.as_str(), object.clone()))
@@ -175,7 +189,7 @@ impl Work<'_> {
                 });
             }
         }
-        Ok(())
+        Ok(family)
     }
 
     /// Of each object, which must bear the name it was found by; `None`: it is gone meanwhile.
