@@ -27,6 +27,7 @@ use crate::wire::ttlv::Reader;
 use claim::{Claim, Event, Seen, Step, Trouble};
 use settings::Settings;
 
+mod attributes;
 mod claim;
 mod delete;
 mod family;
@@ -234,8 +235,10 @@ impl Work<'_> {
             made = self.attempt(RequestPayload::Create(plain))?;
         }
         Ok(match made {
-            Event::Refused((reason::OBJECT_ALREADY_EXISTS, _))
-            | Event::Refused((reason::NON_UNIQUE_NAME_ATTRIBUTE, _)) => Event::Taken,
+            Event::Refused((
+                reason::OBJECT_ALREADY_EXISTS | reason::NON_UNIQUE_NAME_ATTRIBUTE,
+                _,
+            )) => Event::Taken,
             made => made,
         })
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::super::super::{HsmError, ObjectId};
-use super::family::Attributes;
+use super::attributes::Attributes;
 use super::{Stop, Work};
 use crate::limits::KEY_NAME_BYTES_MAX;
 use crate::wire::kmip::enums::{cryptographic_algorithm, object_type, result_reason};

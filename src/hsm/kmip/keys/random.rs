@@ -27,12 +27,10 @@ impl Work<'_> {
             let data = RngRetrieved::decode(payload)?.data;
             Ok((data.len() == bytes).then(|| store.put(data)))
         })?;
-        match stored {
-            Some(stored) => stored.map_err(|_| HsmError::NoLockedMemory.into()),
-            None => {
-                let why = "the HSM gave another number of random bytes than asked for";
-                Err(HsmError::Protocol(why).into())
-            }
-        }
+        let Some(stored) = stored else {
+            let why = "the HSM gave another number of random bytes than asked for";
+            return Err(HsmError::Protocol(why).into());
+        };
+        stored.map_err(|_| HsmError::NoLockedMemory.into())
     }
 }

@@ -45,7 +45,7 @@ impl Device {
             Step::Activate(uid) => match self.life(uid) {
                 Life::Active => Event::Refused(()),
                 Life::Gone => Event::Done,
-                life => {
+                life @ Life::Candidate => {
                     *life = Life::Active;
                     self.ever_active += 1;
                     Event::Done
