@@ -57,7 +57,7 @@ impl From<Fault> for Stop {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Link(error) => Self::Link(error),
-            Fault::Failed { reason, text } => Self::No(HsmError::Refused { reason, text }),
+            Fault::Failed { reason, text } => Self::No(refused((reason, text))),
         }
     }
 }
@@ -159,7 +159,7 @@ impl Work<'_> {
         if let Event::Refused((reason, text)) = self.attempt(activate)?
             && self.look(name)?.left_behind() == Some(object)
         {
-            return Err(HsmError::Refused { reason, text }.into());
+            return Err(refused((reason, text)).into());
         }
         Ok(())
     }
@@ -254,11 +254,19 @@ fn is_gone(reason: u32) -> bool {
 
 fn error_of(trouble: Trouble, name: &str, refusal: Option<Refusal>) -> HsmError {
     match (trouble, refusal) {
-        (Trouble::Refused, Some((reason, text))) => HsmError::Refused { reason, text },
+        (Trouble::Refused, Some(refusal)) => refused(refusal),
         (Trouble::Ambiguous(count), _) => HsmError::AmbiguousName { count },
         (Trouble::Hidden, _) => hidden(name),
         (Trouble::Contended | Trouble::Refused, _) => contended(name),
     }
+}
+
+/// The HSM's no as our error.
+fn refused((reason, text): Refusal) -> HsmError {
+    if reason == reason::SERVER_LIMIT_EXCEEDED {
+        return HsmError::Busy;
+    }
+    HsmError::Refused { reason, text }
 }
 
 /// A key that is there for the HSM but not for us.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::super::super::{HsmError, KeyState, ObjectId};
 use super::super::session::{Fault, Session};
 use super::settings::{Kept, NAMESPACE};
-use super::{Stop, Work, is_gone};
+use super::{Stop, Work, is_gone, refused};
 use crate::wire::kmip::enums::{cryptographic_algorithm, cryptographic_usage_mask, result_reason};
 use crate::wire::kmip::{
     ApplicationInformation, GetAttributes, KeyAttributes, KmipError, RequestPayload, names, tags,
@@ -51,7 +51,7 @@ impl Work<'_> {
         let answers = answers.into_iter().map(|answer| match answer {
             Ok(attributes) => Ok(Some(attributes)),
             Err((reason, _)) if is_gone(reason) => Ok(None),
-            Err((reason, text)) => Err(HsmError::Refused { reason, text }.into()),
+            Err(refusal) => Err(refused(refusal).into()),
         });
         answers.collect()
     }

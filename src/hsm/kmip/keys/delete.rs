@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::super::super::{HsmError, KeyState, ObjectId};
-use super::{Event, Refusal, Stop, Work, contended};
+use super::{Event, Refusal, Stop, Work, contended, refused};
 use crate::wire::kmip::enums::revocation_reason_code;
 use crate::wire::kmip::{ObjectRef, RequestPayload, Revoke};
 
@@ -57,7 +57,7 @@ impl Work<'_> {
             }
         }
         Err(match refusal {
-            Some((reason, text)) => HsmError::Refused { reason, text },
+            Some(refusal) => refused(refusal),
             None => contended(name),
         }
         .into())

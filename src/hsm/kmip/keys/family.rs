@@ -9,7 +9,7 @@ use super::super::super::{HsmError, KeyRecord, KeyVersion, ObjectId};
 use super::attributes::Attributes;
 use super::claim::Seen;
 use super::settings::{Kept, Settings};
-use super::{Stop, Work, is_gone};
+use super::{Stop, Work, is_gone, refused};
 use crate::wire::kmip::{Locate, Located, RequestPayload};
 use crate::wire::ttlv::Reader;
 
@@ -126,7 +126,7 @@ impl Work<'_> {
             Ok((count, _)) if count > OBJECTS_MAX => Err(HsmError::AmbiguousName { count }.into()),
             Ok((_, objects)) => Ok(objects),
             Err((reason, _)) if is_gone(reason) => Ok(Vec::new()),
-            Err((reason, text)) => Err(HsmError::Refused { reason, text }.into()),
+            Err(refusal) => Err(refused(refusal).into()),
         });
         answers.collect()
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::super::super::{HsmError, ObjectId};
 use super::attributes::Attributes;
-use super::{Stop, Work};
+use super::{Stop, Work, refused};
 use crate::limits::KEY_NAME_BYTES_MAX;
 use crate::wire::kmip::enums::{cryptographic_algorithm, object_type, result_reason};
 use crate::wire::kmip::{KeyAttributes, Locate, Located, RequestPayload};
@@ -55,9 +55,7 @@ impl Work<'_> {
             let page = match page.into_iter().next() {
                 Some(Ok(page)) => page,
                 Some(Err((reason, _))) if super::is_gone(reason) => Vec::new(),
-                Some(Err((reason, text))) => {
-                    return Err(HsmError::Refused { reason, text }.into());
-                }
+                Some(Err(refusal)) => return Err(refused(refusal).into()),
                 None => Vec::new(),
             };
             let is_last = page.len() < usize::try_from(PAGE_OBJECTS).unwrap_or(usize::MAX);

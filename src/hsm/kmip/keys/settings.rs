@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::super::super::{HsmError, KeyChange, KeyRecord};
 use super::super::session::{Fault, Refusal};
 use super::family::Family;
-use super::{Stop, Work, contended};
+use super::{Stop, Work, contended, refused};
 use crate::wire::kmip::enums::result_reason as reason;
 use crate::wire::kmip::{AddAttribute, ApplicationInformation, ModifyAttribute, RequestPayload};
 
@@ -162,7 +162,7 @@ impl Work<'_> {
             refusal = self.keep(&family, Settings::of(&changed))?;
         }
         Err(match refusal {
-            Some((reason, text)) => HsmError::Refused { reason, text },
+            Some(refusal) => refused(refusal),
             None => contended(name),
         }
         .into())

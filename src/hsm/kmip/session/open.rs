@@ -49,6 +49,8 @@ impl Session {
             random: SystemRandom::new(),
             single: false,
             offers_random: false,
+            until: None,
+            refused_whole: 0,
             out: out.ok_or("no locked memory left for another connection")?,
             store,
             place,
