@@ -12,27 +12,18 @@
 
 mod support;
 
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use kms::hsm::kmip::{Address, KmipPlan, LOCKED_BYTES_PER_CONNECTION, start};
-use kms::hsm::pool::{Pool, PoolPlan};
-use kms::hsm::store::Store;
-use kms::hsm::{Answer, Hsm as _, HsmError, Job, KeyRecord, KeyState, ObjectId, Request};
-use kms::net::tls::{HsmTrust, Identity, hsm_config};
-use kms::secret::{Arena, ArenaPlan, Mode, SecretBytes};
+use kms::hsm::{Answer, Hsm as _, HsmError, KeyState, ObjectId, Request};
 use kms::wire::kmip::{
     Call, Decrypt, Decrypted, GCM_PARAMETERS, ProtocolVersion, RequestHeader, RequestPayload,
     decode_response, encode_request,
 };
-use rustls::ClientConfig;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use support::pki::{CLIENT, KeyKind, Pki, SERVER};
-use support::pykmip::{Hsm as PyKmip, python};
+use rustls::pki_types::ServerName;
+use support::kmip::{Site, ask, ask_all, create, decrypt, encrypt, sealed};
+use support::pki::KeyKind;
 
 /// Another client of the same owner, PyKMIP's own: makes a key of argument 5's name, never activated.
 const OTHER_CLIENT: &str = r#"
@@ -44,145 +35,12 @@ with ProxyKmipClient("127.0.0.1", int(port), cert, key, ca) as client:
     print(client.create(enums.CryptographicAlgorithm.AES, 256, name=name))
 "#;
 
-struct Site {
-    server: PyKmip,
-    pki: Pki,
-    tls: Arc<ClientConfig>,
-    _folder: tempfile::TempDir,
-}
-
-impl Site {
-    fn new(kind: KeyKind) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let pki = Pki::new(folder.path(), kind);
-        pki.root("kmipSigningCA");
-        pki.leaf("hsm", "kmipSigningCA", SERVER);
-        pki.leaf("kmsClient", "kmipSigningCA", CLIENT);
-        let mut server = PyKmip::new(&pki);
-        server.start();
-        let certificate = |name: &str| {
-            let pem = fs::read(pki.path(&format!("{name}.crt"))).unwrap();
-            CertificateDer::from_pem_slice(&pem).unwrap()
-        };
-        let identity = Identity {
-            chain: vec![certificate("kmsClient")],
-            key: PrivateKeyDer::from_pem_file(pki.path("kmsClient.key")).unwrap(),
-        };
-        let trust = HsmTrust {
-            authorities: vec![certificate("kmipSigningCA")],
-            server_name: None,
-            fingerprint: None,
-        };
-        let tls = hsm_config(&trust, Some(&identity)).unwrap();
-        Self {
-            server,
-            pki,
-            tls,
-            _folder: folder,
-        }
-    }
-
-    fn pool(&self) -> Pool {
-        let plan = KmipPlan {
-            addresses: vec![Address {
-                host: "127.0.0.1".into(),
-                port: self.server.port,
-                server_name: ServerName::try_from("localhost").unwrap(),
-            }],
-            tls: Arc::clone(&self.tls),
-            login: None,
-        };
-        let sizes = PoolPlan {
-            name: "kmip1",
-            connections: 1,
-            batch_max: 32,
-            queue_max: 1000,
-            connect_timeout: Duration::from_secs(20),
-        };
-        let arena = Arena::reserve(&ArenaPlan {
-            key_bytes: 256 * 1024,
-            large_count: 1,
-            large_bytes: 4096,
-            buffer_bytes: 4 * LOCKED_BYTES_PER_CONNECTION,
-            mode: Some(Mode::Mlock),
-        });
-        start(plan, sizes, Store::new(arena.unwrap(), None)).unwrap()
-    }
-
-    /// A key made by another client; its identifier.
-    fn made_elsewhere(&self, name: &str) -> ObjectId {
-        let port = self.server.port.to_string();
-        let [cert, key, ca] =
-            ["kmsClient.crt", "kmsClient.key", "kmipSigningCA.crt"].map(|file| self.pki.text(file));
-        let args = [
-            "-W",
-            "ignore",
-            "-c",
-            OTHER_CLIENT,
-            &port,
-            &cert,
-            &key,
-            &ca,
-            name,
-        ];
-        let said = support::run(&self.pki.folder, python().to_str().unwrap(), &args);
-        // Warnings may follow.
-        let uid = said.lines().next().unwrap();
-        ObjectId(uid.into())
-    }
-}
-
-fn ask_all(hsm: &Pool, requests: Vec<Request>) -> Vec<Result<Answer, HsmError>> {
-    let (tx, rx) = mpsc::channel();
-    let count = requests.len();
-    for (at, request) in requests.into_iter().enumerate() {
-        let tx = tx.clone();
-        let done = Box::new(move |result| tx.send((at, result)).unwrap());
-        hsm.submit(Job {
-            request,
-            deadline: Instant::now() + Duration::from_secs(30),
-            client: kms::hsm::ClientTag::default(),
-            sent: None,
-            done,
-        });
-    }
-    let mut all: Vec<_> = (0..count).map(|_| rx.recv().unwrap()).collect();
-    all.sort_by_key(|(at, _)| *at);
-    all.into_iter().map(|(_, result)| result).collect()
-}
-
-fn ask(hsm: &Pool, request: Request) -> Result<Answer, HsmError> {
-    ask_all(hsm, vec![request]).remove(0)
-}
-
-fn decrypt(object: &ObjectId, sealed: &[u8]) -> Request {
-    Request::Decrypt {
-        object: object.clone(),
-        sealed: sealed.to_vec(),
-        associated_data: b"aad".to_vec(),
-    }
-}
-
-fn create(hsm: &Pool, name: &str) -> Arc<KeyRecord> {
-    match ask(hsm, Request::Create { name: name.into() }) {
-        Ok(Answer::Key(Some(record))) => record,
-        other => panic!("{other:?} {:?}", hsm.health()),
-    }
-}
-
-fn encrypt(object: &ObjectId, plaintext: Vec<u8>) -> Request {
-    Request::Encrypt {
-        object: object.clone(),
-        plaintext: SecretBytes::new(plaintext),
-        associated_data: b"aad".to_vec(),
-    }
-}
-
-fn sealed(outcome: Result<Answer, HsmError>) -> Vec<u8> {
-    match outcome {
-        Ok(Answer::Sealed(sealed)) => sealed,
-        other => panic!("{other:?}"),
-    }
+/// A key made by another client; its identifier.
+fn made_elsewhere(site: &Site, name: &str) -> ObjectId {
+    let said = site.run_client(OTHER_CLIENT, &[name]);
+    // Warnings may follow.
+    let uid = said.lines().next().unwrap();
+    ObjectId(uid.into())
 }
 
 fn main_job(kind: KeyKind, tls: &str) {
@@ -249,7 +107,7 @@ fn names_and_states_made_by_another_client() {
     let site = Site::new(KeyKind::P256);
     let hsm = site.pool();
     for _ in 0..2 {
-        site.made_elsewhere("twice");
+        made_elsewhere(&site, "twice");
     }
     for request in [
         Request::Find {
@@ -263,7 +121,7 @@ fn names_and_states_made_by_another_client() {
         assert_eq!(error, HsmError::AmbiguousName { count: 2 });
     }
 
-    let asleep = site.made_elsewhere("asleep");
+    let asleep = made_elsewhere(&site, "asleep");
     let state = KeyState::PreActive;
     for request in [encrypt(&asleep, vec![1; 32]), decrypt(&asleep, &[1; 60])] {
         assert_eq!(

@@ -10,10 +10,11 @@ use kms::hsm::{Answer, Done, HsmError, Job, ObjectId, Request};
 use kms::wire::Step;
 use kms::wire::kmip::enums::operation;
 use kms::wire::kmip::{
-    Call, Create, Decrypt, Decrypted, DiscoverVersions, Encrypt, Encrypted, GetAttributes,
-    KeyAttributes, Locate, Located, ObjectRef, ProtocolVersion, Query, QueryAnswer, Reply,
-    ReplyPayload, RequestHeader, RequestItem, RequestPayload, ResponseHeader, Revoke,
-    decode_request, decode_response, encode_request, encode_response, tags,
+    AddAttribute, ApplicationInformation, Call, Create, Decrypt, Decrypted, DiscoverVersions,
+    Encrypt, Encrypted, GetAttributes, KeyAttributes, Locate, Located, ModifyAttribute, ObjectRef,
+    ProtocolVersion, Query, QueryAnswer, Reply, ReplyPayload, RequestHeader, RequestItem,
+    RequestPayload, ResponseHeader, Revoke, RngRetrieve, RngRetrieved, decode_request,
+    decode_response, encode_request, encode_response, names, tags,
 };
 use kms::wire::ttlv::{self, Item, Kind, Reader, Writer};
 
@@ -111,6 +112,9 @@ fn asked<'a>(item: &RequestItem<'a>) -> Option<RequestPayload<'a>> {
         operation::ACTIVATE => return object().map(RequestPayload::Activate),
         operation::DESTROY => return object().map(RequestPayload::Destroy),
         operation::REVOKE => return Revoke::decode(payload).ok().map(RequestPayload::Revoke),
+        operation::ADD_ATTRIBUTE => drop(AddAttribute::decode(payload)),
+        operation::MODIFY_ATTRIBUTE => drop(ModifyAttribute::decode(payload)),
+        operation::RNG_RETRIEVE => drop(RngRetrieve::decode(payload)),
         operation::ENCRYPT => return Encrypt::decode(payload).ok().map(RequestPayload::Encrypt),
         operation::DECRYPT => return Decrypt::decode(payload).ok().map(RequestPayload::Decrypt),
         _ => {}
@@ -153,6 +157,11 @@ pub fn response(data: &[u8]) {
         }
         let _ = ObjectRef::decode(p()).map(|object| object.need().map(str::len));
         let _ = KeyAttributes::decode(p());
+        let _ = (
+            names(p()),
+            ApplicationInformation::find(p(), ""),
+            RngRetrieved::decode(p()),
+        );
         DiscoverVersions::decode(p()).for_each(drop);
     }
 }

@@ -45,6 +45,10 @@ pub trait Session {
     fn serve(&mut self, jobs: Vec<Job>, until: Option<Instant>) -> Served;
     /// Whether an idle connection still stands, without asking the HSM.
     fn is_quiet(&mut self) -> bool;
+    /// Whether [`super::Request::Random`] is served.
+    fn offers_random(&self) -> bool {
+        false
+    }
     /// Asks the HSM something small.
     fn probe(&mut self, deadline: Instant) -> Result<(), String>;
 }
@@ -101,6 +105,8 @@ struct Status {
     was_up: bool,
     /// A state was logged.
     known: bool,
+    /// What the last connection said.
+    offers_random: bool,
     detail: String,
 }
 
@@ -192,6 +198,10 @@ impl Hsm for Pool {
         }
     }
 
+    fn offers_random(&self) -> bool {
+        self.shared.status.lock().offers_random
+    }
+
     fn shutdown(&self) {
         for queued in self.shared.lane.close() {
             queued.fail(HsmError::Abandoned);
@@ -244,8 +254,9 @@ impl Shared {
         *stopping
     }
 
-    fn went_up(&self, what: String) {
+    fn went_up(&self, what: String, offers_random: bool) {
         let mut status = self.status.lock();
+        status.offers_random = offers_random;
         if status.live == 0 {
             log::info!("{}: connected to {what}", self.plan.name);
         }

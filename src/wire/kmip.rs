@@ -16,6 +16,7 @@
 //!
 //! Called by `hsm::kmip` and `kms-loadgen`'s simulator.
 
+mod application;
 mod attributes;
 mod crypt;
 pub mod enums;
@@ -24,7 +25,10 @@ mod request;
 mod response;
 pub mod tags;
 
-pub use attributes::KeyAttributes;
+pub use application::{
+    AddAttribute, ApplicationInformation, ModifyAttribute, RngRetrieve, RngRetrieved,
+};
+pub use attributes::{KeyAttributes, names};
 pub use crypt::{CryptographicParameters, Decrypt, Decrypted, Encrypt, Encrypted, GCM_PARAMETERS};
 pub use objects::{
     Create, DiscoverVersions, GetAttributes, Locate, Located, ObjectRef, Query, QueryAnswer, Revoke,

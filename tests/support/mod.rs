@@ -6,6 +6,7 @@
 #![allow(dead_code)]
 
 pub mod client;
+pub mod kmip;
 pub mod node;
 pub mod pki;
 pub mod process;

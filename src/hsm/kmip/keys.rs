@@ -1,53 +1,53 @@
-//! Keys by name: find exactly one, or create it.
+//! Keys by name: each a family of HSM objects.
+//!
+//! Version N of key `k` is the object whose Name is `k:v<N>` (a colon is not legal in a key's name, so no
+//! two keys share an object). A bare `k` counts as version 1, so that a site's existing master key is used
+//! as it is; `k` and `k:v1` together are an error, for the operator decides which one it is. Versions may
+//! be missing where the HSM has destroyed them. `family` finds them, `claim` makes them, `settings` keeps
+//! what clients may change about a key, at the HSM, where all nodes see it.
+//!
+//! After a broken connection the whole job is asked again only where that is the same as asking once:
+//! what only looks, and Create, which looks first and takes up what it finds. A Rotate that has changed
+//! something would rotate twice, a Configure might undo another's, a Delete would miss its key: these are
+//! answered with the failure.
+//!
+//! Must never be true: a key chosen among several of one name; an object used whose Name is not the one
+//! that was asked for; settings that only one node knows.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::{Answer, HsmError, KeyRecord, KeyState, KeyVersion, ObjectId};
+use super::super::{Answer, HsmError, KeyRecord, ObjectId, Request};
 use super::link::LinkError;
-use super::session::{Fault, Session};
-use crate::wire::kmip::enums::cryptographic_algorithm;
-use crate::wire::kmip::{
-    Create, GetAttributes, KeyAttributes, Locate, Located, ObjectRef, RequestPayload, tags,
-};
+use super::session::{Fault, Refusal, Session};
+use crate::wire::kmip::enums::result_reason as reason;
+use crate::wire::kmip::enums::{cryptographic_algorithm, cryptographic_usage_mask, operation};
+use crate::wire::kmip::{Create, KmipError, ObjectRef, RequestPayload};
+use crate::wire::ttlv::Reader;
+use claim::{Claim, Event, Seen, Step, Trouble};
+use settings::Settings;
+
+mod attributes;
+mod claim;
+mod delete;
+mod family;
+mod list;
+mod random;
+mod settings;
 
 const KEY_BITS: i32 = 256;
-const USAGE_ENCRYPT: i32 = 4;
-const USAGE_DECRYPT: i32 = 8;
-const PERMISSION_DENIED: u32 = 0x0C;
-const OBJECT_ALREADY_EXISTS: u32 = 0x18;
-const INCOMPATIBLE_USAGE_MASK: u32 = 0x29;
-const INVALID_OBJECT_TYPE: u32 = 0x30;
-const NON_UNIQUE_NAME: u32 = 0x35;
 
 /// The connection failed in the middle of a key's business.
 pub(super) struct Broken {
     pub(super) error: LinkError,
-    /// Nothing was changed yet: the whole may be asked again.
-    pub(super) repeatable: bool,
+    /// The whole may be asked again.
+    pub(super) is_repeatable: bool,
 }
 
-/// What we ask of a key's attributes.
-pub(super) struct Attributes {
-    pub(super) state: Option<KeyState>,
-    created_unix_s: u64,
-    has_activation_date: bool,
-    usage: Option<i32>,
-    algorithm: Option<u32>,
-}
-
-/// The one object that bears the name.
-struct Found {
-    record: Arc<KeyRecord>,
-    object: ObjectId,
-    state: KeyState,
-    /// Pre-Active with nothing that would ever activate it.
-    is_left_behind: bool,
-}
-
-type Outcome = Result<Result<Answer, HsmError>, Broken>;
+pub(super) type Outcome = Result<Result<Answer, HsmError>, Broken>;
 
 /// The HSM's no, or the end of the connection.
+#[derive(Debug)]
 enum Stop {
     No(HsmError),
     Link(LinkError),
@@ -57,171 +57,216 @@ impl From<Fault> for Stop {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Link(error) => Self::Link(error),
-            Fault::Failed { reason, text } => Self::No(HsmError::Refused { reason, text }),
+            Fault::Failed { reason, text } => Self::No(refused((reason, text))),
         }
     }
 }
 
-impl Session {
-    pub(super) fn find(&mut self, name: &Arc<str>, deadline: Instant) -> Outcome {
-        settle(self.look_up(name, deadline), true)
+impl From<HsmError> for Stop {
+    fn from(error: HsmError) -> Self {
+        Self::No(error)
+    }
+}
+
+impl From<LinkError> for Stop {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+/// Serves whatever is no Encrypt or Decrypt.
+pub(super) fn serve(session: &mut Session, request: &Request, deadline: Instant) -> Outcome {
+    let mut work = Work {
+        session,
+        deadline,
+        has_changed: false,
+    };
+    let answer = match request {
+        Request::Find { name } => work.find(name).map(Answer::Key),
+        Request::Create { name } => work.create(name).map(Answer::Key),
+        Request::Rotate { name } => work.rotate(name).map(Answer::Key),
+        Request::Configure { name, change } => work.configure(name, change).map(Answer::Key),
+        Request::Delete { name } => work.delete(name).map(|()| Answer::Key(None)),
+        Request::List => work.list().map(Answer::Names),
+        Request::Random { bytes } => work.random(*bytes).map(Answer::Plaintext),
+        Request::Encrypt { .. } | Request::Decrypt { .. } => {
+            Err(HsmError::Protocol("not an operation of one message").into())
+        }
+    };
+    match answer {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(Stop::No(error)) => Ok(Err(error)),
+        Err(Stop::Link(error)) => Err(Broken {
+            error,
+            is_repeatable: !work.has_changed || matches!(request, Request::Create { .. }),
+        }),
+    }
+}
+
+/// One job on one connection.
+struct Work<'s> {
+    session: &'s mut Session,
+    deadline: Instant,
+    /// Something was sent that changes what the HSM holds.
+    has_changed: bool,
+}
+
+impl Work<'_> {
+    fn call<T>(
+        &mut self,
+        payload: RequestPayload<'_>,
+        read: impl FnOnce(Reader<'_>) -> Result<T, KmipError>,
+    ) -> Result<T, Fault> {
+        self.has_changed |= payload.operation() != operation::RNG_RETRIEVE;
+        self.session.call(payload, self.deadline, read)
     }
 
-    /// Looks before and after: names need not be unique on the HSM, and another node may create the
-    /// same key at this moment. Two keys of one name are an error for the operator, never a choice.
-    ///
+    fn ask<T>(
+        &mut self,
+        payloads: &[RequestPayload<'_>],
+        read: impl FnMut(usize, Reader<'_>) -> Result<T, KmipError>,
+    ) -> Result<Vec<Result<T, Refusal>>, LinkError> {
+        self.session.ask(payloads, self.deadline, read)
+    }
+
+    fn find(&mut self, name: &Arc<str>) -> Result<Option<Arc<KeyRecord>>, Stop> {
+        Ok(self.look(name)?.record()?.map(Arc::new))
+    }
+
     /// A key left Pre-Active by a crash between Create and Activate is finished here. One that bears an
     /// Activation Date was made so on purpose, and stays as it is.
-    pub(super) fn create(&mut self, name: &Arc<str>, deadline: Instant) -> Outcome {
-        let left_behind = match self.look_up(name, deadline) {
-            Ok(None) => None,
-            Ok(Some(found)) if found.is_left_behind => Some(found.object),
-            found => return settle(found, true),
-        };
-        settle(self.make_usable(name, left_behind, deadline), false)
+    fn create(&mut self, name: &Arc<str>) -> Result<Option<Arc<KeyRecord>>, Stop> {
+        let family = self.look(name)?;
+        let record = family.record()?;
+        match family.left_behind() {
+            Some(object) if family.is_bare(object) => self.wake(name, &object.clone())?,
+            None if record.is_some() => return Ok(record.map(Arc::new)),
+            _ => {
+                let seen = family.seen(1);
+                self.claim(&family::object_name(name, 1), Settings::default(), seen)?;
+            }
+        }
+        match self.look_until(name, 1)?.record()? {
+            None => Err(hidden(name).into()),
+            found => Ok(found.map(Arc::new)),
+        }
     }
 
-    fn make_usable(
-        &mut self,
-        name: &Arc<str>,
-        left_behind: Option<ObjectId>,
-        deadline: Instant,
-    ) -> Result<Option<Found>, Stop> {
-        let object = match left_behind {
-            Some(object) => Some(object),
-            None => self.make(name, deadline)?,
+    /// Activates a site's own object. Another node may have done so meanwhile: what it is now decides.
+    fn wake(&mut self, name: &Arc<str>, object: &ObjectId) -> Result<(), Stop> {
+        let unique_identifier = Some(&*object.0);
+        let activate = RequestPayload::Activate(ObjectRef { unique_identifier });
+        if let Event::Refused((reason, text)) = self.attempt(activate)?
+            && self.look(name)?.left_behind() == Some(object)
+        {
+            return Err(refused((reason, text)).into());
+        }
+        Ok(())
+    }
+
+    /// Nodes that rotate at the same moment claim the same number, and so share the one new version.
+    fn rotate(&mut self, name: &Arc<str>) -> Result<Option<Arc<KeyRecord>>, Stop> {
+        let family = self.look(name)?;
+        let Some(record) = family.record()? else {
+            return Ok(None);
         };
-        let mut refused = None;
-        if let Some(object) = &object {
-            let unique_identifier = Some(&*object.0);
-            let activate = RequestPayload::Activate(ObjectRef { unique_identifier });
-            // Another node may have activated it meanwhile: what it is now decides.
-            match self.call(activate, deadline, |_| Ok(())) {
-                Ok(()) => {}
-                Err(Fault::Failed { reason, text }) => {
-                    refused = Some(HsmError::Refused { reason, text });
+        let next = family
+            .highest
+            .max(record.latest())
+            .checked_add(1)
+            .ok_or(HsmError::Unsupported("more versions than can be counted"))?;
+        let copy = Settings::of(&record).copy_for_new_version();
+        let seen = family.seen(next);
+        self.claim(&family::object_name(name, next), copy, seen)?;
+        let found = self.look_until(name, next)?.record()?;
+        match &found {
+            Some(record) if record.latest() == next => Ok(found.map(Arc::new)),
+            // Deleted in the same moment.
+            None => Ok(None),
+            Some(_) => Err(hidden(&family::object_name(name, next)).into()),
+        }
+    }
+
+    /// Makes an object of this name, together with whoever else does; `seen` is what a look has shown.
+    fn claim(&mut self, name: &str, settings: Settings, seen: Vec<Seen>) -> Result<(), Stop> {
+        let mut claim = Claim::new();
+        claim.happened(Event::Seen(seen));
+        loop {
+            let event = match claim.step().clone() {
+                Step::Look => Event::Seen(self.look_exactly(name)?),
+                Step::Create => self.make(name, settings)?,
+                Step::Destroy(object) => {
+                    let unique_identifier = Some(&*object.0);
+                    self.attempt(RequestPayload::Destroy(ObjectRef { unique_identifier }))?
                 }
-                Err(fault) => return Err(fault.into()),
-            }
-        }
-        match (self.look_up(name, deadline)?, refused) {
-            (Some(found), Some(refused)) if found.state == KeyState::PreActive => {
-                Err(Stop::No(refused))
-            }
-            (Some(found), _) => Ok(Some(found)),
-            (None, refused) => Err(Stop::No(refused.unwrap_or_else(|| hidden(name)))),
+                Step::Activate(object) => {
+                    let unique_identifier = Some(&*object.0);
+                    self.attempt(RequestPayload::Activate(ObjectRef { unique_identifier }))?
+                }
+                Step::Finished(Ok(())) => return Ok(()),
+                Step::Finished(Err(trouble)) => {
+                    return Err(error_of(trouble, name, claim.refusal.take()).into());
+                }
+            };
+            claim.happened(event);
         }
     }
 
-    /// `None`: another was faster; its key is the answer.
-    fn make(&mut self, name: &str, deadline: Instant) -> Result<Option<ObjectId>, Stop> {
-        let usage = USAGE_ENCRYPT | USAGE_DECRYPT;
+    /// Asks for a change of one object; one that is gone needs none.
+    fn attempt(&mut self, payload: RequestPayload<'_>) -> Result<Event<Refusal>, Stop> {
+        match self.call(payload, |_| Ok(())) {
+            Ok(()) => Ok(Event::Done),
+            Err(Fault::Failed { reason, .. }) if is_gone(reason) => Ok(Event::Done),
+            Err(Fault::Failed { reason, text }) => Ok(Event::Refused((reason, text))),
+            Err(Fault::Link(error)) => Err(error.into()),
+        }
+    }
+
+    /// An HSM that will not keep our settings makes the key without them.
+    fn make(&mut self, name: &str, settings: Settings) -> Result<Event<Refusal>, Stop> {
+        let usage = cryptographic_usage_mask::ENCRYPT | cryptographic_usage_mask::DECRYPT;
         let algorithm = cryptographic_algorithm::AES;
-        let create = Create::symmetric_key(name, algorithm, KEY_BITS, usage);
-        let created = self.call(RequestPayload::Create(create), deadline, |payload| {
-            ObjectRef::decode(payload)?.need().map(Arc::<str>::from)
-        });
-        match created {
-            Ok(uid) => Ok(Some(ObjectId(uid))),
-            Err(Fault::Failed {
-                reason: OBJECT_ALREADY_EXISTS | NON_UNIQUE_NAME,
-                ..
-            }) => Ok(None),
-            Err(fault) => Err(fault.into()),
+        let plain = Create::symmetric_key(name, algorithm, KEY_BITS, usage);
+        let data = settings.to_string();
+        let mut create = plain;
+        create.attributes.application = Some(settings::information(&data));
+        let mut made = self.attempt(RequestPayload::Create(create))?;
+        if matches!(made, Event::Refused((reason, _)) if settings::is_unsupported(reason)) {
+            made = self.attempt(RequestPayload::Create(plain))?;
         }
-    }
-
-    fn look_up(&mut self, name: &Arc<str>, deadline: Instant) -> Result<Option<Found>, Stop> {
-        let locate = RequestPayload::Locate(Locate::by_name(name));
-        let located = self.call(locate, deadline, |found| {
-            let found = Located::decode(found)?;
-            let first = found.unique_identifiers().next().map(Arc::<str>::from);
-            Ok((found.count, first))
-        })?;
-        let object = match located {
-            (1, Some(uid)) => ObjectId(uid),
-            (0, _) | (_, None) => return Ok(None),
-            (count, _) => return Err(Stop::No(HsmError::AmbiguousName { count })),
-        };
-        let attributes = self.attributes(&object, deadline)?;
-        attributes.check(name).map_err(Stop::No)?;
-        // An HSM that does not tell a state has none to forbid the use with.
-        let state = attributes.state.unwrap_or(KeyState::Active);
-        let version = KeyVersion {
-            number: 1,
-            object: object.clone(),
-            created_unix_s: attributes.created_unix_s,
-            state,
-        };
-        let record = Arc::new(KeyRecord {
-            name: Arc::clone(name),
-            versions: vec![version],
-            min_decryption_version: 1,
-            min_encryption_version: 0,
-            deletion_allowed: false,
-        });
-        Ok(Some(Found {
-            record,
-            object,
-            state,
-            is_left_behind: state == KeyState::PreActive && !attributes.has_activation_date,
-        }))
-    }
-
-    pub(super) fn attributes(
-        &mut self,
-        object: &ObjectId,
-        deadline: Instant,
-    ) -> Result<Attributes, Fault> {
-        let wanted = [
-            tags::STATE,
-            tags::INITIAL_DATE,
-            tags::ACTIVATION_DATE,
-            tags::CRYPTOGRAPHIC_USAGE_MASK,
-            tags::CRYPTOGRAPHIC_ALGORITHM,
-        ];
-        let get = GetAttributes {
-            unique_identifier: Some(&object.0),
-            attributes: &wanted,
-        };
-        self.call(RequestPayload::GetAttributes(get), deadline, |payload| {
-            let got = KeyAttributes::decode(payload)?;
-            let date = got.initial_date_unix_s.or(got.activation_date_unix_s);
-            Ok(Attributes {
-                state: got.state.and_then(state_of),
-                has_activation_date: got.activation_date_unix_s.is_some(),
-                created_unix_s: date.and_then(|date| u64::try_from(date).ok()).unwrap_or(0),
-                usage: got.cryptographic_usage_mask,
-                algorithm: got.cryptographic_algorithm,
-            })
+        Ok(match made {
+            Event::Refused((
+                reason::OBJECT_ALREADY_EXISTS | reason::NON_UNIQUE_NAME_ATTRIBUTE,
+                _,
+            )) => Event::Taken,
+            made => made,
         })
     }
 }
 
-impl Attributes {
-    /// A key that could not unwrap is refused by name, before anything is wrapped with it.
-    fn check(&self, name: &str) -> Result<(), HsmError> {
-        if self
-            .algorithm
-            .is_some_and(|algorithm| algorithm != cryptographic_algorithm::AES)
-        {
-            let text = format!("the object named \"{name}\" is no AES key");
-            return Err(HsmError::Refused {
-                reason: INVALID_OBJECT_TYPE,
-                text: text.into(),
-            });
-        }
-        if self.usage.is_some_and(|mask| mask & USAGE_DECRYPT == 0) {
-            let text = format!(
-                "key \"{name}\" may not decrypt: give its Cryptographic Usage Mask Encrypt and Decrypt"
-            );
-            return Err(HsmError::Refused {
-                reason: INCOMPATIBLE_USAGE_MASK,
-                text: text.into(),
-            });
-        }
-        Ok(())
+/// Whether a refusal says that there is no such object any more.
+fn is_gone(reason: u32) -> bool {
+    matches!(
+        reason,
+        reason::ITEM_NOT_FOUND | reason::OBJECT_NOT_FOUND | reason::OBJECT_DESTROYED
+    )
+}
+
+fn error_of(trouble: Trouble, name: &str, refusal: Option<Refusal>) -> HsmError {
+    match (trouble, refusal) {
+        (Trouble::Refused, Some(refusal)) => refused(refusal),
+        (Trouble::Ambiguous(count), _) => HsmError::AmbiguousName { count },
+        (Trouble::Hidden, _) => hidden(name),
+        (Trouble::Contended | Trouble::Refused, _) => contended(name),
     }
+}
+
+/// The HSM's no as our error.
+fn refused((reason, text): Refusal) -> HsmError {
+    if reason == reason::SERVER_LIMIT_EXCEEDED {
+        return HsmError::Busy;
+    }
+    HsmError::Refused { reason, text }
 }
 
 /// A key that is there for the HSM but not for us.
@@ -230,27 +275,16 @@ fn hidden(name: &str) -> HsmError {
         "the HSM has a key \"{name}\" but does not show it to this client: make this client its owner"
     );
     HsmError::Refused {
-        reason: PERMISSION_DENIED,
+        reason: reason::PERMISSION_DENIED,
         text: text.into(),
     }
 }
 
-fn settle(found: Result<Option<Found>, Stop>, repeatable: bool) -> Outcome {
-    match found {
-        Ok(found) => Ok(Ok(Answer::Key(found.map(|found| found.record)))),
-        Err(Stop::No(error)) => Ok(Err(error)),
-        Err(Stop::Link(error)) => Err(Broken { error, repeatable }),
+/// Others were faster every time.
+fn contended(name: &str) -> HsmError {
+    let text = format!("key \"{name}\" is being changed or deleted by others: try again");
+    HsmError::Refused {
+        reason: reason::GENERAL_FAILURE,
+        text: text.into(),
     }
-}
-
-/// `None` for a state that the standard does not know.
-fn state_of(raw: u32) -> Option<KeyState> {
-    Some(match raw {
-        1 => KeyState::PreActive,
-        2 => KeyState::Active,
-        3 => KeyState::Deactivated,
-        4 => KeyState::Compromised,
-        5 | 6 => KeyState::Destroyed,
-        _ => return None,
-    })
 }

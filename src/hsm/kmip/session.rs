@@ -1,4 +1,5 @@
-//! One KMIP conversation: negotiates, sends batches of Encrypt and Decrypt, reads their answers.
+//! One KMIP conversation: negotiates, sends batches of Encrypt and Decrypt, reads their answers. What else
+//! is asked about keys is the business of `keys`.
 //!
 //! Must never be true: a request written in two goes; a session used after [`LinkError`]; a plaintext
 //! that leaves the locked buffers other than into the arena.
@@ -13,6 +14,7 @@ use super::super::batch::{Batch, Finished, ItemIds, clean};
 use super::super::pool::{Served, Session as PoolSession};
 use super::super::store::Store;
 use super::super::{Done, HsmError, Job, Request};
+use super::keys;
 use super::link::{Link, LinkError};
 use crate::limits::{NONCE_BYTES, TAG_BYTES};
 use crate::secret::{LockedBuf, SecretString};
@@ -26,6 +28,9 @@ use items::{reason_of, weight};
 mod exchange;
 pub(super) mod items;
 mod open;
+mod several;
+
+pub(super) use several::Refusal;
 
 /// Bytes of the buffer in which requests are made; a longer one borrows a buffer for itself.
 pub const LOCKED_BYTES_PER_SESSION: usize = 32 * 1024;
@@ -60,6 +65,8 @@ pub struct Session {
     random: SystemRandom,
     /// The HSM refuses more than one item a message.
     single: bool,
+    /// The HSM has RNG Retrieve.
+    pub(super) offers_random: bool,
     /// When a message that is not answered is given up, whatever time its jobs have.
     until: Option<Instant>,
     /// Single items that the HSM refused without looking into them.
@@ -161,17 +168,12 @@ impl Session {
         if job.deadline <= Instant::now() {
             return (job.done)(Err(HsmError::TimedOut));
         }
-        let result = match &job.request {
-            Request::Find { name } => self.find(name, job.deadline),
-            Request::Create { name } => self.create(name, job.deadline),
-            _ => return (job.done)(Err(HsmError::Unsupported("not served over KMIP yet"))),
-        };
-        let fault = match result {
+        let fault = match keys::serve(self, &job.request, job.deadline) {
             Ok(answer) => return (job.done)(answer),
             Err(fault) => fault,
         };
         served.broken = Some(format!("{}: {}", self.place, fault.error));
-        if fault.repeatable
+        if fault.is_repeatable
             && matches!(
                 fault.error,
                 LinkError::Dead {
@@ -238,6 +240,10 @@ impl PoolSession for Session {
         self.link.is_quiet()
     }
 
+    fn offers_random(&self) -> bool {
+        self.offers_random
+    }
+
     fn probe(&mut self, deadline: Instant) -> Result<(), String> {
         match self.call(RequestPayload::Query(&[open::OPERATIONS]), deadline, |_| {
             Ok(())
@@ -249,6 +255,10 @@ impl PoolSession for Session {
 }
 
 impl Session {
+    pub(super) fn store(&self) -> Arc<Store> {
+        Arc::clone(&self.store)
+    }
+
     /// One nonce a job: an Encrypt never goes without.
     fn nonces(&self, count: usize) -> Option<Vec<[u8; NONCE_BYTES]>> {
         let mut all = vec![[0; NONCE_BYTES]; count];

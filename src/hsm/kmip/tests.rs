@@ -11,6 +11,7 @@ use crate::secret::SecretBytes;
 use fake::{Act, FakeHsm, Lie, Payload, Said, World, cipher, soon, store, tag};
 
 mod fake;
+mod family;
 mod lies;
 mod names;
 mod opening;

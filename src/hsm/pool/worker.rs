@@ -135,7 +135,7 @@ fn dial(shared: &Shared, server: ServerId) -> Result<Box<dyn Session>, String> {
 
 fn adopt(shared: &Shared, server: ServerId, session: Box<dyn Session>) -> Held {
     shared.fleet.lock().connected(server);
-    shared.went_up(session.describe());
+    shared.went_up(session.describe(), session.offers_random());
     Held { server, session }
 }
 

@@ -1,6 +1,7 @@
 //! Attributes in both forms: name and value (1.x) and typed fields (2.x). Encoding takes the version's
 //! form; decoding takes either, whatever the version.
 
+use super::application::ApplicationInformation;
 use super::enums::name_type;
 use super::{KmipError, ProtocolVersion, need, once, tags};
 use crate::wire::ttlv::{Item, Reader, Sink, Tag, TtlvError, Writer};
@@ -27,6 +28,8 @@ pub struct KeyAttributes<'a> {
     pub initial_date_unix_s: Option<i64>,
     /// Activation Date, seconds since 1970.
     pub activation_date_unix_s: Option<i64>,
+    /// Application Specific Information; of several, the first.
+    pub application: Option<ApplicationInformation<'a>>,
 }
 
 /// Writes one attribute in the version's form; `value` writes it under the tag it is given.
@@ -36,11 +39,25 @@ fn attribute<S: Sink>(
     tag: Tag,
     value: impl FnOnce(&mut Writer<'_, S>, Tag),
 ) {
+    indexed(w, version, tag, None, value);
+}
+
+/// As [`attribute`], with the Attribute Index that 1.x has for attributes of several values.
+pub(super) fn indexed<S: Sink>(
+    w: &mut Writer<'_, S>,
+    version: ProtocolVersion,
+    tag: Tag,
+    index: Option<i32>,
+    value: impl FnOnce(&mut Writer<'_, S>, Tag),
+) {
     if version.has_typed_attributes() {
         value(w, tag);
     } else if let Some(name) = tag.name() {
         w.structure(tags::ATTRIBUTE, |w| {
             w.text(tags::ATTRIBUTE_NAME, name);
+            if let Some(index) = index {
+                w.integer(tags::ATTRIBUTE_INDEX, index);
+            }
             value(w, tags::ATTRIBUTE_VALUE);
         });
     }
@@ -87,6 +104,9 @@ impl<'a> KeyAttributes<'a> {
                     w.enumeration(tags::NAME_TYPE, name_type::UNINTERPRETED_TEXT_STRING);
                 });
             });
+        }
+        if let Some(application) = &self.application {
+            application.encode_attribute(w, version, None);
         }
     }
 
@@ -149,18 +169,9 @@ impl<'a> KeyAttributes<'a> {
     }
 
     fn take_named(&mut self, attribute: &Item<'a>) -> Result<(), KmipError> {
-        let (mut name, mut value) = (None, None);
-        for field in attribute.structure()? {
-            let field = field?;
-            match field.tag {
-                tags::ATTRIBUTE_NAME => once(&mut name, &field, field.text())?,
-                tags::ATTRIBUTE_VALUE => once(&mut value, &field, Ok(field))?,
-                _ => {}
-            }
-        }
-        let tag = tag_of(need(name, tags::ATTRIBUTE_NAME)?);
+        let named = Named::decode(attribute)?;
         // A name without a value is how a Locate asks for presence alone: nothing to take.
-        match (tag, value) {
+        match (named.tag, named.value) {
             (Some(tag), Some(value)) => self.take(tag, &value),
             _ => Ok(()),
         }
@@ -192,9 +203,89 @@ impl<'a> KeyAttributes<'a> {
                 self.name.get_or_insert(name);
                 Ok(())
             }
+            tags::APPLICATION_SPECIFIC_INFORMATION => {
+                let application = ApplicationInformation::decode_value(v)?;
+                self.application.get_or_insert(application);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
+}
+
+/// A 1.x Attribute.
+pub(super) struct Named<'a> {
+    /// `None`: an attribute that we do not know.
+    pub(super) tag: Option<Tag>,
+    pub(super) index: Option<i32>,
+    pub(super) value: Option<Item<'a>>,
+}
+
+impl<'a> Named<'a> {
+    pub(super) fn decode(attribute: &Item<'a>) -> Result<Self, KmipError> {
+        let (mut name, mut index, mut value) = (None, None, None);
+        for field in attribute.structure()? {
+            let field = field?;
+            match field.tag {
+                tags::ATTRIBUTE_NAME => once(&mut name, &field, field.text())?,
+                tags::ATTRIBUTE_INDEX => once(&mut index, &field, field.integer())?,
+                tags::ATTRIBUTE_VALUE => once(&mut value, &field, Ok(field))?,
+                _ => {}
+            }
+        }
+        let tag = tag_of(need(name, tags::ATTRIBUTE_NAME)?);
+        Ok(Self { tag, index, value })
+    }
+}
+
+/// Visits every value of an attribute that may have several, in either form, with its index.
+pub(super) fn each<'a>(
+    payload: Reader<'a>,
+    want: Tag,
+    mut visit: impl FnMut(i32, &Item<'a>) -> Result<(), KmipError>,
+) -> Result<(), KmipError> {
+    let mut next = 0;
+    let mut take = |tag: Option<Tag>, index: Option<i32>, value: &Item<'a>| {
+        if tag != Some(want) {
+            return Ok(());
+        }
+        let index = index.unwrap_or(next);
+        next = index.saturating_add(1);
+        visit(index, value)
+    };
+    let mut take_field = |field: &Item<'a>| {
+        if field.tag != tags::ATTRIBUTE {
+            return take(Some(field.tag), None, field);
+        }
+        let named = Named::decode(field)?;
+        match named.value {
+            Some(value) => take(named.tag, named.index, &value),
+            None => Ok(()),
+        }
+    };
+    for field in payload {
+        let field = field?;
+        match field.tag {
+            tags::ATTRIBUTE => take_field(&field)?,
+            tags::ATTRIBUTES | tags::TEMPLATE_ATTRIBUTE => {
+                for inner in field.structure()? {
+                    take_field(&inner?)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Every Name in the payload of a Get Attributes answer: an object may bear several.
+pub fn names(payload: Reader<'_>) -> Result<Vec<&str>, KmipError> {
+    let mut names = Vec::new();
+    each(payload, tags::NAME, |_, value| {
+        names.push(name_value(value)?);
+        Ok(())
+    })?;
+    Ok(names)
 }
 
 fn name_value<'a>(name: &Item<'a>) -> Result<&'a str, KmipError> {
@@ -209,7 +300,7 @@ fn name_value<'a>(name: &Item<'a>) -> Result<&'a str, KmipError> {
 }
 
 /// The attributes that [`KeyAttributes`] knows.
-const KNOWN: [Tag; 9] = [
+const KNOWN: [Tag; 10] = [
     tags::UNIQUE_IDENTIFIER,
     tags::OBJECT_TYPE,
     tags::CRYPTOGRAPHIC_ALGORITHM,
@@ -219,6 +310,7 @@ const KNOWN: [Tag; 9] = [
     tags::STATE,
     tags::INITIAL_DATE,
     tags::ACTIVATION_DATE,
+    tags::APPLICATION_SPECIFIC_INFORMATION,
 ];
 
 /// The field that a 1.x Attribute Name means.

@@ -140,6 +140,8 @@ impl<'a> ObjectRef<'a> {
 pub struct Locate<'a> {
     /// At most this many.
     pub maximum_items: Option<i32>,
+    /// Leaving out so many before.
+    pub offset_items: Option<i32>,
     /// What they must have.
     pub attributes: KeyAttributes<'a>,
 }
@@ -153,14 +155,17 @@ impl<'a> Locate<'a> {
             ..KeyAttributes::default()
         };
         Self {
-            maximum_items: None,
             attributes,
+            ..Self::default()
         }
     }
 
     pub(super) fn encode<S: Sink>(&self, w: &mut Writer<'_, S>, version: ProtocolVersion) {
         if let Some(maximum) = self.maximum_items {
             w.integer(tags::MAXIMUM_ITEMS, maximum);
+        }
+        if let Some(offset) = self.offset_items {
+            w.integer(tags::OFFSET_ITEMS, offset);
         }
         self.attributes.encode_in(w, version, None);
     }
@@ -172,6 +177,7 @@ impl<'a> Locate<'a> {
             let field = field?;
             match field.tag {
                 tags::MAXIMUM_ITEMS => once(&mut locate.maximum_items, &field, field.integer())?,
+                tags::OFFSET_ITEMS => once(&mut locate.offset_items, &field, field.integer())?,
                 _ => locate.attributes.take_in(&field)?,
             }
         }

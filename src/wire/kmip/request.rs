@@ -5,7 +5,10 @@ use std::fmt;
 use super::crypt::Fields;
 use super::enums::{batch_error_continuation_option, credential_type, operation};
 use super::objects::{Create, DiscoverVersions, GetAttributes, Locate, ObjectRef, Query, Revoke};
-use super::{Decrypt, Encrypt, KmipError, ProtocolVersion, check_count, need, once, open, tags};
+use super::{
+    AddAttribute, Decrypt, Encrypt, KmipError, ModifyAttribute, ProtocolVersion, RngRetrieve,
+    check_count, need, once, open, tags,
+};
 use crate::limits::KMIP_BATCH_ITEMS_MAX;
 use crate::wire::ttlv::{FIXED_ITEM_BYTES, HEADER_BYTES, Item, Reader, Sink, Writer, padded_bytes};
 
@@ -142,6 +145,12 @@ pub enum RequestPayload<'a> {
     Encrypt(Encrypt<'a>),
     /// Unwraps.
     Decrypt(Decrypt<'a>),
+    /// Gives an object one more attribute.
+    AddAttribute(AddAttribute<'a>),
+    /// Changes an object's attribute.
+    ModifyAttribute(ModifyAttribute<'a>),
+    /// Random bytes.
+    RngRetrieve(RngRetrieve),
 }
 
 impl RequestPayload<'_> {
@@ -159,6 +168,9 @@ impl RequestPayload<'_> {
             Self::Destroy(_) => operation::DESTROY,
             Self::Encrypt(_) => operation::ENCRYPT,
             Self::Decrypt(_) => operation::DECRYPT,
+            Self::AddAttribute(_) => operation::ADD_ATTRIBUTE,
+            Self::ModifyAttribute(_) => operation::MODIFY_ATTRIBUTE,
+            Self::RngRetrieve(_) => operation::RNG_RETRIEVE,
         }
     }
 }
@@ -190,6 +202,9 @@ impl Call<'_> {
                 self.wrap(w, |w| object.encode(w));
             }
             RequestPayload::Revoke(revoke) => self.wrap(w, |w| revoke.encode(w)),
+            RequestPayload::AddAttribute(add) => self.wrap(w, |w| add.encode(w, version)),
+            RequestPayload::ModifyAttribute(modify) => self.wrap(w, |w| modify.encode(w, version)),
+            RequestPayload::RngRetrieve(retrieve) => self.wrap(w, |w| retrieve.encode(w)),
         }
     }
 

@@ -5,8 +5,8 @@ use std::fmt::{self, Write as _};
 use super::enums::{object_type, operation, result_status};
 use super::objects::{DiscoverVersions, Located, Query};
 use super::{
-    Decrypted, Encrypted, KeyAttributes, KmipError, ProtocolVersion, check_count, need, once, open,
-    tags, usual,
+    Decrypted, Encrypted, KeyAttributes, KmipError, ProtocolVersion, RngRetrieved, check_count,
+    need, once, open, tags, usual,
 };
 use crate::limits::KMIP_BATCH_ITEMS_MAX;
 use crate::wire::ttlv::{Item, Kind, Reader, Sink, Writer};
@@ -240,6 +240,12 @@ pub enum ReplyPayload<'a> {
     Encrypt(Encrypted<'a>),
     /// The plaintext.
     Decrypt(Decrypted<'a>),
+    /// The object.
+    AddAttribute(&'a str),
+    /// The object.
+    ModifyAttribute(&'a str),
+    /// The bytes.
+    RngRetrieve(RngRetrieved<'a>),
 }
 
 impl ReplyPayload<'_> {
@@ -256,6 +262,9 @@ impl ReplyPayload<'_> {
             Self::Destroy(_) => operation::DESTROY,
             Self::Encrypt(_) => operation::ENCRYPT,
             Self::Decrypt(_) => operation::DECRYPT,
+            Self::AddAttribute(_) => operation::ADD_ATTRIBUTE,
+            Self::ModifyAttribute(_) => operation::MODIFY_ATTRIBUTE,
+            Self::RngRetrieve(_) => operation::RNG_RETRIEVE,
         }
     }
 
@@ -269,9 +278,12 @@ impl ReplyPayload<'_> {
                 w.enumeration(tags::OBJECT_TYPE, object_type::SYMMETRIC_KEY);
                 w.text(tags::UNIQUE_IDENTIFIER, uid);
             }
-            Self::Activate(uid) | Self::Revoke(uid) | Self::Destroy(uid) => {
-                w.text(tags::UNIQUE_IDENTIFIER, uid);
-            }
+            Self::Activate(uid)
+            | Self::Revoke(uid)
+            | Self::Destroy(uid)
+            | Self::AddAttribute(uid)
+            | Self::ModifyAttribute(uid) => w.text(tags::UNIQUE_IDENTIFIER, uid),
+            Self::RngRetrieve(retrieved) => retrieved.encode(w),
             Self::Encrypt(encrypted) => encrypted.encode(w),
             Self::Decrypt(decrypted) => decrypted.encode(w),
         }

@@ -107,6 +107,10 @@ tags! {
     QUERY_FUNCTION = 0x420074, "Query Function";
     SERVER_INFORMATION = 0x420088, "Server Information";
     APPLICATION_NAMESPACE = 0x420003, "Application Namespace";
+    APPLICATION_DATA = 0x420002, "Application Data";
+    APPLICATION_SPECIFIC_INFORMATION = 0x420004, "Application Specific Information";
+    CURRENT_ATTRIBUTE = 0x42013C, "Current Attribute";
+    NEW_ATTRIBUTE = 0x42013D, "New Attribute";
     EXTENSION_INFORMATION = 0x4200A4, "Extension Information";
     SENSITIVE = 0x420120, "Sensitive";
     EXTRACTABLE = 0x420122, "Extractable";

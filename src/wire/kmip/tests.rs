@@ -1,6 +1,7 @@
 //! Bytes against other people's, refusals, and mutated messages.
 #![allow(clippy::unwrap_used)]
 
+mod changes;
 mod hostile;
 mod round_trips;
 

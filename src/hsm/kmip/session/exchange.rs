@@ -141,8 +141,8 @@ impl Session {
         if served.broken.is_some() || deadline <= Instant::now() {
             return None;
         }
-        match self.attributes(object, deadline) {
-            Ok(attributes) => attributes.state,
+        match self.state(object, deadline) {
+            Ok(state) => state,
             Err(Fault::Failed { .. }) => None,
             Err(Fault::Link(error)) => {
                 served.broken = Some(format!("{}: {error}", self.place));

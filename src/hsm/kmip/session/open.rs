@@ -48,6 +48,7 @@ impl Session {
             ids: ItemIds::default(),
             random: SystemRandom::new(),
             single: false,
+            offers_random: false,
             until: None,
             refused_whole: 0,
             out: out.ok_or("no locked memory left for another connection")?,
@@ -128,12 +129,16 @@ impl Session {
             self.vendor = vendor.map_or("vendor not told".into(), |text| clean(text).to_string());
             let can = items.iter().find(|item| item.id() == Some(ids[0]));
             if let Some(payload) = can.and_then(|item| item.need_payload().ok()) {
-                return lacks(payload);
+                self.offers_random = offers(payload)?;
+                return Ok(());
             }
         }
         let query = RequestPayload::Query(&[OPERATIONS]);
-        match self.call(query, deadline, |payload| Ok(lacks(payload))) {
-            Ok(result) => result,
+        match self.call(query, deadline, |payload| Ok(offers(payload))) {
+            Ok(result) => {
+                self.offers_random = result?;
+                Ok(())
+            }
             Err(Fault::Failed { reason, text }) => Err(format!(
                 "the HSM refused the first request under KMIP {}: reason {reason:#x}, \"{text}\"; \
                  check that it knows this client's certificate",
@@ -144,13 +149,13 @@ impl Session {
     }
 }
 
-/// An error names what is missing among the operations; an HSM that names none at all is believed to
-/// have them.
-fn lacks(payload: Reader<'_>) -> Result<(), String> {
+/// Whether the HSM has RNG Retrieve. An error names what is missing among the operations that must be
+/// there; an HSM that names none at all is believed to have those.
+fn offers(payload: Reader<'_>) -> Result<bool, String> {
     let answer = QueryAnswer::decode(payload)
         .map_err(|error| format!("the HSM's answer to Query cannot be read: {error}"))?;
     if answer.operations().next().is_none() {
-        return Ok(());
+        return Ok(false);
     }
     let needed = [
         (operation::ENCRYPT, "Encrypt"),
@@ -161,7 +166,7 @@ fn lacks(payload: Reader<'_>) -> Result<(), String> {
         .filter(|(operation, _)| !answer.supports(*operation));
     let missing: Vec<&str> = missing.map(|(_, name)| name).collect();
     if missing.is_empty() {
-        return Ok(());
+        return Ok(answer.supports(operation::RNG_RETRIEVE));
     }
     Err(format!(
         "the HSM does not offer this client {}: allow it there",

@@ -8,8 +8,8 @@ use crate::hsm::store::Store;
 use crate::secret::{Arena, ArenaPlan, Mode};
 use crate::wire::kmip::enums::operation;
 use crate::wire::kmip::{
-    Create, Decrypt, Encrypt, GetAttributes, Locate, ObjectRef, ProtocolVersion, RequestItem,
-    decode_request,
+    Create, Decrypt, Encrypt, GetAttributes, Locate, ModifyAttribute, ObjectRef, ProtocolVersion,
+    RequestItem, RngRetrieve, decode_request,
 };
 use crate::wire::ttlv::Reader;
 
@@ -25,6 +25,8 @@ pub(super) struct Key {
     pub(super) activation: Option<i64>,
     pub(super) usage: i32,
     pub(super) algorithm: u32,
+    /// Application Specific Information: namespace and data.
+    pub(super) application: Option<(String, String)>,
 }
 
 pub(super) fn key(uid: &str, name: &str, state: u32) -> Key {
@@ -35,6 +37,7 @@ pub(super) fn key(uid: &str, name: &str, state: u32) -> Key {
         activation: None,
         usage: 12,
         algorithm: 3,
+        application: None,
     }
 }
 
@@ -54,9 +57,17 @@ pub(super) enum Payload {
     Uids(Vec<String>),
     Attributes(Key),
     Created(String),
-    Activated(String),
-    Encrypted { uid: String, data: Vec<u8> },
-    Decrypted { uid: String, data: Vec<u8> },
+    /// Activated, revoked, destroyed, changed.
+    Changed(String),
+    Random(Vec<u8>),
+    Encrypted {
+        uid: String,
+        data: Vec<u8>,
+    },
+    Decrypted {
+        uid: String,
+        data: Vec<u8>,
+    },
 }
 
 /// What is done with an answer.
@@ -86,6 +97,10 @@ pub(super) struct World {
     pub(super) keys: Vec<Key>,
     /// Locate finds nothing.
     pub(super) hides: bool,
+    /// Application Specific Information is taken.
+    pub(super) keeps_settings: bool,
+    /// Locate answers in pages.
+    pub(super) pages: bool,
     /// Reason with which Create is refused.
     pub(super) create_refused: Option<u32>,
     /// Another node's key, there by the time Create is refused.
@@ -108,6 +123,8 @@ impl Default for World {
             wrong_tag: 0x0A,
             keys: vec![key("uid-1", "demo", 2)],
             hides: false,
+            keeps_settings: true,
+            pages: true,
             create_refused: None,
             rival: None,
             activate_refused: None,
@@ -177,12 +194,7 @@ impl World {
                     .ok_or((5, "not supported".into()))
             }
             operation::QUERY => Ok(Payload::Query),
-            operation::LOCATE => {
-                let name = Locate::decode(payload).unwrap().attributes.name.unwrap();
-                let named = self.keys.iter().filter(|key| key.name == name);
-                let shown = named.filter(|_| !self.hides);
-                Ok(Payload::Uids(shown.map(|key| key.uid.clone()).collect()))
-            }
+            operation::LOCATE => Ok(self.locate(&Locate::decode(payload).unwrap())),
             operation::GET_ATTRIBUTES => {
                 let (object, _) = GetAttributes::decode(payload).unwrap();
                 Ok(Payload::Attributes(
@@ -191,6 +203,13 @@ impl World {
             }
             operation::CREATE => self.create(payload),
             operation::ACTIVATE => self.activate(payload),
+            operation::REVOKE => self.change(payload, 2, 3),
+            operation::DESTROY => self.destroy(payload),
+            operation::ADD_ATTRIBUTE | operation::MODIFY_ATTRIBUTE => self.modify(item),
+            operation::RNG_RETRIEVE => {
+                let bytes = RngRetrieve::decode(payload).unwrap().data_length;
+                Ok(Payload::Random(vec![4; bytes.try_into().unwrap()]))
+            }
             operation::ENCRYPT => {
                 let asked = Encrypt::decode(payload).unwrap();
                 let uid = self.usable(asked.unique_identifier)?;
@@ -213,14 +232,39 @@ impl World {
         }
     }
 
+    fn locate(&self, asked: &Locate<'_>) -> Payload {
+        let named = self
+            .keys
+            .iter()
+            .filter(|key| asked.attributes.name.is_none_or(|name| key.name == name));
+        let count = |number: Option<i32>| number.map(|number| usize::try_from(number).unwrap());
+        let (most, offset) = if self.pages {
+            (count(asked.maximum_items), count(asked.offset_items))
+        } else {
+            (count(asked.maximum_items), None)
+        };
+        let shown = named
+            .filter(|_| !self.hides)
+            .skip(offset.unwrap_or(0))
+            .take(most.unwrap_or(usize::MAX));
+        Payload::Uids(shown.map(|key| key.uid.clone()).collect())
+    }
+
     fn create(&mut self, payload: Reader<'_>) -> Answer {
         if let Some(reason) = self.create_refused {
             self.keys.extend(self.rival.take());
             return Err((reason, "refused".into()));
         }
-        let name = Create::decode(payload).unwrap().attributes.name.unwrap();
+        let asked = Create::decode(payload).unwrap().attributes;
+        if asked.application.is_some() && !self.keeps_settings {
+            return Err((0x0F, "no application namespaces".into()));
+        }
         let uid = format!("made-{}", self.keys.len());
-        self.keys.push(key(&uid, name, 1));
+        let mut made = key(&uid, asked.name.unwrap(), 1);
+        made.application = asked
+            .application
+            .map(|information| (information.namespace.into(), information.data.into()));
+        self.keys.push(made);
         Ok(Payload::Created(uid))
     }
 
@@ -228,14 +272,51 @@ impl World {
         if let Some(reason) = self.activate_refused {
             return Err((reason, "not yours".into()));
         }
+        self.change(payload, 1, 2)
+    }
+
+    /// From one state to another.
+    fn change(&mut self, payload: Reader<'_>, from: u32, to: u32) -> Answer {
         let uid = ObjectRef::decode(payload).unwrap().unique_identifier;
         let key = self.key(uid)?;
-        if key.state != 1 {
-            return Err((0x0C, "not pre-active".into()));
+        if key.state != from {
+            return Err((0x0C, "not in that state".into()));
         }
-        key.state = 2;
+        key.state = to;
         key.activation = Some(1);
-        Ok(Payload::Activated(key.uid.clone()))
+        Ok(Payload::Changed(key.uid.clone()))
+    }
+
+    /// What is destroyed stays known.
+    fn destroy(&mut self, payload: Reader<'_>) -> Answer {
+        let uid = ObjectRef::decode(payload).unwrap().unique_identifier;
+        let key = self.key(uid)?;
+        if key.state == 2 || key.state == 5 {
+            return Err((0x0C, "active, or destroyed already".into()));
+        }
+        key.state = 5;
+        Ok(Payload::Changed(key.uid.clone()))
+    }
+
+    fn modify(&mut self, item: &RequestItem<'_>) -> Answer {
+        if !self.keeps_settings {
+            return Err((5, "not supported".into()));
+        }
+        let change = ModifyAttribute::decode(item.payload.clone()).unwrap();
+        let adds = item.operation == operation::ADD_ATTRIBUTE;
+        let key = self.key(Some(change.unique_identifier))?;
+        let current = key.application.as_ref().map(|kept| kept.1.as_str());
+        if adds == current.is_some() {
+            return Err((0x0B, "there already, or not there".into()));
+        }
+        if change
+            .current
+            .is_some_and(|asked| Some(asked.data) != current)
+        {
+            return Err((0x0B, "changed meanwhile".into()));
+        }
+        key.application = Some((change.new.namespace.into(), change.new.data.into()));
+        Ok(Payload::Changed(key.uid.clone()))
     }
 
     fn key(&mut self, uid: Option<&str>) -> Result<&mut Key, (u32, String)> {

@@ -112,6 +112,9 @@ fn walk(bytes: &[u8]) -> usize {
             seen += Decrypted::decode(payload.clone()).map_or(0, |plain| plain.data.len());
             seen += usize::from(Encrypted::decode(payload.clone()).is_ok());
             seen += usize::from(KeyAttributes::decode(payload.clone()).is_ok());
+            seen += names(payload.clone()).map_or(0, |names| names.len());
+            seen += usize::from(ApplicationInformation::find(payload.clone(), "ns").is_ok());
+            seen += RngRetrieved::decode(payload.clone()).map_or(0, |random| random.data.len());
             seen += Located::decode(payload).map_or(0, |l| l.unique_identifiers().count());
         }
     }
@@ -119,6 +122,9 @@ fn walk(bytes: &[u8]) -> usize {
         for item in message.items.flatten() {
             seen += usize::from(Decrypt::decode(item.payload.clone()).is_ok());
             seen += usize::from(Create::decode(item.payload.clone()).is_ok());
+            seen += usize::from(AddAttribute::decode(item.payload.clone()).is_ok());
+            seen += usize::from(ModifyAttribute::decode(item.payload.clone()).is_ok());
+            seen += usize::from(RngRetrieve::decode(item.payload.clone()).is_ok());
             seen += usize::from(Locate::decode(item.payload).is_ok());
         }
     }
@@ -135,7 +141,8 @@ fn mutated_messages_neither_panic_nor_grow() {
         random ^= random << 17;
         usize::try_from(random >> 33).unwrap() % below
     };
-    for whole in [batch_request(4), batch_response(4, true)] {
+    let settings = super::changes::modified(ProtocolVersion::V1_4);
+    for whole in [batch_request(4), batch_response(4, true), settings] {
         assert!(walk(&whole) > 0);
         for _ in 0..10_000 {
             let mut bytes = whole.clone();

@@ -8,14 +8,14 @@ use super::super::enums::{
 use super::super::*;
 use super::unhex;
 
-const VERSIONS: [ProtocolVersion; 4] = [
+pub(super) const VERSIONS: [ProtocolVersion; 4] = [
     ProtocolVersion::V1_2,
     ProtocolVersion::V1_4,
     ProtocolVersion::V2_0,
     ProtocolVersion::V2_1,
 ];
 
-fn request(version: ProtocolVersion, payload: RequestPayload<'_>) -> Vec<u8> {
+pub(super) fn request(version: ProtocolVersion, payload: RequestPayload<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     let header = RequestHeader {
         version,
@@ -37,7 +37,7 @@ fn request(version: ProtocolVersion, payload: RequestPayload<'_>) -> Vec<u8> {
     out
 }
 
-fn asked(bytes: &[u8]) -> RequestItem<'_> {
+pub(super) fn asked(bytes: &[u8]) -> RequestItem<'_> {
     let mut message = decode_request(bytes).unwrap();
     assert_eq!(message.maximum_response_size, Some(4096));
     let credential = message.credential.unwrap();
@@ -52,7 +52,7 @@ fn asked(bytes: &[u8]) -> RequestItem<'_> {
     item
 }
 
-fn response(version: ProtocolVersion, payload: ReplyPayload<'_>) -> Vec<u8> {
+pub(super) fn response(version: ProtocolVersion, payload: ReplyPayload<'_>) -> Vec<u8> {
     let reply = Reply {
         operation: Some(payload.operation()),
         unique_batch_item_id: Some(b"any id"),
@@ -71,7 +71,7 @@ fn response(version: ProtocolVersion, payload: ReplyPayload<'_>) -> Vec<u8> {
     out
 }
 
-fn answered(bytes: &[u8]) -> Reader<'_> {
+pub(super) fn answered(bytes: &[u8]) -> Reader<'_> {
     let item = decode_response(bytes)
         .unwrap()
         .items
@@ -103,6 +103,7 @@ fn requests_about_objects() {
 
         let locate = Locate {
             maximum_items: Some(2),
+            offset_items: Some(500),
             ..Locate::by_name("k")
         };
         let bytes = request(version, RequestPayload::Locate(locate));
@@ -178,6 +179,10 @@ fn answers_about_objects_and_the_server() {
         state: Some(state::ACTIVE),
         initial_date_unix_s: Some(1_700_000_000),
         activation_date_unix_s: Some(1_700_000_001),
+        application: Some(ApplicationInformation {
+            namespace: "ns",
+            data: "a=1",
+        }),
     };
     for version in VERSIONS {
         let bytes = response(version, ReplyPayload::GetAttributes(attributes));

@@ -14,8 +14,8 @@ use crate::net::pipe::{Pipe, SCRATCH_BYTES_MIN};
 use crate::net::tls::{HsmTrust, hsm_config};
 use crate::wire::Step;
 use crate::wire::kmip::{
-    Decrypted, Encrypt, Encrypted, KeyAttributes, ProtocolVersion, Reply, ReplyPayload,
-    ResponseHeader, decode_request, encode_response,
+    ApplicationInformation, Decrypted, Encrypt, Encrypted, KeyAttributes, ProtocolVersion, Reply,
+    ReplyPayload, ResponseHeader, RngRetrieved, decode_request, encode_response,
 };
 use crate::wire::ttlv;
 
@@ -76,12 +76,18 @@ fn reply<'a>(
             cryptographic_algorithm: Some(key.algorithm),
             cryptographic_usage_mask: Some(key.usage),
             state: Some(key.state),
+            name: Some(&key.name),
+            application: key
+                .application
+                .as_ref()
+                .map(|(namespace, data)| ApplicationInformation { namespace, data }),
             initial_date_unix_s: Some(77),
             activation_date_unix_s: key.activation,
             ..KeyAttributes::default()
         }),
         Payload::Created(uid) => ReplyPayload::Create(uid),
-        Payload::Activated(uid) => ReplyPayload::Activate(uid),
+        Payload::Changed(uid) => ReplyPayload::Activate(uid),
+        Payload::Random(data) => ReplyPayload::RngRetrieve(RngRetrieved { data }),
         Payload::Encrypted { uid, data } => ReplyPayload::Encrypt(Encrypted {
             unique_identifier: Some(uid),
             data,

@@ -1,0 +1,235 @@
+//! Key versions, settings and lists against a real PyKMIP, and nodes that race for them. PyKMIP lets
+//! names repeat, so nothing but our own protocol keeps the nodes from making a key each.
+//!
+//! Needs a Python with pykmip: `./test install` makes it; without it these tests fail and say so.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::doc_markdown,
+    missing_docs
+)]
+
+mod support;
+
+use std::sync::{Arc, Barrier};
+
+use kms::hsm::pool::Pool;
+use kms::hsm::{Answer, Hsm as _, HsmError, KeyChange, KeyRecord, ObjectId, Request};
+use support::kmip::{Site, ask, create, decrypt, encrypt, sealed};
+use support::pki::KeyKind;
+
+/// Makes an object of each name given, activated.
+const MAKE: &str = r#"
+import sys
+from kmip.core import enums
+from kmip.pie.client import ProxyKmipClient
+port, cert, key, ca, *names = sys.argv[1:]
+with ProxyKmipClient("127.0.0.1", int(port), cert, key, ca) as client:
+    for name in names:
+        client.activate(client.create(enums.CryptographicAlgorithm.AES, 256, name=name))
+"#;
+
+/// Says name and state of every object, one a line, sorted.
+const SHOW: &str = r#"
+import sys
+from kmip.pie.client import ProxyKmipClient
+port, cert, key, ca = sys.argv[1:]
+with ProxyKmipClient("127.0.0.1", int(port), cert, key, ca) as client:
+    for uid in client.locate():
+        attributes = client.get_attributes(uid, ["Name", "State"])[1]
+        values = [attribute.attribute_value for attribute in attributes]
+        print("object", values[0].name_value.value, values[1].value.name)
+"#;
+
+fn shown(site: &Site) -> Vec<String> {
+    let said = site.run_client(SHOW, &[]);
+    let objects = said.lines().filter_map(|line| line.strip_prefix("object "));
+    let mut objects: Vec<_> = objects.map(str::to_owned).collect();
+    objects.sort();
+    objects
+}
+
+fn about(hsm: &Pool, request: Request) -> Result<Option<Arc<KeyRecord>>, HsmError> {
+    ask(hsm, request).map(|answer| match answer {
+        Answer::Key(record) => record,
+        other => panic!("{other:?}"),
+    })
+}
+
+fn rotate(hsm: &Pool, name: &str) -> Arc<KeyRecord> {
+    let found = about(hsm, Request::Rotate { name: name.into() });
+    found.unwrap().expect("a key")
+}
+
+fn find(hsm: &Pool, name: &str) -> Option<Arc<KeyRecord>> {
+    about(hsm, Request::Find { name: name.into() }).unwrap()
+}
+
+fn objects(record: &KeyRecord) -> Vec<ObjectId> {
+    let versions = record.versions.iter();
+    versions.map(|version| version.object.clone()).collect()
+}
+
+/// Has all nodes do the same at the same moment.
+fn race<T: Send>(nodes: &[Pool], work: impl Fn(&Pool) -> T + Sync) -> Vec<T> {
+    let barrier = Barrier::new(nodes.len());
+    std::thread::scope(|scope| {
+        let each = |node| {
+            let (barrier, work) = (&barrier, &work);
+            scope.spawn(move || {
+                barrier.wait();
+                work(node)
+            })
+        };
+        let threads: Vec<_> = nodes.iter().map(each).collect();
+        threads.into_iter().map(|t| t.join().unwrap()).collect()
+    })
+}
+
+/// What each node seals the next one opens.
+fn pass_round(nodes: &[Pool], object: &ObjectId) {
+    let wrapped: Vec<_> = nodes
+        .iter()
+        .map(|node| sealed(ask(node, encrypt(object, vec![7; 32]))))
+        .collect();
+    for (node, sealed) in nodes.iter().cycle().skip(1).zip(&wrapped) {
+        match ask(node, decrypt(object, sealed)) {
+            Ok(Answer::Plaintext(key)) => key.expose(|key| assert_eq!(key, [7; 32])),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn racing_nodes_agree_on_every_version() {
+    const ROUNDS: usize = 20;
+    const NODES: usize = 8;
+    let site = Site::new(KeyKind::P256);
+    let nodes: Vec<Pool> = (0..NODES).map(|_| site.pool()).collect();
+    let mut want = Vec::new();
+    for round in 0..ROUNDS {
+        let name = format!("race{round:02}");
+        for version in 1..=2 {
+            let records = race(&nodes, |node| {
+                if version == 1 {
+                    create(node, &name)
+                } else {
+                    rotate(node, &name)
+                }
+            });
+            let objects = objects(&records[0]);
+            assert_eq!(objects.len(), version, "round {round}");
+            assert!(
+                records.iter().all(|record| *record == records[0]),
+                "round {round}: {records:?}"
+            );
+            pass_round(&nodes, &objects[version - 1]);
+            want.push(format!("{name}:v{version} ACTIVE"));
+        }
+    }
+    assert_eq!(
+        shown(&site),
+        want,
+        "exactly one object a version, and no other"
+    );
+}
+
+#[test]
+fn a_sites_own_key_is_version_1() {
+    let site = Site::new(KeyKind::P256);
+    let hsm = site.pool();
+    site.run_client(
+        MAKE,
+        &["site", "both", "both:v1", "twice:v2", "twice:v2", "twice"],
+    );
+    let own = create(&hsm, "site");
+    assert_eq!((own.versions.len(), own.latest()), (1, 1));
+    let rotated = rotate(&hsm, "site");
+    assert_eq!(
+        (rotated.latest(), &rotated.versions[0]),
+        (2, &own.versions[0])
+    );
+    for name in ["both", "twice"] {
+        for request in [
+            Request::Find { name: name.into() },
+            Request::Create { name: name.into() },
+            Request::Rotate { name: name.into() },
+            Request::Delete { name: name.into() },
+        ] {
+            let two = HsmError::AmbiguousName { count: 2 };
+            assert_eq!(about(&hsm, request), Err(two), "{name}");
+        }
+    }
+    // PyKMIP has no Add Attribute, so a key that it made for others can have no settings of ours...
+    let allow = KeyChange {
+        deletion_allowed: Some(true),
+        ..KeyChange::default()
+    };
+    site.run_client(MAKE, &["bare"]);
+    let refused = configure(&hsm, "bare", allow).unwrap_err();
+    assert!(matches!(refused, HsmError::Unsupported(_)), "{refused:?}");
+    // ... until it is rotated.
+    let changed = configure(&hsm, "site", allow).unwrap().unwrap();
+    assert!(changed.deletion_allowed);
+    assert!(hsm.health().up, "a refusal costs no connection");
+}
+
+fn configure(
+    hsm: &Pool,
+    name: &str,
+    change: KeyChange,
+) -> Result<Option<Arc<KeyRecord>>, HsmError> {
+    let name = name.into();
+    about(hsm, Request::Configure { name, change })
+}
+
+#[test]
+fn settings_deletion_and_lists_are_seen_by_all_nodes() {
+    let site = Site::new(KeyKind::P256);
+    let (one, other) = (site.pool(), site.pool());
+    for name in ["a", "b", "c"] {
+        create(&one, name);
+    }
+    for latest in 2..=10 {
+        assert_eq!(rotate(&other, "a").latest(), latest);
+    }
+    let change = KeyChange {
+        min_decryption_version: Some(2),
+        min_encryption_version: Some(3),
+        deletion_allowed: None,
+    };
+    let changed = configure(&one, "a", change).unwrap();
+    assert_eq!(find(&other, "a"), changed);
+    let changed = changed.unwrap();
+    assert_eq!(
+        (
+            changed.min_decryption_version,
+            changed.min_encryption_version
+        ),
+        (2, 3)
+    );
+    let list = |hsm: &Pool| match ask(hsm, Request::List) {
+        Ok(Answer::Names(names)) => names.join(" "),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(list(&other), "a b c");
+
+    let delete = |hsm: &Pool, name: &str| about(hsm, Request::Delete { name: name.into() });
+    let refused = HsmError::Rejected("deletion is not allowed for this key".into());
+    assert_eq!(delete(&other, "a"), Err(refused));
+    let allow = KeyChange {
+        deletion_allowed: Some(true),
+        ..KeyChange::default()
+    };
+    configure(&one, "a", allow).unwrap();
+    assert_eq!(delete(&other, "a"), Ok(None));
+    assert_eq!(delete(&one, "a"), Err(HsmError::ObjectNotFound));
+    assert_eq!(find(&one, "a"), None);
+    assert_eq!(list(&one), "b c");
+    assert_eq!(shown(&site), ["b:v1 ACTIVE", "c:v1 ACTIVE"]);
+    // Made anew, it has nothing of the old one.
+    let anew = create(&other, "a");
+    assert_eq!((anew.latest(), anew.deletion_allowed), (1, false));
+    assert!(!one.offers_random(), "PyKMIP has no RNG Retrieve");
+}
