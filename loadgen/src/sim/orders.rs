@@ -2,6 +2,8 @@
 //!
 //! Must never be true: an order that half happens. Called by the event loop.
 
+use hdrhistogram::Histogram;
+
 use super::fault::{FaultKind, FaultOrder};
 use super::plan::Totals;
 use super::preset::SETTABLE;
@@ -24,6 +26,7 @@ impl Sim {
             "status" => Ok(self.status().to_string()),
             "reset" => {
                 self.hsm.totals = Totals::default();
+                self.modelled_ns.reset();
                 self.service_ns.reset();
                 Ok(String::new())
             }
@@ -71,8 +74,6 @@ impl Sim {
             .struck()
             .map(|(name, struck)| (name.to_owned(), struck.into()))
             .collect();
-        #[allow(clippy::cast_precision_loss)] // far below 2^52
-        let us = |quantile: f64| self.service_ns.value_at_quantile(quantile) as f64 / 1000.0;
         serde_json::json!({
             "address": self.address.to_string(),
             "model": self.station.model().to_string(),
@@ -80,7 +81,8 @@ impl Sim {
             "connections": self.conns.iter().flatten().count(),
             "accepted": self.accepted,
             "totals": self.hsm.totals,
-            "service_us": { "p50": us(0.5), "p99": us(0.99), "max": us(1.0) },
+            "modelled_us": quantiles_us(&self.modelled_ns),
+            "service_us": quantiles_us(&self.service_ns),
             "faults": faults,
         })
     }
@@ -155,4 +157,10 @@ impl Sim {
             self.timers.set(at_ns, Due::Stall);
         }
     }
+}
+
+fn quantiles_us(ns: &Histogram<u64>) -> serde_json::Value {
+    #[allow(clippy::cast_precision_loss)] // far below 2^52
+    let us = |quantile: f64| ns.value_at_quantile(quantile) as f64 / 1000.0;
+    serde_json::json!({ "p50": us(0.5), "p99": us(0.99), "max": us(1.0) })
 }

@@ -64,6 +64,8 @@ impl Sim {
             let number = conn.number;
             let admission = self.station.admit(now_ns, items);
             let busy = matches!(admission, Admission::Busy(_));
+            self.modelled_ns
+                .saturating_record(admission.due_ns() - now_ns);
             let stalled = self.hsm.faults.get(FaultKind::Stall).is_some();
             if admission.due_ns() > now_ns || stalled {
                 let due = Due::Answer {

@@ -83,7 +83,9 @@ pub struct Sim {
     start: Instant,
     pub(super) scratch: Vec<u8>,
     pub(super) out: Vec<u8>,
-    /// Nanoseconds from a whole request to its answer.
+    /// Nanoseconds from a whole request to its answer, as the model has it.
+    pub(super) modelled_ns: Histogram<u64>,
+    /// The same as it was: stalls and a machine with other things to do come on top.
     pub(super) service_ns: Histogram<u64>,
     pub(super) is_stopping: bool,
 }
@@ -115,6 +117,7 @@ impl Sim {
         .map_err(|error| format!("the control socket: {error}"))?;
         let timers = Timers::new(poll.registry(), TIMER).map_err(failed)?;
         let histogram = Histogram::new_with_bounds(1, SERVICE_NS_MAX, 3);
+        let histogram = histogram.map_err(|error| error.to_string())?;
         let mut sim = Self {
             listener: None,
             address: place,
@@ -133,7 +136,8 @@ impl Sim {
             start,
             scratch: vec![0; 2 * SCRATCH_BYTES_MIN],
             out: Vec::new(),
-            service_ns: histogram.map_err(|error| error.to_string())?,
+            modelled_ns: histogram.clone(),
+            service_ns: histogram,
             is_stopping: false,
             poll,
         };
