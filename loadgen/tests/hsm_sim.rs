@@ -74,76 +74,96 @@ fn one<T>(
     }
 }
 
+fn uid(reader: Reader<'_>) -> String {
+    let object = ObjectRef::decode(reader).unwrap();
+    object.need().unwrap().to_owned()
+}
+
 #[test]
 fn every_version_lives_a_key_from_create_to_destroy() {
-    let bench = sim(Preset::Null.model(), |_| HsmPlan::default());
+    let bench = quick();
     let mut bare = bench.bare();
     for (major, minor) in [(1, 0), (1, 1), (1, 2), (1, 3), (1, 4), (2, 0), (2, 1)] {
         let version = ProtocolVersion { major, minor };
         let name = format!("key of {version}");
         let create = RequestPayload::Create(Create::symmetric_key(&name, 3, 256, 12));
-        let uid = |reader: Reader<'_>| {
-            ObjectRef::decode(reader)
-                .unwrap()
-                .need()
-                .unwrap()
-                .to_owned()
-        };
         let made = one(&mut bare, version, create, uid).unwrap();
-        let wanted = if major == 1 {
-            result_reason::ILLEGAL_OPERATION
-        } else {
-            result_reason::NON_UNIQUE_NAME_ATTRIBUTE
+        let object = ObjectRef {
+            unique_identifier: Some(&made),
         };
-        assert_eq!(
-            one(&mut bare, version, create, uid),
-            Err(wanted),
-            "{version}"
-        );
-        let located = |reader: Reader<'_>| Located::decode(reader).unwrap().count;
         let locate = RequestPayload::Locate(Locate::by_name(&name));
-        assert_eq!(one(&mut bare, version, locate, located), Ok(1), "{version}");
-        let unique_identifier = Some(made.as_str());
-        let object = ObjectRef { unique_identifier };
         let get = RequestPayload::GetAttributes(GetAttributes {
-            unique_identifier,
+            unique_identifier: Some(&made),
             attributes: &[],
         });
-        let state_of = |reader: Reader<'_>| {
-            let got = KeyAttributes::decode(reader).unwrap();
-            assert_eq!(got.name, Some(name.as_str()));
-            got.state.unwrap()
-        };
-        assert_eq!(
-            one(&mut bare, version, get, state_of),
-            Ok(state::PRE_ACTIVE)
-        );
-        one(&mut bare, version, RequestPayload::Activate(object), uid).unwrap();
-        assert_eq!(one(&mut bare, version, get, state_of), Ok(state::ACTIVE));
-        let destroy = RequestPayload::Destroy(object);
-        assert!(
-            one(&mut bare, version, destroy, uid).is_err(),
-            "while active"
-        );
         let revoke = RequestPayload::Revoke(Revoke {
-            unique_identifier,
+            unique_identifier: Some(&made),
             reason_code: revocation_reason_code::CESSATION_OF_OPERATION,
         });
-        one(&mut bare, version, revoke, uid).unwrap();
-        one(&mut bare, version, destroy, uid).unwrap();
-        assert_eq!(one(&mut bare, version, get, state_of), Ok(state::DESTROYED));
-        assert_eq!(one(&mut bare, version, locate, located), Ok(0), "{version}");
-        let crypts = one(
-            &mut bare,
-            version,
-            RequestPayload::Query(&[1]),
-            |reader: Reader<'_>| {
-                QueryAnswer::decode(reader)
-                    .unwrap()
-                    .supports(operation::ENCRYPT)
-            },
-        );
+        let destroy = RequestPayload::Destroy(object);
+        for (step, payload, succeeds, then, found) in [
+            ("the name is taken", create, false, state::PRE_ACTIVE, 1),
+            (
+                "activate",
+                RequestPayload::Activate(object),
+                true,
+                state::ACTIVE,
+                1,
+            ),
+            ("destroy while active", destroy, false, state::ACTIVE, 1),
+            ("revoke", revoke, true, state::DEACTIVATED, 1),
+            ("destroy", destroy, true, state::DESTROYED, 0),
+        ] {
+            let told = format!("KMIP {version}: {step}");
+            let done = one(&mut bare, version, payload, |_| ());
+            assert_eq!(done.is_ok(), succeeds, "{told}: {done:?}");
+            let is = one(&mut bare, version, get, |reader: Reader<'_>| {
+                let got = KeyAttributes::decode(reader).unwrap();
+                assert_eq!(got.name, Some(name.as_str()), "{told}");
+                got.state
+            });
+            assert_eq!(is, Ok(Some(then)), "{told}");
+            let located = |reader: Reader<'_>| Located::decode(reader).unwrap().count;
+            assert_eq!(
+                one(&mut bare, version, locate, located),
+                Ok(found),
+                "{told}"
+            );
+        }
+        let query = RequestPayload::Query(&[1]);
+        let crypts = one(&mut bare, version, query, |reader: Reader<'_>| {
+            let answer = QueryAnswer::decode(reader).unwrap();
+            answer.supports(operation::ENCRYPT)
+        });
         assert_eq!(crypts, Ok(version >= ProtocolVersion::V1_2), "{version}");
+    }
+}
+
+#[test]
+fn reasons_are_those_of_the_version() {
+    use result_reason as r;
+    let bench = quick();
+    let mut bare = bench.bare();
+    let demo = RequestPayload::Create(Create::symmetric_key("demo", 3, 256, 12));
+    let nobody = ObjectRef {
+        unique_identifier: Some("nobody"),
+    };
+    let nobody = RequestPayload::Activate(nobody);
+    let rsa = RequestPayload::Create(Create::symmetric_key("rsa", 4, 2048, 12));
+    for (name, payload, in_1, in_2) in [
+        (
+            "name taken",
+            demo,
+            r::ILLEGAL_OPERATION,
+            r::NON_UNIQUE_NAME_ATTRIBUTE,
+        ),
+        ("no object", nobody, r::ITEM_NOT_FOUND, r::OBJECT_NOT_FOUND),
+        ("no AES", rsa, r::INVALID_FIELD, r::INVALID_FIELD),
+    ] {
+        for (version, want) in [(ProtocolVersion::V1_4, in_1), (ProtocolVersion::V2_1, in_2)] {
+            let got = one(&mut bare, version, payload, |_| ());
+            assert_eq!(got, Err(want), "{name} in {version}");
+        }
     }
 }
 

@@ -138,37 +138,37 @@ impl Hsm {
         self.log(session, &answers, now);
         answers.retain(|done| !done.is_left_out);
         answers.extend(due);
+        self.encode(&answers, maximum, header(version, now), out)
+            .map_err(|refusal| (version, refusal))
+    }
+
+    /// Counts and appends the answers.
+    fn encode(
+        &mut self,
+        answers: &[Done<'_>],
+        maximum: Option<i32>,
+        header: ResponseHeader,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
         self.totals.items += answers.len() as u64;
-        let failed = answers
-            .iter()
-            .filter(|done| matches!(done.outcome, Outcome::Failed(_)));
-        self.totals.failed += failed.count() as u64;
+        let is_failed = |done: &&Done<'_>| matches!(done.outcome, Outcome::Failed(_));
+        self.totals.failed += answers.iter().filter(is_failed).count() as u64;
         let start = out.len();
-        let uids: Vec<&str> = self
-            .work
-            .located
-            .iter()
-            .map(|at| self.store.get(*at).map_or("", |object| &*object.uid))
-            .collect();
+        let uid = |at: &usize| self.store.get(*at).map_or("", |object| &*object.uid);
+        let uids: Vec<&str> = self.work.located.iter().map(uid).collect();
         let sources = Sources {
             store: &self.store,
             work: &self.work,
             uids: &uids,
             vendor: VENDOR,
         };
-        let too_large = (
-            version,
-            (
-                result_reason::RESPONSE_TOO_LARGE,
-                "the response is too large",
-            ),
-        );
-        let encoded = answer::encode(out, header(version, now), &answers, &sources);
+        let encoded = answer::encode(out, header, answers, &sources);
         let fits = maximum
             .and_then(|bytes| usize::try_from(bytes).ok())
             .is_none_or(|bytes| out.len() - start <= bytes);
         if encoded.is_err() || !fits {
-            return Err(too_large);
+            let reason = result_reason::RESPONSE_TOO_LARGE;
+            return Err((reason, "the response is too large"));
         }
         Ok(())
     }

@@ -87,69 +87,50 @@ impl Site {
     }
 
     fn make_certificates(&self) -> Result<(), String> {
-        let failed = |error| format!("certificates cannot be made: {error:?}");
         let authority = Authority::new("Simulated HSM's CA, for tests only").map_err(failed)?;
-        let leaf = |common_name, server: bool| Leaf {
-            common_name,
-            sans: if server {
-                &["localhost", "127.0.0.1", "::1"]
-            } else {
-                &[]
-            },
-            server,
-            client: !server,
-            days: DAYS,
-        };
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let year = SKEW * 365;
-        let hsm = leaf("hsm", true);
-        let (before, after) = (now.saturating_sub(SKEW), now + SKEW);
-        let wrong = [
-            ("hsm-expired", before.saturating_sub(year), before),
-            ("hsm-future", after, after + year),
-        ];
-        for (name, from, until) in wrong {
-            let issued = authority.issue_between(&hsm, from, until).map_err(failed)?;
+        self.make_wrong_dates(&authority)?;
+        let issue = |name, server| -> Result<Issued, String> {
+            let issued = authority.issue(&leaf(name, server)).map_err(failed)?;
             self.write_pair(name, &issued)?;
-        }
-        let mut issued = Vec::new();
-        for (name, server) in [
-            ("hsm", true),
-            ("kmsServer", true),
-            ("kmsClient", false),
-            ("cmxDevice", false),
-            ("cmxBackend", false),
-        ] {
-            let one = authority.issue(&leaf(name, server)).map_err(failed)?;
-            self.write_pair(name, &one)?;
-            issued.push((name, one));
-        }
+            Ok(issued)
+        };
+        issue("hsm", true)?;
+        let (server, client) = (issue("kmsServer", true)?, issue("kmsClient", false)?);
+        let (device, backend) = (issue("cmxDevice", false)?, issue("cmxBackend", false)?);
         let ca = CertificateDer::from(authority.cert_der().to_vec());
         let password = SecretString::new(P12_PASSWORD.to_owned());
-        for (name, one) in issued.iter().filter(|(name, _)| name.starts_with("cmx")) {
+        for (name, one) in [("cmxDevice", &device), ("cmxBackend", &backend)] {
             let bytes = keystore(&[(name, one)], &[], &ca, &password)?;
             self.write(&format!("{name}.p12"), &bytes, 0o600)?;
         }
-        let named = |wanted: &str| {
-            let found = issued.iter().find(|(name, _)| *name == wanted);
-            found
-                .map(|(name, one)| (*name, one))
-                .ok_or("a certificate is missing")
-        };
-        let keys = [named("kmsServer")?, named("kmsClient")?];
-        let (device, backend) = (named("cmxDevice")?.1, named("cmxBackend")?.1);
-        let password = random_text()?;
+        let keys = [("kmsServer", &server), ("kmsClient", &client)];
         let trusted = [
             ("kmipSigningCA", ca.clone()),
             ("cmxDevice", CertificateDer::from(device.cert_der.clone())),
             ("cmxBackend", CertificateDer::from(backend.cert_der.clone())),
         ];
+        let password = random_text()?;
         let bytes = keystore(&keys, &trusted, &ca, &password)?;
         self.write("kmsKeystore.p12", &bytes, 0o600)?;
         self.write("keystore.password", password.expose().as_bytes(), 0o600)?;
         self.write("ca.crt", authority.cert_pem().as_bytes(), 0o644)
+    }
+
+    /// The HSM's certificates for wrong clocks.
+    fn make_wrong_dates(&self, authority: &Authority) -> Result<(), String> {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let year = SKEW * 365;
+        let (before, after) = (now.saturating_sub(SKEW), now + SKEW);
+        for (name, from, until) in [
+            ("hsm-expired", before.saturating_sub(year), before),
+            ("hsm-future", after, after + year),
+        ] {
+            let issued = authority.issue_between(&leaf("hsm", true), from, until);
+            self.write_pair(name, &issued.map_err(failed)?)?;
+        }
+        Ok(())
     }
 
     fn write_pair(&self, name: &str, issued: &Issued) -> Result<(), String> {
@@ -173,6 +154,24 @@ impl Site {
             fs::rename(&new, &file)
         };
         write().map_err(|error| format!("{} cannot be written: {error}", file.display()))
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> String {
+    format!("certificates cannot be made: {error}")
+}
+
+fn leaf(common_name: &str, server: bool) -> Leaf<'_> {
+    Leaf {
+        common_name,
+        sans: if server {
+            &["localhost", "127.0.0.1", "::1"]
+        } else {
+            &[]
+        },
+        server,
+        client: !server,
+        days: DAYS,
     }
 }
 
