@@ -13,7 +13,7 @@ use kms_loadgen::stream::Uniform;
 use kms_loadgen::transit::Transit;
 use kms_loadgen::{Driver, Outcome, Plan, Target, Until};
 
-/// Loads a Transit server over mutual TLS. loadgen/README.md explains the figures.
+/// Loads a Transit server over mutual TLS, or simulates an HSM behind one. loadgen/README.md explains both.
 #[derive(Parser)]
 #[command(name = "kms-loadgen", version)]
 struct Arguments {
