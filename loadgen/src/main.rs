@@ -8,11 +8,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use kms_loadgen::sim::cli::HsmSim;
 use kms_loadgen::stream::Uniform;
 use kms_loadgen::transit::Transit;
 use kms_loadgen::{Driver, Outcome, Plan, Target, Until};
 
-/// Loads a Transit server over mutual TLS. loadgen/README.md explains the figures.
+/// Loads a Transit server over mutual TLS, or simulates an HSM behind one. loadgen/README.md explains both.
 #[derive(Parser)]
 #[command(name = "kms-loadgen", version)]
 struct Arguments {
@@ -24,6 +25,7 @@ struct Arguments {
 enum Command {
     /// Wraps random data keys, then unwraps them at random in a closed loop.
     Run(Run),
+    HsmSim(Box<HsmSim>),
 }
 
 #[derive(Args)]
@@ -70,7 +72,16 @@ struct Run {
 }
 
 fn main() -> ExitCode {
-    let Command::Run(run) = Arguments::parse().command;
+    let run = match Arguments::parse().command {
+        Command::Run(run) => run,
+        Command::HsmSim(sim) => {
+            return match sim.execute() {
+                Ok(true) => ExitCode::SUCCESS,
+                Ok(false) => ExitCode::FAILURE,
+                Err(error) => fail(&error),
+            };
+        }
+    };
     let (text, code) = match execute(&run) {
         Ok((text, clean)) => (
             text,
@@ -80,13 +91,15 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             },
         ),
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "kms-loadgen: {error}");
-            return ExitCode::from(2);
-        }
+        Err(error) => return fail(&error.to_string()),
     };
     let _ = io::stdout().write_all(text.as_bytes());
     code
+}
+
+fn fail(error: &str) -> ExitCode {
+    let _ = writeln!(io::stderr(), "kms-loadgen: {error}");
+    ExitCode::from(2)
 }
 
 /// The report, and whether every answer was right.

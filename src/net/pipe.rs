@@ -23,7 +23,7 @@ use crate::secret::wipe_slice;
 mod tests;
 mod turn;
 
-use turn::{Turn, close_notify, encrypt, turn};
+use turn::{Turn, close_notify, encrypt, is_of_record, turn};
 
 /// Ciphertext that may wait for the socket. A whole reply of the largest body fits, with its records' overhead.
 const BACKLOG_BYTES_MAX: usize = 2 * crate::limits::HTTP_BODY_BYTES_MAX;
@@ -221,7 +221,14 @@ impl<S: Read + Write> Pipe<S> {
                 Ok(Turn::Closed) => self.closed = true,
                 Err(error) => {
                     wipe_slice(&mut plain[..plain_len]);
-                    self.queue_alert(&mut cipher[used..]);
+                    // A record that could not even be read must not be read again: rustls would
+                    // make a second alert of it, which its debug builds forbid.
+                    let rest = if is_of_record(&error) {
+                        &mut []
+                    } else {
+                        &mut cipher[used..]
+                    };
+                    self.queue_alert(rest);
                     return Err(error);
                 }
             }

@@ -123,3 +123,18 @@ pub(super) fn close_notify<D>(status: UnbufferedStatus<'_, '_, D>, out: &mut Vec
     out.truncate(at + written);
     written > 0
 }
+
+/// Refused before its content was looked at.
+pub(super) fn is_of_record(error: &PipeError) -> bool {
+    use rustls::Error::{DecryptError, InvalidMessage, PeerMisbehaved, PeerSentOversizedRecord};
+    use rustls::PeerMisbehaved::IllegalMiddleboxChangeCipherSpec;
+    matches!(
+        error,
+        PipeError::Tls(
+            DecryptError
+                | InvalidMessage(_)
+                | PeerSentOversizedRecord
+                | PeerMisbehaved(IllegalMiddleboxChangeCipherSpec)
+        )
+    )
+}

@@ -1,0 +1,209 @@
+//! The program `kms-loadgen hsm-sim` as people start it, and PyKMIP's own client against it.
+//!
+//! Needs a Python with pykmip: `./test install` makes it; without it the test fails and says so.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::doc_markdown,
+    missing_docs
+)]
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kms-loadgen"));
+    command.arg("hsm-sim").stdin(Stdio::null());
+    command
+}
+
+/// A running simulator, ended with this.
+struct Sim {
+    child: Child,
+    lines: BufReader<std::process::ChildStdout>,
+    greeting: Value,
+}
+
+impl Sim {
+    fn start(folder: &Path, more: &[&str]) -> Self {
+        let mut child = program()
+            .args(["--address", "127.0.0.1:0", "--json", "--write-site"])
+            .arg(folder.join("site"))
+            .args(more)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut greeting = String::new();
+        lines.read_line(&mut greeting).unwrap();
+        let greeting = serde_json::from_str(&greeting).unwrap();
+        Self {
+            child,
+            lines,
+            greeting,
+        }
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.greeting[name].as_str().unwrap()
+    }
+
+    fn port(&self) -> &str {
+        self.text("address").rsplit_once(':').unwrap().1
+    }
+
+    fn order(&self, words: &[&str]) -> Output {
+        let mut command = program();
+        command.args(["ctl", self.text("control")]).args(words);
+        command.output().unwrap()
+    }
+
+    /// SIGTERM: what it says last, and its exit code.
+    fn terminate(mut self) -> (Value, Option<i32>) {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let mut last = String::new();
+        self.lines.read_to_string(&mut last).unwrap();
+        let code = self.child.wait().unwrap().code();
+        (serde_json::from_str(&last).unwrap(), code)
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        // Ended already in most cases.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn python() -> PathBuf {
+    let python = std::env::var_os("KMS_TEST_PYKMIP").map_or_else(
+        || {
+            let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+            target.join("test-tools/pykmip/bin/python")
+        },
+        PathBuf::from,
+    );
+    let place = python.display();
+    assert!(python.exists(), "no PyKMIP at {place}: run ./test install");
+    python
+}
+
+#[test]
+fn pykmips_client_lives_a_key_in_each_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = Sim::start(folder.path(), &["--preset", "soft-kmip"]);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sim_support/pykmip_client.py");
+    for version in ["1.4", "2.0"] {
+        let output = Command::new(python())
+            .args(["-W", "ignore"])
+            .arg(&script)
+            .arg(sim.port())
+            .arg(folder.path().join("site"))
+            .arg(version)
+            .output()
+            .unwrap();
+        let [said, wrong] =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        assert!(said.contains("done"), "KMIP {version}:\n{said}{wrong}");
+    }
+    let (status, code) = sim.terminate();
+    assert_eq!(code, Some(0));
+    assert!(
+        status["totals"]["messages"].as_u64().unwrap() > 20,
+        "{status}"
+    );
+}
+
+#[test]
+fn a_site_is_made_once_and_used_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = |name: &str| folder.path().join("site").join(name);
+    let first = Sim::start(folder.path(), &["--preset", "lan-hsm", "--message-ms", "2"]);
+    assert!(first.text("model").starts_with("2 ms a message"));
+    let properties = std::fs::read_to_string(site("kms.properties")).unwrap();
+    assert!(properties.contains(&format!("kms.hsm.server.url={}\n", first.text("address"))));
+    let certificate = std::fs::read(site("hsm.crt")).unwrap();
+    for (words, code, want) in [
+        (&["stall", "20"][..], Some(0), "ok\n"),
+        (&["rain"], Some(1), "error: there is no fault `rain`"),
+        (&["set", "engines", "4"], Some(0), "ok: 2 ms a message"),
+    ] {
+        let output = first.order(words);
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            output.status.code() == code && said.starts_with(want),
+            "{words:?}: {said}"
+        );
+    }
+    assert_eq!(first.terminate().1, Some(0));
+    assert!(!site("hsm-sim.sock").exists());
+
+    let second = Sim::start(folder.path(), &["--fault", "busy count=1"]);
+    assert_eq!(std::fs::read(site("hsm.crt")).unwrap(), certificate);
+    let properties = std::fs::read_to_string(site("kms.properties")).unwrap();
+    assert!(properties.contains(&format!("kms.hsm.server.url={}\n", second.text("address"))));
+    let status = second.order(&["status"]).stdout;
+    let status: Value = serde_json::from_slice(&status).unwrap();
+    assert_eq!(status["faults"], serde_json::json!({ "busy": 0 }));
+}
+
+#[test]
+fn what_cannot_be_is_told_and_exits_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let used = folder.path().join("used");
+    std::fs::create_dir(&used).unwrap();
+    std::fs::write(used.join("letter.txt"), "dear").unwrap();
+    let used = used.to_str().unwrap();
+    let fresh = folder.path().join("fresh");
+    let fresh = fresh.to_str().unwrap();
+    for (arguments, want) in [
+        (&[][..], "no certificates"),
+        (&["--write-site", used], "holds other files"),
+        (
+            &["--write-site", fresh, "--engines", "0"],
+            "--engines is `0`",
+        ),
+        (
+            &["--write-site", fresh, "--fault", "rain"],
+            "there is no fault `rain`",
+        ),
+        (
+            &[
+                "--write-site",
+                fresh,
+                "--kmip-min",
+                "2.0",
+                "--kmip-max",
+                "1.4",
+            ],
+            "--kmip-min 2.0 is above",
+        ),
+        (
+            &["ctl", "/nowhere/sock", "status"],
+            "no simulator answers there",
+        ),
+    ] {
+        let output = program().args(arguments).output().unwrap();
+        let wrong = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {wrong}");
+        assert!(wrong.contains(want), "{arguments:?}: {wrong}");
+    }
+    let output = program().arg("--help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        help.contains("It is none") && help.contains("--truth"),
+        "{help}"
+    );
+}
