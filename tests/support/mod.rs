@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod node;
+pub mod openbao;
 pub mod pki;
 pub mod process;
 pub mod pykmip;

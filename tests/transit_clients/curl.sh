@@ -17,6 +17,8 @@ ask() {
     got=$(curl "${options[@]}" -w '\n%{http_code}' "$VAULT_ADDR/v1/$2" 2>&1) || fail "an answer to $1 $2" "$got"
     status=${got##*$'\n'}
     got=${got%$'\n'*}
+    # Every body that is not a failed batch ends with a line feed.
+    got=${got%$'\n'}
 }
 
 # answers STATUS METHOD PATH [BODY]
