@@ -19,7 +19,10 @@ impl Process {
             .stdout(out.try_clone().unwrap())
             .stderr(out)
             .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()));
+            .unwrap_or_else(|error| {
+                let program = command.get_program().display();
+                panic!("{program} is needed ({error}): run ./test install")
+            });
         Self {
             child,
             log: log.to_owned(),
