@@ -8,6 +8,7 @@
 pub mod client;
 pub mod kmip;
 pub mod node;
+pub mod openbao;
 pub mod pki;
 pub mod process;
 pub mod pykmip;

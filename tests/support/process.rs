@@ -19,7 +19,10 @@ impl Process {
             .stdout(out.try_clone().unwrap())
             .stderr(out)
             .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()));
+            .unwrap_or_else(|error| {
+                let program = command.get_program().display();
+                panic!("{program} is needed ({error}): run ./test install")
+            });
         Self {
             child,
             log: log.to_owned(),
@@ -44,6 +47,11 @@ impl Process {
     /// SIGTERM, then as long as `limit`; whether it ended by itself, and its exit code.
     pub fn terminate(&mut self, limit: Duration) -> Option<i32> {
         signal(self.pid(), "TERM");
+        self.wait(limit)
+    }
+
+    /// As long as `limit`; its exit code, if it ended by itself.
+    pub fn wait(&mut self, limit: Duration) -> Option<i32> {
         let end = Instant::now() + limit;
         while Instant::now() < end {
             if let Some(status) = self.child.try_wait().unwrap() {

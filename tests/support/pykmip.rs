@@ -12,18 +12,17 @@ const STOCK: &str = "from kmip.services.server.server import main; main()";
 
 /// The Python that has PyKMIP.
 pub fn python() -> PathBuf {
-    let python = std::env::var_os("KMS_TEST_PYKMIP").map_or_else(
-        || target().join("test-tools/pykmip/bin/python"),
-        PathBuf::from,
-    );
+    let python = std::env::var_os("KMS_TEST_PYKMIP")
+        .map_or_else(|| tools().join("pykmip/bin/python"), PathBuf::from);
     let place = python.display();
     assert!(python.exists(), "no PyKMIP at {place}: run ./test install");
     python
 }
 
-/// The target folder: cargo keeps the tests' scratch space in it.
-fn target() -> &'static Path {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
+/// Where `./test install` puts what it brings: cargo keeps the tests' scratch space beside it.
+pub fn tools() -> PathBuf {
+    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    scratch.parent().unwrap().join("test-tools")
 }
 
 /// Where the HSM is and what it has; it may be started and stopped many times and keeps its keys.
