@@ -8,6 +8,10 @@ pub enum Rule {
         ours: &'static str,
         theirs: &'static str,
     },
+    /// In redirections: only the status and where they lead are compared.
+    Redirect,
+    /// In any answer: ours lacks this header (lower case).
+    NoHeader(&'static str),
     /// In the rows marked with it, which state our answer.
     OfRow,
 }
@@ -74,5 +78,36 @@ pub const DIFFERENCES: &[Difference] = &[
         "the wrapped answer would be a plaintext kept for someone else",
     ),
     of_row("token ignored", "the client certificate is the identity"),
-    of_row("no user interface", "there is none to be sent to"),
+    Difference {
+        id: "redirections",
+        reason: "no HTML body around the place; clients read the Location",
+        rule: Rule::Redirect,
+    },
+    Difference {
+        id: "namespace echo",
+        reason: "OpenBao repeats X-Vault-Namespace; no client reads it, and there is one namespace only",
+        rule: Rule::NoHeader("x-vault-namespace"),
+    },
+    of_row(
+        "HTTP refusals",
+        "what is refused before the API is told as every other error: JSON, all headers, what is wrong",
+    ),
+    of_row(
+        "early 100",
+        "a body that is there already needs no 100 Continue (RFC 9110, 10.1.1)",
+    ),
+    of_row("long names", "names of HSM objects are bounded: 512 bytes"),
+    of_row(
+        "other mounts",
+        "there is Transit only; dev mode has a key-value store as well",
+    ),
+    of_row(
+        "health codes",
+        "load balancers ask /readyz; the status codes of sys/health are fixed",
+    ),
+    of_row("help", "there is docs/openapi.json instead of help texts"),
+    of_row(
+        "no user interface",
+        "there is none, so none of its files are served",
+    ),
 ];

@@ -9,7 +9,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 /// Members that are ids, times or names of one installation, wherever they stand.
-const OF_THIS_RUN: [&str; 13] = [
+const OF_THIS_RUN: [&str; 18] = [
+    "random_bytes",
+    "public_key",
+    "hmac",
+    "token",
+    "id",
     "request_id",
     "server_time_utc",
     "cluster_name",

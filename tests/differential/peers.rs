@@ -76,6 +76,18 @@ fn config(pki: &Pki, name: &str) -> Arc<ClientConfig> {
     Arc::new(made.unwrap())
 }
 
+/// Whether an answer has begun: session tickets come unasked, and are none.
+fn answered(tls: &mut StreamOwned<ClientConnection, TcpStream>) -> bool {
+    let mut answered = false;
+    while !answered && arrived(&tls.sock) {
+        let read = tls.conn.read_tls(&mut tls.sock);
+        let state = tls.conn.process_new_packets();
+        answered =
+            !matches!((read, state), (Ok(1..), Ok(state)) if state.plaintext_bytes_to_read() == 0);
+    }
+    answered
+}
+
 impl Peer for Ours {
     fn name(&self) -> &'static str {
         "ours"
@@ -90,6 +102,6 @@ impl Peer for Ours {
             done.map_err(|error| format!("no handshake: {error}"))?;
         }
         let mut tls = StreamOwned::new(connection, stream);
-        exchange(&mut tls, request, head_only, |tls| arrived(&tls.sock))
+        exchange(&mut tls, request, head_only, answered)
     }
 }
