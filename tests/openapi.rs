@@ -1,6 +1,12 @@
 //! `docs/openapi.json` against the running server, both ways: what it describes is answered as it
 //! says, and what is served stands in it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::pedantic,
+    clippy::panic,
+    missing_docs
+)]
 
 #[path = "differential/exchange.rs"]
 mod exchange;

@@ -72,6 +72,8 @@ fn masks_hide_what_changes_and_nothing_else() {
     );
 }
 
+type Change = fn(&mut Answer);
+
 #[test]
 fn every_kind_of_difference_is_found() {
     let row = Row::default();
@@ -83,7 +85,7 @@ fn every_kind_of_difference_is_found() {
     };
     assert_eq!(change(|_| {}), Ok(()));
     assert_eq!(change(|other| other.headers.reverse()), Ok(()));
-    let tables: [(&str, fn(&mut Answer)); 8] = [
+    let tables: [(&str, Change); 8] = [
         ("status", |other| other.status = 201),
         ("interim", |other| other.interim.push(100)),
         ("headers", |other| _ = other.headers.pop()),
@@ -116,30 +118,39 @@ impl Peer for Fixed {
     }
 }
 
+const TWO: [Difference; 2] = [
+    Difference {
+        id: "row",
+        reason: "",
+        rule: Rule::OfRow,
+    },
+    Difference {
+        id: "word",
+        reason: "",
+        rule: Rule::Everywhere {
+            ours: "our",
+            theirs: "their",
+        },
+    },
+];
+
+fn marked(id: &str, status: u16, part: &str) -> Option<Differs> {
+    Some(Differs {
+        id: id.into(),
+        status,
+        part: part.into(),
+    })
+}
+
+fn with(differs: Option<Differs>) -> Row {
+    Row {
+        differs,
+        ..Row::default()
+    }
+}
+
 #[test]
 fn documented_differences_explain_only_what_they_state() {
-    let documented = [
-        Difference {
-            id: "row",
-            reason: "",
-            rule: Rule::OfRow,
-        },
-        Difference {
-            id: "word",
-            reason: "",
-            rule: Rule::Everywhere {
-                ours: "our",
-                theirs: "their",
-            },
-        },
-    ];
-    let marked = |id: &str, status, part: &str| {
-        Some(Differs {
-            id: id.into(),
-            status,
-            part: part.into(),
-        })
-    };
     for (name, differs, status, body, unexplained, met) in [
         ("equal", None, 200, "their", 0, vec![]),
         ("a rule", None, 200, "our", 0, vec!["word"]),
@@ -185,12 +196,9 @@ fn documented_differences_explain_only_what_they_state() {
             vec![],
         ),
     ] {
-        let row = Row {
-            differs,
-            ..Row::default()
-        };
+        let row = with(differs);
         let (mut theirs, mut ours) = (Fixed(answer(200, "their")), Fixed(answer(status, body)));
-        let report = run(&[row], &mut theirs, &mut ours, &documented);
+        let report = run(&[row], &mut theirs, &mut ours, &TWO);
         assert_eq!(
             report.unexplained.len(),
             unexplained,
