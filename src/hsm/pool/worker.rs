@@ -94,11 +94,21 @@ fn serve(shared: &Shared, mut session: Box<dyn Session>) -> Option<String> {
             }
             continue;
         }
+        stamp(&drained.ready);
         let broken = exchange(shared, session.as_mut(), drained.ready);
         last_use = Instant::now();
         if broken.is_some() {
             return broken;
         }
+    }
+}
+
+/// Tells those who want to know that their job has left the queue. One that is queued again keeps
+/// its first time.
+fn stamp(ready: &[Queued]) {
+    let mut now = None;
+    for sent in ready.iter().filter_map(|queued| queued.job.sent.as_deref()) {
+        let _ = sent.set(*now.get_or_insert_with(Instant::now));
     }
 }
 
