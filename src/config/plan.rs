@@ -48,6 +48,10 @@ pub struct Plan {
     pub pool_size: usize,
     /// Jobs that may wait for the back end.
     pub queue_max: usize,
+    /// Jobs that may wait for one client.
+    pub client_inflight_max: usize,
+    /// Connections of one address.
+    pub address_connections_max: usize,
     /// Locked memory.
     pub arena: ArenaPlan,
     /// The numbers above with their rules.
@@ -113,12 +117,28 @@ pub fn plan(config: &Config, cores: usize) -> Plan {
     let rule = "16 full messages for each connection, at least 1024, at most 65536";
     let (value, rule) = choose(config.hsm.queue_max, "kms.hsm.queue.max", derived, rule);
     let queue = note("jobs waiting", value, rule);
+    let (value, rule) = choose(
+        config.limits.inflight,
+        "kms.limit.inflight",
+        (queue / 2).max(1),
+        "half of the jobs waiting",
+    );
+    let client_inflight_max = note("jobs waiting of one client", value, rule);
+    let (value, rule) = choose(
+        config.limits.connections,
+        "kms.limit.connections",
+        (config.sizes.connections_max / 2).max(1),
+        "half of kms.connections.max",
+    );
+    let address_connections_max = note("connections of one address", value, rule);
     let arena = arena(config, [workers, handshakes, pool, queue], &mut note);
     Plan {
         worker_threads: workers,
         handshake_threads: handshakes,
         pool_size: pool,
         queue_max: queue,
+        client_inflight_max,
+        address_connections_max,
         arena,
         rules,
     }

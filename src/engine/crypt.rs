@@ -86,6 +86,10 @@ pub(super) fn encode_batch<O: Out>(
     reply: &mut Reply<'_, O>,
     put: impl Fn(&mut O, &Item, &str),
 ) {
+    // A limit of the client refuses the whole request, whichever item met it.
+    if let Some(fault) = items.iter().filter_map(fault_of).find(|fault| fault.status == 429) {
+        return reply.fault(fault);
+    }
     let status = batch_status(body, items);
     let open = reply.open(status, batch_retry_after_s(items));
     transit::put_batch_open(reply.out());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use crate::api::Fault;
 use crate::cache::{Cache, Digest, Family};
 use crate::flight::{Joined, Lead};
 use crate::hsm::{Answer, ClientTag, HsmError, Job, KeyVersion, Request};
@@ -28,6 +29,10 @@ pub(super) struct Wanted<'a> {
 impl Engine {
     /// Looks a key up at the HSM; the ticket goes to [`KEY_ITEM`].
     pub(super) fn fetch_key(&self, call: &Call<'_>, name: &str, gather: &mut Gather) {
+        if let Err(fault) = hold(call, gather) {
+            gather.key = KeyAnswer::Failed(fault);
+            return;
+        }
         let name: Arc<str> = name.into();
         let waiter = Waiter {
             item: KEY_ITEM,
@@ -57,6 +62,10 @@ impl Engine {
 
     /// Creates a key at the HSM, or finds the one that is there; the ticket goes to [`KEY_ITEM`].
     pub(super) fn create_at_hsm(&self, call: &Call<'_>, name: &str, gather: &mut Gather) {
+        if let Err(fault) = hold(call, gather) {
+            gather.key = KeyAnswer::Failed(fault);
+            return;
+        }
         let name: Arc<str> = name.into();
         let waiter = Waiter {
             item: KEY_ITEM,
@@ -121,6 +130,10 @@ impl Engine {
         wanted: &Wanted<'_>,
         gather: &mut Gather,
     ) {
+        if let Err(fault) = hold(call, gather) {
+            gather.items[index] = Item::Failed(fault);
+            return;
+        }
         let version = wanted.version.number;
         let ready = || -> Option<SecretKey> { self.cache.get(&wanted.digest, call.now) };
         let waiter = item_waiter(call, index);
@@ -157,6 +170,7 @@ impl Engine {
         let (cache, refused) = (Arc::clone(&self.cache), Arc::clone(&self.refused));
         let (digest, family) = (wanted.digest, wanted.family);
         let epoch = cache.begin_fill(family);
+        let quota = Arc::clone(call.quota);
         self.hsm.submit(Job {
             request: Request::Decrypt {
                 object: wanted.version.object.clone(),
@@ -169,7 +183,10 @@ impl Engine {
             done: Box::new(move |outcome| {
                 match &outcome {
                     Ok(Answer::Plaintext(key)) => {
-                        cache.insert(digest, family, key, epoch, Instant::now());
+                        let now = Instant::now();
+                        if quota.may_fill(cache.len(), now) {
+                            cache.insert(digest, family, key, epoch, now);
+                        }
                     }
                     Err(HsmError::AuthenticationFailed) => refused.insert(digest, Instant::now()),
                     _ => {}
@@ -190,6 +207,10 @@ impl Engine {
         associated_data: Vec<u8>,
         gather: &mut Gather,
     ) {
+        if let Err(fault) = hold(call, gather) {
+            gather.items[index] = Item::Failed(fault);
+            return;
+        }
         match self
             .flights
             .join(self.alone(), item_waiter(call, index), || None::<()>)
@@ -215,6 +236,13 @@ impl Engine {
     fn alone(&self) -> FlightKey {
         FlightKey::Alone(self.alone.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+/// Counts the request's items as waiting for the HSM, all of them from the first one that does; they
+/// are until it is answered.
+fn hold(call: &Call<'_>, gather: &mut Gather) -> Result<(), Fault> {
+    let items = gather.items.len().max(1);
+    Ok(call.quota.hold(&mut gather.held, items)?)
 }
 
 fn item_waiter(call: &Call<'_>, index: usize) -> Waiter {

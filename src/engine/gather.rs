@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::api::Fault;
 use crate::hsm::{Answer, HsmError, KeyRecord};
+use crate::quota::Held;
 use crate::secret::SecretKey;
 
 use super::{Outcome, faults};
@@ -79,6 +80,8 @@ pub struct Gather {
     pub items: Vec<Item>,
     /// A missing key has been asked to be created.
     pub created: bool,
+    /// Its items that are counted as waiting, for its client's limit.
+    pub held: Held,
     waiting: u32,
     deadline: Option<Instant>,
     over: bool,

@@ -31,6 +31,7 @@ use crate::hsm::{Answer, ClientTag, Hsm, HsmError, SentStamp};
 use crate::identity::Role;
 use crate::keys::Directory;
 use crate::metrics::Metrics;
+use crate::quota;
 use crate::wire::Out;
 
 pub use gather::{Gather, Waiter};
@@ -62,6 +63,8 @@ pub struct Call<'a> {
     pub now: Instant,
     /// When the answer is due.
     pub deadline: Instant,
+    /// Whose limits and share of the cache this request is counted to.
+    pub quota: &'a Arc<quota::Client>,
     /// Whose turn this request's jobs take at the HSM.
     pub client: ClientTag,
     /// Where the first job's sending is noted, if the client wants to know.

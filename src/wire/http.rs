@@ -21,5 +21,6 @@ pub use client::{Response, ResponseDecoder, ResponseProgress};
 pub use error::HttpError;
 pub use request::{Head, Method, Progress, Request, RequestDecoder};
 pub use write::{
-    CONTINUE, OpenResponse, RequestHead, ResponseHead, begin_response, end_response, write_request,
+    CONTINUE, OpenResponse, RequestHead, ResponseHead, ServerTiming, begin_response, end_response,
+    write_request,
 };
