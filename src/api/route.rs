@@ -102,6 +102,10 @@ mod tests {
             keep_alive: true,
             wrap_ttl: false,
             form: false,
+            path_form: crate::wire::http::PathForm::Plain,
+            namespace: crate::wire::http::Namespace::Absent,
+            server_timing: false,
+            merge_patch: None,
         }
     }
 

@@ -16,6 +16,7 @@ mod datakey;
 mod fields;
 mod form;
 mod key;
+mod rewrap;
 #[cfg(test)]
 mod tests;
 
@@ -33,12 +34,12 @@ pub use ciphertext::{
     parse_ciphertext, put_ciphertext,
 };
 pub use client::{Answer, AnswerItem, ClientItem, parse_answer, put_crypt_request};
-pub use config::{ConfigBody, IgnoredBody, config_body, ignored_body};
+pub use config::{ConfigBody, IgnoredBody, config_body, ignored_body, token_body};
 pub use crypt::{crypt_body, crypt_form};
 pub use datakey::{DatakeyBody, datakey_body};
 pub use key::{KeyBody, key_body, key_form};
 
-/// One item to encrypt or decrypt.
+/// One item to encrypt, decrypt or rewrap.
 #[derive(Debug)]
 pub struct Item<'a> {
     /// `plaintext` or `ciphertext`. An empty ciphertext stands only in a batch, where it fails its
@@ -48,13 +49,13 @@ pub struct Item<'a> {
     pub associated_data: Option<Text<'a>>,
     /// `context`, still base64; `None` when absent or empty.
     pub context: Option<Text<'a>>,
-    /// `key_version`, encrypt only; 0 is the latest; may be negative.
+    /// `key_version`, encrypt and rewrap only; 0 is the latest; may be negative.
     pub key_version: i64,
     /// `reference`, echoed.
     pub reference: Cow<'a, str>,
 }
 
-/// The body of an encrypt or decrypt.
+/// The body of an encrypt, decrypt or rewrap.
 #[derive(Debug)]
 pub struct CryptBody<'a> {
     /// The only item when not a batch.
@@ -63,7 +64,8 @@ pub struct CryptBody<'a> {
     rest: Vec<Item<'a>>,
     /// Whether `batch_input` was given.
     pub batch: bool,
-    /// `partial_failure_response_code`, 400 by default and where the given one is none.
+    /// `partial_failure_response_code`, 400 by default and where the given one is none. Rewrap does not
+    /// know it: its batches are always answered 200.
     pub partial_failure_response_code: u16,
     /// The given code is no status: add [`MISSING_BATCH_CODE_WARNING`] when it would have been used.
     pub partial_failure_code_invalid: bool,
@@ -157,6 +159,8 @@ pub enum Verb {
     Encrypt,
     /// `ciphertext`.
     Decrypt,
+    /// `ciphertext`, and a ciphertext is the result.
+    Rewrap,
 }
 
 impl Verb {
@@ -164,14 +168,14 @@ impl Verb {
     pub const fn field(self) -> &'static str {
         match self {
             Self::Encrypt => "plaintext",
-            Self::Decrypt => "ciphertext",
+            Self::Decrypt | Self::Rewrap => "ciphertext",
         }
     }
 
     /// Name of the field of the answer.
     pub const fn result_field(self) -> &'static str {
         match self {
-            Self::Encrypt => "ciphertext",
+            Self::Encrypt | Self::Rewrap => "ciphertext",
             Self::Decrypt => "plaintext",
         }
     }
@@ -180,7 +184,7 @@ impl Verb {
     pub const fn missing(self) -> &'static str {
         match self {
             Self::Encrypt => "missing plaintext to encrypt",
-            Self::Decrypt => "missing ciphertext to decrypt",
+            Self::Decrypt | Self::Rewrap => "missing ciphertext to decrypt",
         }
     }
 }

@@ -6,6 +6,7 @@ use super::super::scan;
 use super::HttpError;
 use super::chunked::{Chunked, ChunkedStep};
 use super::head::{self, Common, Framing, HeadEnd, Lines};
+use super::path::{self, PathForm};
 
 /// Request methods, Vault's LIST among them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,19 +43,53 @@ impl Method {
     }
 }
 
+/// The namespace a request names.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Namespace {
+    /// No header, or an empty one.
+    #[default]
+    Absent,
+    /// `root` or `/`, with any slashes around.
+    Root,
+    /// Any other.
+    Other,
+}
+
+impl Namespace {
+    fn of(value: &[u8]) -> Self {
+        let mut name = value;
+        while let [b'/', rest @ ..] | [rest @ .., b'/'] = name {
+            name = rest;
+        }
+        match name {
+            _ if value.is_empty() => Self::Absent,
+            b"" | b"root" => Self::Root,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// A request head.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Head<'a> {
     /// The method.
     pub method: Method,
-    /// Path as sent, without the query, still percent-encoded.
+    /// Path without the query; decoded or not as `path_form` says.
     pub path: &'a str,
+    /// What became of the path.
+    pub path_form: PathForm,
     /// What follows `?`, if anything does.
     pub query: Option<&'a str>,
     /// Whether the connection may stay open after the answer (version and `Connection` considered).
     pub keep_alive: bool,
     /// `X-Vault-Wrap-TTL` was sent with a value other than empty or 0: refused with a 400.
     pub wrap_ttl: bool,
+    /// `X-Vault-Namespace`.
+    pub namespace: Namespace,
+    /// `X-KMS-Server-Timing` was sent with a value other than empty, 0 or false.
+    pub server_timing: bool,
+    /// Whether `Content-Type` is `application/merge-patch+json`; `None` without one.
+    pub merge_patch: Option<bool>,
     /// `Content-Type: application/x-www-form-urlencoded`: see [`crate::wire::transit::crypt_form`].
     pub form: bool,
 }
@@ -94,8 +129,12 @@ struct Parsed {
     method: Method,
     path: Range<usize>,
     query: Option<Range<usize>>,
+    path_form: PathForm,
     keep_alive: bool,
     wrap_ttl: bool,
+    namespace: Option<Namespace>,
+    server_timing: bool,
+    merge_patch: Option<bool>,
     form: bool,
     /// The client waits for `100 Continue`, which has not been reported.
     waits: bool,
@@ -129,9 +168,17 @@ impl RequestDecoder {
             let Some(head_len) = self.head_end.find(rest)? else {
                 return Ok(Progress::Need(1));
             };
-            let parsed = parse(rest.get(..head_len).unwrap_or_default(), blank)?;
+            let mut parsed = parse(rest.get(..head_len).unwrap_or_default(), blank)?;
             if matches!(parsed.body, Body::Fixed(length) if length > body_bytes_max) {
                 return Err(HttpError::BodyTooLarge);
+            }
+            // In place and once: the decoder keeps what it parsed until the request is done with.
+            if let Some(target) = input.get_mut(parsed.path.clone())
+                && !path::is_plain(target)
+            {
+                let (form, len) = path::settle(target);
+                parsed.path_form = form;
+                parsed.path.end = parsed.path.start + len;
             }
             self.parsed = Some(parsed);
         }
@@ -157,9 +204,13 @@ impl RequestDecoder {
         let head = Head {
             method: parsed.method,
             path: head::text(input, &parsed.path),
+            path_form: parsed.path_form,
             query: parsed.query.as_ref().map(|range| head::text(input, range)),
             keep_alive: parsed.keep_alive,
             wrap_ttl: parsed.wrap_ttl,
+            namespace: parsed.namespace.unwrap_or_default(),
+            server_timing: parsed.server_timing,
+            merge_patch: parsed.merge_patch,
             form: parsed.form,
         };
         let body = input.get(body).unwrap_or_default();
@@ -206,8 +257,12 @@ fn parse(input: &[u8], offset: usize) -> Result<Parsed, HttpError> {
         method,
         path: 0..0,
         query: None,
+        path_form: PathForm::Plain,
         keep_alive: false,
         wrap_ttl: false,
+        namespace: None,
+        server_timing: false,
+        merge_patch: None,
         form: false,
         waits: false,
         body: Body::Fixed(0),
@@ -257,12 +312,22 @@ fn header(
         10 if name.eq_ignore_ascii_case(b"connection") => common.connection(value),
         12 if name.eq_ignore_ascii_case(b"content-type") => {
             let kind = value.split(|&byte| byte == b';').next().unwrap_or_default();
-            parsed.form =
-                head::trim(kind).eq_ignore_ascii_case(b"application/x-www-form-urlencoded");
+            let kind = head::trim(kind);
+            parsed.form = kind.eq_ignore_ascii_case(b"application/x-www-form-urlencoded");
+            parsed.merge_patch = (!kind.is_empty())
+                .then(|| kind.eq_ignore_ascii_case(b"application/merge-patch+json"));
         }
         14 if name.eq_ignore_ascii_case(b"content-length") => common.content_length(value)?,
         16 if name.eq_ignore_ascii_case(b"x-vault-wrap-ttl") => {
-            parsed.wrap_ttl |= !matches!(value, b"" | b"0");
+            parsed.wrap_ttl |= !matches!(value, b"" | b"0" | b"0s");
+        }
+        17 if name.eq_ignore_ascii_case(b"x-vault-namespace") => {
+            // The first one counts, as in Go.
+            parsed.namespace.get_or_insert(Namespace::of(value));
+        }
+        19 if name.eq_ignore_ascii_case(b"x-kms-server-timing") => {
+            let off = value.eq_ignore_ascii_case(b"false") || matches!(value, b"" | b"0");
+            parsed.server_timing |= !off;
         }
         17 if name.eq_ignore_ascii_case(b"transfer-encoding") => common.transfer_encoding(value)?,
         _ => {}

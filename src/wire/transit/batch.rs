@@ -9,7 +9,7 @@ use super::{Item, Refusal, Verb};
 use crate::limits;
 
 /// Bytes of fault texts after which no more are collected: empty items cost a client three bytes each.
-const FAULTS_BYTES_MAX: usize = 64 * 1024;
+pub const FAULTS_BYTES_MAX: usize = 64 * 1024;
 
 /// A batch that could not be read.
 #[cold]
@@ -43,15 +43,21 @@ pub fn items(verb: Verb, raw: &[u8]) -> Result<(Item<'_>, Vec<Item<'_>>), Refusa
         return Err(refusal(&faults));
     }
     let first = first.ok_or(Refusal::bad_request("missing batch input to process"))?;
-    if rest
+    mixed_context(&first, &rest)?;
+    Ok((first, rest))
+}
+
+/// Refuses a batch of which some items have a context and some have none.
+pub fn mixed_context(first: &Item<'_>, rest: &[Item<'_>]) -> Result<(), Refusal> {
+    let mixed = rest
         .iter()
-        .any(|item| item.context.is_some() != first.context.is_some())
-    {
+        .any(|item| item.context.is_some() != first.context.is_some());
+    if mixed {
         return Err(Refusal::bad_request(
             "context should be set either in all the request blocks or in none",
         ));
     }
-    Ok((first, rest))
+    Ok(())
 }
 
 /// The fields of one item as sent.

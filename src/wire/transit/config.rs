@@ -1,6 +1,9 @@
 //! Bodies of `POST keys/:name/config`, and of endpoints that read no field.
 
+use super::super::json::Value;
 use super::Refusal;
+use super::fields::{self, Slot, VALIDATED};
+use super::key::duration_s;
 
 /// What was asked of a key's settings; `None` where the field was absent.
 #[derive(Debug, Default)]
@@ -29,15 +32,58 @@ pub struct IgnoredBody {
 }
 
 /// Decodes the body of a config; `form` for one sent as `application/x-www-form-urlencoded`.
-pub fn config_body(_body: &[u8], _form: bool) -> Result<ConfigBody, Refusal> {
-    Err(Refusal::internal("not served yet"))
+pub fn config_body(body: &[u8], form: bool) -> Result<ConfigBody, Refusal> {
+    let names = [
+        "allow_plaintext_backup",
+        "auto_rotate_period",
+        "deletion_allowed",
+        "exportable",
+        "min_decryption_version",
+        "min_encryption_version",
+    ];
+    let mut slots = names.map(|name| Slot { name, value: None });
+    let strangers = fields::read(body, form, &mut slots)?;
+    let [backup, period, deletion, exportable, decryption, encryption] = &mut slots;
+    // Of all fields, only the period takes `null` for absent.
+    period.value.take_if(|value| matches!(value, Value::Null));
+    Ok(ConfigBody {
+        allow_plaintext_backup: VALIDATED.bool(backup)?,
+        auto_rotate_period_s: duration_s(period)?,
+        deletion_allowed: VALIDATED.bool(deletion)?,
+        exportable: VALIDATED.bool(exportable)?,
+        min_decryption_version: VALIDATED.int(decryption)?,
+        min_encryption_version: VALIDATED.int(encryption)?,
+        warnings: strangers.warnings(),
+    })
 }
 
 /// Decodes a body of which no field beside `known` is expected, and none is used.
 pub fn ignored_body(
-    _body: &[u8],
-    _form: bool,
-    _known: &[&'static str],
+    body: &[u8],
+    form: bool,
+    known: &[&'static str],
 ) -> Result<IgnoredBody, Refusal> {
-    Err(Refusal::internal("not served yet"))
+    let mut slots: Vec<Slot<'_>> = known
+        .iter()
+        .map(|&name| Slot { name, value: None })
+        .collect();
+    let strangers = fields::read(body, form, &mut slots)?;
+    Ok(IgnoredBody {
+        warnings: strangers.warnings(),
+    })
+}
+
+/// Decodes the body of a login or of a token's renewal or lookup: nothing of it is used, but a field of
+/// the wrong type is refused as OpenBao does.
+pub fn token_body(body: &[u8], form: bool) -> Result<IgnoredBody, Refusal> {
+    let names = ["increment", "name", "token"];
+    let mut slots = names.map(|name| Slot { name, value: None });
+    let strangers = fields::read(body, form, &mut slots)?;
+    let [increment, name, token] = &mut slots;
+    duration_s(increment)?;
+    VALIDATED.text(name)?;
+    VALIDATED.text(token)?;
+    Ok(IgnoredBody {
+        warnings: strangers.warnings(),
+    })
 }

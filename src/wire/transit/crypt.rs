@@ -1,10 +1,10 @@
-//! Bodies of encrypt and decrypt.
+//! Bodies of encrypt, decrypt and rewrap.
 
 use std::borrow::Cow;
 
 use super::super::json::{Text, Value};
 use super::fields::{PLAIN, Schema, Slot, Strangers, VALIDATED, go_type, read_json};
-use super::{CryptBody, Item, Refusal, Verb, batch, form};
+use super::{CryptBody, Item, Refusal, Verb, batch, form, rewrap};
 
 /// The first item and the further ones.
 type Items<'a> = (Item<'a>, Vec<Item<'a>>);
@@ -13,7 +13,7 @@ const fn slot<'a>(name: &'static str) -> Slot<'a> {
     Slot { name, value: None }
 }
 
-/// Decodes the JSON body of an encrypt or decrypt. A body of one borrowed string allocates nothing.
+/// Decodes the JSON body of an encrypt, decrypt or rewrap. A body of one borrowed string allocates nothing.
 #[inline]
 pub fn crypt_body(verb: Verb, body: &[u8]) -> Result<CryptBody<'_>, Refusal> {
     decode(verb, |slots| read_json(body, slots))
@@ -33,28 +33,28 @@ fn decode<'a>(
     read: impl FnOnce(&mut [Slot<'a>]) -> Result<Strangers, Refusal>,
 ) -> Result<CryptBody<'a>, Refusal> {
     let mut slots = [
+        slot("key_version"),
         slot(verb.field()),
         slot("batch_input"),
-        slot("associated_data"),
         slot("context"),
+        slot("associated_data"),
         slot("partial_failure_response_code"),
-        slot("key_version"),
         slot("convergent_encryption"),
         slot("type"),
     ];
-    // The last three are encrypt's.
     let (known, schema) = match verb {
-        Verb::Encrypt => (slots.len(), PLAIN),
-        Verb::Decrypt => (slots.len() - 3, VALIDATED),
+        Verb::Encrypt => (0..8, PLAIN),
+        Verb::Decrypt => (1..6, VALIDATED),
+        Verb::Rewrap => (0..4, VALIDATED),
     };
-    let strangers = read(slots.get_mut(..known).unwrap_or_default())?;
+    let strangers = read(slots.get_mut(known).unwrap_or_default())?;
     let [
+        key_version,
         text,
         batch_input,
-        associated_data,
         context,
+        associated_data,
         code,
-        key_version,
         convergent,
         kind,
     ] = &mut slots;
@@ -94,7 +94,9 @@ fn decode<'a>(
 fn batched(verb: Verb, value: Option<Value<'_>>) -> Result<Option<Items<'_>>, Refusal> {
     match value {
         None | Some(Value::Null) => Ok(None),
+        Some(Value::Array(raw)) if verb == Verb::Rewrap => rewrap::items(raw).map(Some),
         Some(Value::Array(raw)) => batch::items(verb, raw).map(Some),
+        Some(other) if verb == Verb::Rewrap => Err(rewrap::not_an_array(&other)),
         Some(other) => {
             let got = go_type(&other);
             let what = format!("source data must be an array or slice, got {got}");
@@ -103,7 +105,7 @@ fn batched(verb: Verb, value: Option<Value<'_>>) -> Result<Option<Items<'_>>, Re
     }
 }
 
-/// The text, which must be there; for decrypt it must also hold something.
+/// The text, which must be there; a ciphertext must also hold something.
 #[inline]
 fn required(verb: Verb, text: Option<Text<'_>>) -> Result<Text<'_>, Refusal> {
     text.filter(|text| verb == Verb::Encrypt || !text.as_str().is_empty())

@@ -1,7 +1,7 @@
 //! Top-level fields of a body, converted as leniently as OpenBao's field schema does.
 
 use super::super::json::{Reader, Text, Value};
-use super::Refusal;
+use super::{Refusal, form};
 
 /// A field that the endpoint knows: its name, and where its value goes.
 pub struct Slot<'a> {
@@ -30,6 +30,8 @@ pub const PLAIN: Schema = Schema { prefix: "" };
 pub struct Strangers {
     unknown: Vec<String>,
     named: bool,
+    /// `plaintext` was given where it is the kind in a datakey's path.
+    pub kind_given: bool,
 }
 
 impl Strangers {
@@ -46,7 +48,7 @@ impl Strangers {
     /// The texts for `warnings`.
     #[inline]
     pub fn warnings(self) -> Vec<String> {
-        if self.unknown.is_empty() && !self.named {
+        if self.unknown.is_empty() && !self.named && !self.kind_given {
             Vec::new()
         } else {
             self.texts()
@@ -63,11 +65,16 @@ impl Strangers {
                 self.unknown.join(" ")
             ));
         }
-        if self.named {
-            let text = "Endpoint replaced the value of these parameters with the values captured from the \
-                        endpoint's path: [name]";
-            texts.push(text.to_owned());
-        }
+        let captured = match (self.kind_given, self.named) {
+            (true, true) => "plaintext name",
+            (true, false) => "plaintext",
+            (false, true) => "name",
+            (false, false) => return texts,
+        };
+        texts.push(format!(
+            "Endpoint replaced the value of these parameters with the values captured from the endpoint's \
+             path: [{captured}]"
+        ));
         texts
     }
 }
@@ -88,6 +95,15 @@ pub fn read_json<'a>(body: &'a [u8], slots: &mut [Slot<'a>]) -> Result<Strangers
         reader.close()?;
     }
     Ok(strangers)
+}
+
+/// Reads a body into `slots`: JSON, or a form where `form` says so and the body does not look like JSON.
+pub fn read<'a>(body: &'a [u8], form: bool, slots: &mut [Slot<'a>]) -> Result<Strangers, Refusal> {
+    if form && !form::is_json(body) {
+        form::read(body, slots)
+    } else {
+        read_json(body, slots)
+    }
 }
 
 /// Go's name of a value's type, where it was to become something else.

@@ -80,7 +80,7 @@ fn decode<'a>(
 }
 
 /// Seconds, from a number, a text of digits, or Go's durations (`1h30m`) and days (`1d`).
-fn duration_s(slot: &mut Slot<'_>) -> Result<Option<u64>, Refusal> {
+pub fn duration_s(slot: &mut Slot<'_>) -> Result<Option<u64>, Refusal> {
     let name = slot.name;
     let refuse = |what: &str| VALIDATED.refusal(name, what);
     let text = match slot.value.take() {
