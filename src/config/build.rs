@@ -9,7 +9,8 @@ use std::path::Path;
 
 use super::error::{ConfigError, Problem, Warning};
 use super::model::{
-    CacheKind, CacheSettings, ClientLimits, Config, KeystoreRef, LogFormat, LogSettings, Origin, Server, Sizes,
+    CacheKind, CacheSettings, ClientLimits, Config, KeystoreRef, LogFormat, LogSettings, Origin,
+    Server, Sizes,
 };
 use super::source::{self, Gathered};
 use super::table::{self, Default as KeyDefault, KEYS, Key};

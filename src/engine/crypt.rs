@@ -87,7 +87,11 @@ pub(super) fn encode_batch<O: Out>(
     put: impl Fn(&mut O, &Item, &str),
 ) {
     // A limit of the client refuses the whole request, whichever item met it.
-    if let Some(fault) = items.iter().filter_map(fault_of).find(|fault| fault.status == 429) {
+    if let Some(fault) = items
+        .iter()
+        .filter_map(fault_of)
+        .find(|fault| fault.status == 429)
+    {
         return reply.fault(fault);
     }
     let status = batch_status(body, items);

@@ -123,7 +123,8 @@ impl Acceptor {
         self.next = (self.next + 1) % self.handshakes.len();
         if self.handshakes[self.next]
             .hand_over(Newcomer { stream, guest })
-            .is_err() {
+            .is_err()
+        {
             self.turn_away();
         }
     }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use crate::api::reply::{Reply, ReplyHead};
 use crate::api::Fault;
+use crate::api::reply::{Reply, ReplyHead};
 use crate::engine::{Call, Flow, Gather, Outcome, Waiter};
 use crate::hsm::ClientTag;
 use crate::identity::Pin;
@@ -258,7 +258,14 @@ impl Session {
             decoded: &mut desk.decoded,
         };
         let timing = self.timing.as_deref();
-        let flow = run(request, shared, &mut call, &mut self.gather, &mut reply, timing);
+        let flow = run(
+            request,
+            shared,
+            &mut call,
+            &mut self.gather,
+            &mut reply,
+            timing,
+        );
         match flow {
             Flow::Parked => {
                 self.gather.set_deadline(deadline);

@@ -71,7 +71,13 @@ mod tests {
             hsm_us,
         };
         for (name, sent, ticket, gave_up, want) in [
-            ("never parked", None, None, false, told(None, Some(true), None)),
+            (
+                "never parked",
+                None,
+                None,
+                false,
+                told(None, Some(true), None),
+            ),
             (
                 "sent after 2 ms",
                 Some(2),

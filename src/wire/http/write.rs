@@ -170,7 +170,11 @@ fn put_server_timing<O: Out + ?Sized>(out: &mut O, timing: &ServerTiming) {
     }
     if let Some(hit) = timing.cache_hit {
         out.put(std::mem::replace(&mut lead, b", "));
-        out.put(if hit { b"cache;desc=hit" } else { b"cache;desc=miss" });
+        out.put(if hit {
+            b"cache;desc=hit"
+        } else {
+            b"cache;desc=miss"
+        });
         // A lookup takes less than these milliseconds show.
         out.put(b";dur=0.0");
     }

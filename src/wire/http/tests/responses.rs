@@ -72,7 +72,11 @@ fn server_timing_tells_what_applies_in_milliseconds() {
             told(Some(1200), Some(false), Some(1_003_456)),
             Some("queue;dur=1.200, cache;desc=miss;dur=0.0, hsm;dur=1003.456"),
         ),
-        ("a wrap", told(Some(7), None, Some(0)), Some("queue;dur=0.007, hsm;dur=0.000")),
+        (
+            "a wrap",
+            told(Some(7), None, Some(0)),
+            Some("queue;dur=0.007, hsm;dur=0.000"),
+        ),
     ] {
         let mut out = Vec::new();
         let head = ResponseHead {
@@ -87,9 +91,14 @@ fn server_timing_tells_what_applies_in_milliseconds() {
         let open = begin_response(&mut out, &head);
         end_response(&mut out, open);
         let text = String::from_utf8(out).unwrap();
-        let found = text.lines().find_map(|line| line.strip_prefix("Server-Timing: "));
+        let found = text
+            .lines()
+            .find_map(|line| line.strip_prefix("Server-Timing: "));
         assert_eq!(found, want, "{name}");
-        assert!(text.ends_with("\r\n\r\n") && text.matches("\r\n\r\n").count() == 1, "{name}");
+        assert!(
+            text.ends_with("\r\n\r\n") && text.matches("\r\n\r\n").count() == 1,
+            "{name}"
+        );
     }
 }
 
