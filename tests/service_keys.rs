@@ -13,6 +13,7 @@ use kms::hsm::{Hsm, HsmError, KeyState};
 use kms::identity::Role;
 use kms::keys::METADATA_TTL;
 use kms::metrics::Metrics;
+use kms::quota::{Address, Client, Quota, QuotaConfig};
 use kms::secret::{Arena, ArenaPlan};
 use kms::wire::http::{Progress, RequestDecoder};
 use parking_lot::Mutex;
@@ -30,6 +31,7 @@ struct Desk {
     hsm: Arc<FakeHsm>,
     tickets: Tickets,
     role: Role,
+    client: Arc<Client>,
     now: Instant,
 }
 
@@ -66,6 +68,7 @@ impl Desk {
             now,
             move |waiter, outcome| inbox.lock().push((waiter, outcome)),
         );
+        let address = Address::of(([127, 0, 0, 1], 1).into());
         let role = Role {
             name: "all".to_owned(),
             operations: "encrypt,decrypt,create,read".parse().unwrap(),
@@ -76,6 +79,7 @@ impl Desk {
             hsm,
             tickets,
             role,
+            client: Quota::new(&QuotaConfig::UNLIMITED, now).client(&[0; 32], address, now),
             now,
         }
     }
@@ -102,6 +106,7 @@ impl Desk {
             let (now, mut decoded, mut out) = (self.now, Vec::new(), Vec::new());
             let deadline = now + Duration::from_secs(2);
             let mut call = Call {
+                quota: &self.client,
                 client: kms::hsm::ClientTag::default(),
                 sent: None,
                 role: &self.role,

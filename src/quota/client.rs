@@ -48,6 +48,7 @@ impl Client {
     pub fn spend(&self, items: usize, now: Instant) -> Result<(), Over> {
         match self.common.limits.rate.load(Ordering::Relaxed) {
             0 => Ok(()),
+            _ if items == 0 => Ok(()),
             rate => self.spend_of(rate, items, now),
         }
     }

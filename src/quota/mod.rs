@@ -61,6 +61,17 @@ pub struct QuotaConfig {
     pub cache_ttl: Duration,
 }
 
+impl QuotaConfig {
+    /// Everybody may have everything; for whoever measures or tests something else.
+    pub const UNLIMITED: Self = Self {
+        inflight: usize::MAX,
+        rate: 0,
+        connections: usize::MAX,
+        cache_entries_max: usize::MAX,
+        cache_ttl: Duration::MAX,
+    };
+}
+
 /// Why a request is refused for its client's sake: a 429.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Over {

@@ -52,14 +52,7 @@ pub fn shared(
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
     let pins = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
-    let quota = QuotaConfig {
-        inflight: usize::MAX,
-        rate: 0,
-        connections: usize::MAX,
-        cache_entries_max: usize::MAX,
-        cache_ttl: Duration::MAX,
-    };
-    let quota = Arc::new(Quota::new(&quota, Instant::now()));
+    let quota = Arc::new(Quota::new(&QuotaConfig::UNLIMITED, Instant::now()));
     Ok(Shared::new(
         engine,
         pins,
