@@ -11,7 +11,7 @@ fn config() -> QuotaConfig {
         rate: 0,
         connections: 2,
         cache_entries_max: 1000,
-        cache_ttl: Duration::from_secs(300),
+        cache_ttl: Duration::from_mins(5),
     }
 }
 

@@ -243,13 +243,7 @@ impl Session {
         );
         let mut call = Call {
             role: &self.pin.role,
-            waiter: Waiter {
-                worker: desk.worker,
-                conn: self.conn,
-                generation: self.generation,
-                request: self.request,
-                item: 0,
-            },
+            waiter: self.waiter(desk.worker),
             now: desk.clock.now,
             deadline,
             quota: &self.client,
@@ -257,15 +251,8 @@ impl Session {
             sent: self.timing.as_ref().map(|timing| Arc::clone(&timing.sent)),
             decoded: &mut desk.decoded,
         };
-        let timing = self.timing.as_deref();
-        let flow = run(
-            request,
-            shared,
-            &mut call,
-            &mut self.gather,
-            &mut reply,
-            timing,
-        );
+        let (gather, timing) = (&mut self.gather, self.timing.as_deref());
+        let flow = run(request, shared, &mut call, gather, &mut reply, timing);
         match flow {
             Flow::Parked => {
                 self.gather.set_deadline(deadline);
@@ -284,6 +271,17 @@ impl Session {
             }
         }
         flow
+    }
+
+    /// Where tickets for the current request go.
+    fn waiter(&self, worker: u16) -> Waiter {
+        Waiter {
+            worker,
+            conn: self.conn,
+            generation: self.generation,
+            request: self.request,
+            item: 0,
+        }
     }
 
     /// Takes a ticket; true when the parked request can be run again.

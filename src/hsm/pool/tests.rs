@@ -1,6 +1,8 @@
 //! The pool over fake connections: every test decides when a connection is made, dies or answers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod turns;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};

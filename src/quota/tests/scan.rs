@@ -125,7 +125,7 @@ fn a_share_shrinks_to_a_quarter_and_recovers_with_the_window() {
         .map(|n| quota.client(&[1; 32], address(n), start))
         .collect();
     let may = |client: &Client, window: u32| {
-        let now = start + Duration::from_secs(300) * window;
+        let now = start + Duration::from_mins(5) * window;
         (0..=ENTRIES)
             .take_while(|_| client.may_fill(ENTRIES, now))
             .count()
