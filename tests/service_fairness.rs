@@ -193,14 +193,16 @@ fn a_scanning_address_neither_starves_nor_flushes() {
     let running = Running::fake("kms.cache.entries.max=200", unhurried());
     let mut victim = other_device(&running);
     let asked = || running.hsm().count("decrypt");
-    for _ in 0..2 {
-        assert_eq!(victim.post(DECRYPT, &batch(0, 50)).status, 200);
-    }
+    // Once: an entry that was asked for again is kept by the eviction alone.
+    assert_eq!(victim.post(DECRYPT, &batch(0, 50)).status, 200);
     assert_eq!(asked(), 50);
     let mut scanner = running.device();
     let mut missed = 0;
-    for round in 1..=10 {
-        assert_eq!(scanner.post(DECRYPT, &batch(round * 1000, 200)).status, 200);
+    for round in 1..=4 {
+        for part in 0..5 {
+            let cold = batch(round * 1000 + part * 200, 200);
+            assert_eq!(scanner.post(DECRYPT, &cold).status, 200);
+        }
         let before = asked();
         assert_eq!(victim.post(DECRYPT, &batch(0, 50)).status, 200);
         missed += asked() - before;
