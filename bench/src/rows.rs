@@ -1,7 +1,10 @@
 //! The rows: which servers each needs, what is compared, and the targets.
 
+pub mod batch;
+
 use std::sync::Arc;
 
+use kms_loadgen::transit::Transit;
 use kms_loadgen::{Exchanges, cpu};
 
 use crate::peers::{Contender, FixedAnswer, Site, bare, nginx, openbao, ours};
@@ -35,6 +38,8 @@ pub enum Row {
     P8,
     /// TTLV against `kmip-ttlv`.
     P11,
+    /// A warm batch of 100 in one request, against OpenBao.
+    P12,
 }
 
 /// How much is measured.
@@ -44,7 +49,7 @@ pub struct Options {
     pub rows: Vec<Row>,
     /// Rounds and times.
     pub settings: Settings,
-    /// Data keys of the speed rows.
+    /// Data keys of the speed rows and of row P12.
     pub data_keys: usize,
     /// Entries of the large cache of row P8.
     pub memory_entries: usize,
@@ -148,7 +153,8 @@ pub fn speed(site: &Site, options: &Options, report: &mut Report) -> Result<(), 
         enter(report, BARE, bare::start(site, &answer, fixed));
     }
     if wanted(Row::P3) {
-        enter(report, OPENBAO, openbao::start(site, options.data_keys));
+        let prepare = |transit: &Transit<'_>| transit.unwraps(2, options.data_keys);
+        enter(report, OPENBAO, openbao::start(site, "openbao", prepare));
     }
     let contenders: Vec<&Contender> = contenders.iter().collect();
     for (place, connections) in CONNECTIONS.into_iter().enumerate() {

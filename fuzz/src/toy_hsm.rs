@@ -1,7 +1,7 @@
 //! An HSM whose cipher is a toy, so that the harness knows every right answer.
 
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kms::hsm::{
     Answer, Health, Hsm, HsmError, Job, KeyRecord, KeyState, KeyVersion, ObjectId, Request,
@@ -10,14 +10,15 @@ use ring::digest::{SHA256, digest};
 
 use crate::arena;
 
-/// Versions of every key.
+/// Versions of a key that was not rotated.
 pub const VERSIONS: u32 = 2;
 const NONCE: [u8; 12] = [0x4e; 12];
 
 /// Keeps jobs until it is told to answer.
 #[derive(Default)]
 pub struct ToyHsm {
-    created: Mutex<BTreeSet<String>>,
+    /// Keys that were made, changed or, `None`, deleted. The others are as they always are.
+    keys: Mutex<BTreeMap<Arc<str>, Option<KeyRecord>>>,
     queue: Mutex<Vec<Job>>,
 }
 
@@ -81,7 +82,7 @@ impl ToyHsm {
     }
 
     fn honest(&self, request: &Request) -> Result<Answer, HsmError> {
-        let mut created = self.created.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         match request {
             Request::Decrypt {
                 object,
@@ -104,17 +105,49 @@ impl ToyHsm {
                 plaintext.expose(),
                 associated_data,
             ))),
-            Request::Find { name } => {
-                let known = name.starts_with("demo") || created.contains(&**name);
-                Ok(Answer::Key(known.then(|| record(name).into())))
-            }
+            Request::Find { name } => Ok(Answer::Key(key(&keys, name).map(Arc::new))),
             Request::Create { name } => {
-                created.insert(name.to_string());
-                Ok(Answer::Key(Some(record(name).into())))
+                let record = key(&keys, name).unwrap_or_else(|| record(name));
+                Ok(keep(&mut keys, record))
             }
-            _ => Err(HsmError::Unsupported("not served by this toy")),
+            Request::Rotate { name } => Ok(match key(&keys, name) {
+                None => Answer::Key(None),
+                Some(mut record) => {
+                    let next = version(name, record.latest() + 1);
+                    record.versions.push(next);
+                    keep(&mut keys, record)
+                }
+            }),
+            Request::Configure { name, change } => match key(&keys, name) {
+                None => Ok(Answer::Key(None)),
+                Some(record) => Ok(keep(&mut keys, record.changed(change)?)),
+            },
+            Request::Delete { name } => {
+                let record = key(&keys, name).ok_or(HsmError::ObjectNotFound)?;
+                record.check_deletion()?;
+                keys.insert(record.name, None);
+                Ok(Answer::Key(None))
+            }
+            Request::List => {
+                let there = keys.iter().filter(|(_, record)| record.is_some());
+                Ok(Answer::Names(there.map(|(name, _)| name.clone()).collect()))
+            }
+            Request::Random { .. } => Err(HsmError::Unsupported("random bytes of a toy")),
         }
     }
+}
+
+/// The key `name`; those whose name begins with `demo` are there from the beginning.
+fn key(keys: &BTreeMap<Arc<str>, Option<KeyRecord>>, name: &str) -> Option<KeyRecord> {
+    match keys.get(name) {
+        Some(known) => known.clone(),
+        None => name.starts_with("demo").then(|| record(name)),
+    }
+}
+
+fn keep(keys: &mut BTreeMap<Arc<str>, Option<KeyRecord>>, record: KeyRecord) -> Answer {
+    keys.insert(record.name.clone(), Some(record.clone()));
+    Answer::Key(Some(Arc::new(record)))
 }
 
 fn failure(mood: u8) -> Option<HsmError> {
@@ -133,18 +166,21 @@ fn failure(mood: u8) -> Option<HsmError> {
 }
 
 fn record(name: &str) -> KeyRecord {
-    let version = |number| KeyVersion {
+    KeyRecord {
+        name: name.into(),
+        versions: (1..=VERSIONS).map(|number| version(name, number)).collect(),
+        min_decryption_version: 1,
+        min_encryption_version: 0,
+        deletion_allowed: false,
+    }
+}
+
+fn version(name: &str, number: u32) -> KeyVersion {
+    KeyVersion {
         number,
         object: ObjectId(object(name, number).into()),
         created_unix_s: 1,
         state: KeyState::Active,
-    };
-    KeyRecord {
-        name: name.into(),
-        versions: (1..=VERSIONS).map(version).collect(),
-        min_decryption_version: 1,
-        min_encryption_version: 0,
-        deletion_allowed: false,
     }
 }
 

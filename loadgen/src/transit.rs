@@ -49,12 +49,31 @@ impl Transit<'_> {
                 plaintexts.iter().zip(self.wrap(&mut client, &plaintexts)?)
             {
                 request.clear();
-                self.put_unwrap(&mut request, &ciphertext);
+                let body = format!("{{\"ciphertext\":\"{ciphertext}\"}}");
+                self.put_decrypt(&mut request, &body);
                 exchanges.push(
                     &request,
                     format!("\"plaintext\":\"{plaintext}\"").as_bytes(),
                 );
             }
+        }
+        Ok(exchanges)
+    }
+
+    /// As [`Self::unwraps`], but each request is a batch of `items`, at most 400; `count` is rounded up to
+    /// whole batches.
+    pub fn batches(&self, seed: u64, count: usize, items: usize) -> Result<Exchanges, ClientError> {
+        let items = items.clamp(1, BATCH_ITEMS);
+        let mut client = Client::connect(self.target)?;
+        let mut random = SmallRng::seed_from_u64(seed);
+        let mut exchanges = Exchanges::default();
+        let mut request = Vec::new();
+        for _ in 0..count.div_ceil(items) {
+            let plaintexts: Vec<String> = (0..items).map(|_| data_key(&mut random)).collect();
+            let ciphertexts = self.wrap(&mut client, &plaintexts)?;
+            request.clear();
+            self.put_decrypt(&mut request, &batch_input("ciphertext", &ciphertexts));
+            exchanges.push(&request, batch_results(&plaintexts).as_bytes());
         }
         Ok(exchanges)
     }
@@ -82,8 +101,7 @@ impl Transit<'_> {
         format!("/v1/transit/{operation}/{}", self.key)
     }
 
-    fn put_unwrap(&self, out: &mut Vec<u8>, ciphertext: &str) {
-        let body = format!("{{\"ciphertext\":\"{ciphertext}\"}}");
+    fn put_decrypt(&self, out: &mut Vec<u8>, body: &str) {
         put_request(
             out,
             &self.target.host,
@@ -95,17 +113,31 @@ impl Transit<'_> {
     }
 
     fn wrap(&self, client: &mut Client, plaintexts: &[String]) -> Result<Vec<String>, ClientError> {
-        let items: Vec<String> = plaintexts
-            .iter()
-            .map(|one| format!("{{\"plaintext\":\"{one}\"}}"))
-            .collect();
-        let body = format!("{{\"batch_input\":[{}]}}", items.join(","));
+        let body = batch_input("plaintext", plaintexts);
         let answer = client.request("POST", &self.path("encrypt"), self.token, body.as_bytes())?;
         if answer.status != 200 {
             return Err(ClientError::Status(answer.status, text(&answer.body)));
         }
         ciphertexts(&answer.body, plaintexts.len())
     }
+}
+
+/// The body of a batch request.
+fn batch_input(field: &str, values: &[String]) -> String {
+    let items: Vec<String> = values
+        .iter()
+        .map(|one| format!("{{\"{field}\":\"{one}\"}}"))
+        .collect();
+    format!("{{\"batch_input\":[{}]}}", items.join(","))
+}
+
+/// What an answer says of a batch that went well, as every Transit writes it.
+fn batch_results(plaintexts: &[String]) -> String {
+    let items: Vec<String> = plaintexts
+        .iter()
+        .map(|one| format!("{{\"plaintext\":\"{one}\",\"reference\":\"\"}}"))
+        .collect();
+    format!("\"batch_results\":[{}]", items.join(","))
 }
 
 fn ciphertexts(body: &[u8], items: usize) -> Result<Vec<String>, ClientError> {
@@ -160,6 +192,19 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn batches_are_asked_and_expected_in_order() {
+        let two = ["YQ==".to_owned(), "Yg==".to_owned()];
+        assert_eq!(
+            batch_input("ciphertext", &two),
+            r#"{"batch_input":[{"ciphertext":"YQ=="},{"ciphertext":"Yg=="}]}"#
+        );
+        assert_eq!(
+            batch_results(&two),
+            r#""batch_results":[{"plaintext":"YQ==","reference":""},{"plaintext":"Yg==","reference":""}]"#
+        );
     }
 
     #[test]

@@ -36,12 +36,12 @@ impl DigestKey {
     ) -> Digest {
         let mut context = self.0.clone();
         let object = version.object.0.as_bytes();
-        // One update for the fixed part: fewer calls, same bytes.
-        let mut lengths = [0; 28];
+        // The last part's length follows from the whole's. Kept short: with these, an identifier of a
+        // UUID's length and a 32-byte key all fit into two blocks after the first.
+        let mut lengths = [0; 12];
         lengths[..4].copy_from_slice(&version.number.to_be_bytes());
-        lengths[4..12].copy_from_slice(&(object.len() as u64).to_be_bytes());
-        lengths[12..20].copy_from_slice(&(sealed.len() as u64).to_be_bytes());
-        lengths[20..].copy_from_slice(&(associated_data.len() as u64).to_be_bytes());
+        lengths[4..8].copy_from_slice(&length(object));
+        lengths[8..].copy_from_slice(&length(sealed));
         context.update(&lengths);
         context.update(object);
         context.update(sealed);
@@ -51,6 +51,11 @@ impl DigestKey {
         cut.copy_from_slice(&whole.as_ref()[..16]);
         Digest(cut)
     }
+}
+
+/// No part can be longer than a request's body.
+fn length(part: &[u8]) -> [u8; 4] {
+    u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes()
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub(super) fn of(error: &HsmError) -> Fault {
         ),
         HsmError::Unsupported(what) => Fault::new(400, *what),
         HsmError::Rejected(text) => Fault::new(400, text.to_string()),
+        HsmError::Busy => Fault::new(503, "the HSM is at its limit").retry_after(RETRY_AFTER_S),
         HsmError::Unavailable(_) => {
             Fault::new(503, "the HSM is not reachable").retry_after(RETRY_AFTER_S)
         }

@@ -15,6 +15,7 @@ use crate::limits::{NONCE_BYTES, TAG_BYTES};
 use crate::secret::SecretKey;
 
 mod fault;
+mod parts;
 #[cfg(test)]
 mod tests;
 
@@ -112,6 +113,8 @@ pub struct Settled {
     pub doubtful: Vec<Doubtful>,
     /// Why the connection must not be used again.
     pub broken: Option<&'static str>,
+    /// The HSM is at its limit.
+    pub busy: bool,
 }
 
 impl Batch {
@@ -183,39 +186,6 @@ impl Batch {
             .max()
     }
 
-    /// Batches of one item each, under new ids: for an HSM that refuses the whole message.
-    pub fn split(self, ids: &mut ItemIds) -> Vec<Batch> {
-        let renumber = |mut item: Item| {
-            item.id = ids.next_id();
-            Batch { items: vec![item] }
-        };
-        self.items.into_iter().map(renumber).collect()
-    }
-
-    /// Gives every waiter the same failure.
-    pub fn fail(self, error: &HsmError) -> Finished {
-        let waiters = self.items.into_iter().flat_map(|item| item.waiters);
-        waiters
-            .map(|waiter| (waiter.done, Err(error.clone())))
-            .collect()
-    }
-
-    /// The jobs back, to be tried once more. A shared item becomes one job a waiter again.
-    pub fn into_jobs(self) -> Vec<Job> {
-        let mut jobs = Vec::with_capacity(self.items.len());
-        for item in self.items {
-            let Item {
-                request, waiters, ..
-            } = item;
-            jobs.extend(
-                waiters
-                    .into_iter()
-                    .map(|waiter| waiter.into_job(request.clone())),
-            );
-        }
-        jobs
-    }
-
     /// Matches `replies` by id. `store` puts a plaintext into the arena.
     pub fn settle(
         self,
@@ -249,8 +219,10 @@ impl Batch {
                 }
                 Some(reply) => item.answer(&reply.outcome, &mut store),
             };
-            if let Err(HsmError::Protocol(why)) = verdict {
-                settled.broken = Some(why);
+            match verdict {
+                Err(HsmError::Protocol(why)) => settled.broken = Some(why),
+                Err(HsmError::Busy) => settled.busy = true,
+                _ => {}
             }
             item.finish(&verdict, &mut settled.finished);
         }

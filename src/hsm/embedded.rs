@@ -1,8 +1,7 @@
 //! The back end without an HSM: master keys in this process, sealed in a file under a passphrase.
 //!
-//! Find, encrypt and decrypt are done on the caller's thread; a create waits for the disk and has a
-//! thread of its own. Must never be true: a create that is answered before the disk has it; a
-//! `submit` that blocks; a master key outside the arena for longer than one operation.
+//! Find, list, encrypt and decrypt are done on the caller's thread; what changes a key waits for the
+//! disk and is done, one at a time, on a thread of its own. Must never be true: a `submit` that blocks; a master key outside the arena for longer than one operation.
 //! Made by `node`; the file is copied by `cli`.
 
 mod cipher;
@@ -13,13 +12,13 @@ mod keyfile;
 mod keyring;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
 
-use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam::channel::{Sender, bounded};
 use parking_lot::Mutex;
 
 pub(crate) use cipher::Cost;
@@ -28,14 +27,15 @@ pub use format::FormatError;
 pub use keyfile::{backup, opens, restore};
 
 use super::store::{MakeRoom, Store};
-use super::{Answer, Done, Health, Hsm, HsmError, Job, KeyRecord, KeyState, ObjectId, Request};
+use super::{Answer, Health, Hsm, HsmError, Job, KeyState, ObjectId, Request};
 use crate::limits::{KEY_NAME_BYTES_MAX, NONCE_BYTES, TAG_BYTES};
 use crate::secret::{Arena, SecretKey, SecretString};
 use cipher::Scratch;
 use keyfile::KeyFile;
 use keyring::Keyring;
+use writer::{Change, Order};
 
-/// Creates that may wait for the disk.
+/// Changes that may wait for the disk.
 const QUEUE_MAX: usize = 64;
 /// KMIP's General Failure: the disk's fault, not the client's.
 const GENERAL_FAILURE: u32 = 0x100;
@@ -44,7 +44,7 @@ const GENERAL_FAILURE: u32 = 0x100;
 pub struct Embedded {
     shared: Arc<Shared>,
     /// `None` once shut down.
-    creates: Mutex<Option<Sender<Create>>>,
+    orders: Mutex<Option<Sender<Order>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -60,13 +60,6 @@ struct Shared {
 
 fn put_master(store: &Store, bytes: &[u8]) -> Result<SecretKey, KeyFileError> {
     store.put(bytes).map_err(|_| KeyFileError::NoLockedMemory)
-}
-
-/// A create on its way to the writer.
-struct Create {
-    name: Arc<str>,
-    deadline: Instant,
-    done: Done,
 }
 
 impl Embedded {
@@ -107,84 +100,38 @@ impl Embedded {
             path,
             trouble: Mutex::new(None),
         });
-        let (creates, jobs) = bounded(QUEUE_MAX);
+        let (sender, orders) = bounded(QUEUE_MAX);
         let writer = std::thread::Builder::new()
             .name("embedded-writer".into())
             .spawn({
                 let shared = Arc::clone(&shared);
-                move || shared.write(&jobs)
+                move || shared.write(&orders)
             })
             .map_err(KeyFileError::system("start the thread that writes", file))?;
         Ok(Self {
             shared,
-            creates: Mutex::new(Some(creates)),
+            orders: Mutex::new(Some(sender)),
             writer: Mutex::new(Some(writer)),
         })
     }
 
-    /// Adds a version to a key and saves it. Blocks on the disk: not for a worker's thread.
-    pub fn rotate(&self, name: &str) -> Result<Arc<KeyRecord>, KeyFileError> {
-        self.shared
-            .keyring
-            .rotate(name, |bytes| put_master(&self.shared.store, bytes))
-    }
-
-    fn create(&self, name: Arc<str>, deadline: Instant, done: Done) {
-        if let Some(record) = self.shared.keyring.find(&name) {
-            return done(Ok(Answer::Key(Some(record))));
-        }
-        if name.len() > KEY_NAME_BYTES_MAX {
-            return done(Err(HsmError::Unsupported("key names over 512 bytes")));
+    /// Hands an order to the writer, unless it can be answered without.
+    fn order(&self, order: Order) {
+        if matches!(order.change, Change::Create) {
+            if let Some(record) = self.shared.keyring.find(&order.name) {
+                return (order.done)(Ok(Answer::Key(Some(record))));
+            }
+            if order.name.len() > KEY_NAME_BYTES_MAX {
+                return (order.done)(Err(HsmError::Unsupported("key names over 512 bytes")));
+            }
         }
         // A copy: `done` is never called under the lock.
-        let creates = self.creates.lock().clone();
-        let Some(creates) = creates else {
-            return done(Err(HsmError::Abandoned));
-        };
-        match creates.try_send(Create {
-            name,
-            deadline,
-            done,
-        }) {
-            Ok(()) => {}
-            Err(TrySendError::Full(job)) => (job.done)(Err(HsmError::Overloaded)),
-            Err(TrySendError::Disconnected(job)) => (job.done)(Err(HsmError::Abandoned)),
-        }
+        let writer = self.orders.lock().clone();
+        order.send(writer.as_ref());
     }
 }
 
 impl Shared {
-    /// The writer's life: until every sender is gone.
-    fn write(&self, jobs: &Receiver<Create>) {
-        for Create {
-            name,
-            deadline,
-            done,
-        } in jobs
-        {
-            if Instant::now() >= deadline {
-                done(Err(HsmError::TimedOut));
-                continue;
-            }
-            let created = self
-                .keyring
-                .create(&name, |bytes| put_master(&self.store, bytes));
-            *self.trouble.lock() = created.as_ref().err().map(ToString::to_string);
-            done(match created {
-                Ok(record) => Ok(Answer::Key(Some(record))),
-                Err(KeyFileError::NoLockedMemory) => Err(HsmError::NoLockedMemory),
-                Err(error) => {
-                    log::error!("a master key could not be created: {error}");
-                    let text = Arc::from("the new key could not be saved; see the server's log");
-                    Err(HsmError::Refused {
-                        reason: GENERAL_FAILURE,
-                        text,
-                    })
-                }
-            });
-        }
-    }
-
     fn decrypt(
         &self,
         object: &ObjectId,
@@ -262,32 +209,46 @@ impl Hsm for Embedded {
             done,
             ..
         } = job;
-        match request {
+        let (name, change) = match request {
             Request::Decrypt {
                 object,
                 sealed,
                 associated_data,
             } => {
-                done(self.shared.decrypt(&object, &sealed, &associated_data));
+                return done(self.shared.decrypt(&object, &sealed, &associated_data));
             }
             Request::Encrypt {
                 object,
                 plaintext,
                 associated_data,
             } => {
-                done(
-                    self.shared
-                        .encrypt(&object, plaintext.expose(), &associated_data),
-                );
+                let plaintext = plaintext.expose();
+                return done(self.shared.encrypt(&object, plaintext, &associated_data));
             }
-            Request::Find { name } => done(Ok(Answer::Key(self.shared.keyring.find(&name)))),
-            Request::Create { name } => self.create(name, deadline, done),
-            _ => done(Err(HsmError::Unsupported("not served by EMBEDDED yet"))),
-        }
+            Request::Find { name } => {
+                return done(Ok(Answer::Key(self.shared.keyring.find(&name))));
+            }
+            Request::List => return done(Ok(Answer::Names(self.shared.keyring.names()))),
+            Request::Random { .. } => {
+                return done(Err(HsmError::Unsupported(
+                    "random bytes of the embedded back end",
+                )));
+            }
+            Request::Create { name } => (name, Change::Create),
+            Request::Rotate { name } => (name, Change::Rotate),
+            Request::Configure { name, change } => (name, Change::Configure(change)),
+            Request::Delete { name } => (name, Change::Delete),
+        };
+        self.order(Order {
+            name,
+            change,
+            deadline,
+            done,
+        });
     }
 
     fn health(&self) -> Health {
-        let queued = self.creates.lock().as_ref().map_or(0, Sender::len);
+        let queued = self.orders.lock().as_ref().map_or(0, Sender::len);
         let trouble = self.shared.trouble.lock().clone();
         // Keys that are there are served whatever the disk does.
         let detail = trouble
@@ -301,7 +262,7 @@ impl Hsm for Embedded {
     }
 
     fn shutdown(&self) {
-        drop(self.creates.lock().take());
+        drop(self.orders.lock().take());
         if let Some(writer) = self.writer.lock().take() {
             let _ = writer.join();
         }

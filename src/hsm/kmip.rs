@@ -53,7 +53,7 @@ pub struct Login {
 
 /// What to connect to, and how.
 pub struct KmipPlan {
-    /// Tried in order at each connect; never empty.
+    /// Never empty; connections are spread over them.
     pub addresses: Vec<Address>,
     /// Trust and client certificate.
     pub tls: Arc<ClientConfig>,
@@ -97,19 +97,16 @@ struct KmipConnector {
 }
 
 impl Connector for KmipConnector {
-    fn connect(&self, deadline: Instant) -> Result<Box<dyn PoolSession>, String> {
-        let mut faults = Vec::new();
-        let now = Instant::now();
-        let left = u32::try_from(self.plan.addresses.len().max(1)).unwrap_or(1);
-        let share = deadline.saturating_duration_since(now) / left;
-        for (at, address) in (1_u32..).zip(&self.plan.addresses) {
-            let until = (now + share * at).min(deadline);
-            match self.open(address, until) {
-                Ok(session) => return Ok(Box::new(session)),
-                Err(why) => faults.push(format!("{}:{}: {why}", address.host, address.port)),
-            }
-        }
-        Err(faults.join("; "))
+    fn servers(&self) -> Vec<Arc<str>> {
+        let label = |address: &Address| format!("{}:{}", address.host, address.port).into();
+        self.plan.addresses.iter().map(label).collect()
+    }
+
+    fn connect(&self, server: usize, deadline: Instant) -> Result<Box<dyn PoolSession>, String> {
+        let address = self.plan.addresses.get(server);
+        let address = address.ok_or("no such address is configured")?;
+        let session = self.open(address, deadline)?;
+        Ok(Box::new(session))
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod change;
 pub mod embedded;
+pub mod fleet;
 pub mod kmip;
 pub mod pool;
 pub mod store;
@@ -167,6 +168,8 @@ pub enum HsmError {
     Unsupported(&'static str),
     /// The request contradicts the key's present state (client, 400), in Transit's words.
     Rejected(Arc<str>),
+    /// The HSM is at its limit and says so (HSM, 503 with Retry-After).
+    Busy,
     /// No connection, or the connection died with the job on it (HSM, 503). Text for the log.
     Unavailable(Arc<str>),
     /// The deadline passed, queueing included (HSM, 504).

@@ -1,8 +1,9 @@
 //! Threads that each own one connection to the HSM, and the queue they share.
 //!
 //! A thread takes what waits (up to a batch), has its session exchange it, and takes again: a batch
-//! grows while the last one flies, and a lone job never waits for company. Which protocol is spoken
-//! is the session's business.
+//! grows while the last one flies, and a lone job never waits for company. So the connection with the
+//! least to do takes the next job, and a server that is slow gets fewer of them. Which protocol is
+//! spoken is the session's business; which server is connected to, [`super::fleet`]'s.
 //!
 //! Must never be true: a job that waits past its deadline; a connection used after a timeout or a
 //! broken answer; an attempt to connect that blocks for ever. Called by the engine through [`Hsm`].
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::fleet::Fleet;
 use super::{Answer, Health, Hsm, HsmError, Job};
 use crate::net::lane::{Lane, Mark, Refused};
 
@@ -26,17 +28,21 @@ const SWEEP: Duration = Duration::from_millis(20);
 
 /// Makes connections.
 pub trait Connector: Send + Sync + 'static {
-    /// Connects, logs in, negotiates: when this returns, a request has been answered. The text of an
-    /// error names the address and what went wrong.
-    fn connect(&self, deadline: Instant) -> Result<Box<dyn Session>, String>;
+    /// Labels of the servers, `host:port`, in the configured order; never empty.
+    fn servers(&self) -> Vec<Arc<str>>;
+    /// Connects to the server at that index, logs in, negotiates: when this returns, a request has
+    /// been answered. The text of an error tells what went wrong.
+    fn connect(&self, server: usize, deadline: Instant) -> Result<Box<dyn Session>, String>;
 }
 
 /// One connection.
 pub trait Session {
     /// What it is connected to, for people.
     fn describe(&self) -> String;
-    /// Does the jobs and calls every `done` but those of [`Served::retry`] and [`Served::unsent`].
-    fn serve(&mut self, jobs: Vec<Job>) -> Served;
+    /// Does the jobs and calls every `done` but those of [`Served::retry`] and [`Served::unsent`]. A
+    /// server that has not answered by `until` counts as dead, though jobs may have more time: they
+    /// are to be asked elsewhere then.
+    fn serve(&mut self, jobs: Vec<Job>, until: Option<Instant>) -> Served;
     /// Whether an idle connection still stands, without asking the HSM.
     fn is_quiet(&mut self) -> bool;
     /// Asks the HSM something small.
@@ -46,12 +52,25 @@ pub trait Session {
 /// What became of a [`Session::serve`].
 #[derive(Default)]
 pub struct Served {
-    /// Jobs that died with the connection before any byte of an answer, and may be asked again.
+    /// Jobs that died with the connection and may be asked again.
     pub retry: Vec<Job>,
     /// Jobs that were not asked at all, because the connection broke before.
     pub unsent: Vec<Job>,
     /// Why the connection must be dropped.
     pub broken: Option<String>,
+    /// The server is at its limit: it should be left alone for a moment.
+    pub busy: bool,
+    /// The server takes fewer items a message than it was given, and what it said.
+    pub learnt: Option<ItemsMax>,
+}
+
+/// How many items a server was found to take in one message, and why.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ItemsMax {
+    /// At least one.
+    pub items: usize,
+    /// The server's words, one line.
+    pub why: Arc<str>,
 }
 
 /// Sizes of a pool.
@@ -88,6 +107,7 @@ struct Status {
 struct Shared {
     plan: PoolPlan,
     connector: Box<dyn Connector>,
+    fleet: Mutex<Fleet>,
     lane: Lane<Queued>,
     status: Mutex<Status>,
     stopping: Mutex<bool>,
@@ -104,8 +124,11 @@ impl Pool {
     /// Starts the threads; connecting goes on behind. Fails when a thread cannot be made.
     pub fn start(plan: PoolPlan, connector: Box<dyn Connector>) -> std::io::Result<Self> {
         let connections = plan.connections.max(1);
+        let servers = connector.servers();
+        let several = servers.len() > 1;
         let shared = Arc::new(Shared {
             lane: Lane::new(plan.queue_max.max(1)),
+            fleet: Mutex::new(Fleet::new(servers, plan.batch_max)),
             plan,
             connector,
             status: Mutex::new(Status {
@@ -125,6 +148,13 @@ impl Pool {
             pool.threads
                 .lock()
                 .push(thread.spawn(move || worker::run(&shared))?);
+        }
+        if several {
+            let shared = Arc::clone(&shared);
+            let scout = std::thread::Builder::new().name("hsm-scout".into());
+            pool.threads
+                .lock()
+                .push(scout.spawn(move || worker::scout(&shared))?);
         }
         let sweeper = std::thread::Builder::new().name("hsm-sweep".into());
         pool.threads
@@ -240,8 +270,8 @@ impl Shared {
         }
     }
 
-    /// An attempt to connect failed. Unless another connection stands, gives the jobs that were
-    /// queued before it began: they have nothing to wait for.
+    /// Every server has refused. Unless a connection stands, gives the jobs that were queued before
+    /// the last attempt began: they have nothing to wait for.
     fn refused(&self, why: &str, mark: Mark) -> Vec<Queued> {
         let mut status = self.status.lock();
         if status.live > 0 {

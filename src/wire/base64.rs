@@ -74,8 +74,19 @@ pub fn encode(bytes: &[u8], out: &mut [u8]) -> Option<usize> {
 
 /// Appends the encoding of `bytes`. What passes over the stack is wiped.
 pub fn put<O: Out + ?Sized>(out: &mut O, bytes: &[u8]) {
-    const GROUP: usize = 576;
-    let mut text = [0u8; encoded_len(GROUP)];
+    /// Nearly every key: little stack to clear and to wipe.
+    const SHORT: usize = 48;
+    const LONG: usize = 576;
+    if bytes.len() <= SHORT {
+        put_groups::<O, SHORT, { encoded_len(SHORT) }>(out, bytes);
+    } else {
+        put_groups::<O, LONG, { encoded_len(LONG) }>(out, bytes);
+    }
+}
+
+#[inline]
+fn put_groups<O: Out + ?Sized, const GROUP: usize, const TEXT: usize>(out: &mut O, bytes: &[u8]) {
+    let mut text = [0u8; TEXT];
     for group in bytes.chunks(GROUP) {
         if let Some(characters) = encode(group, &mut text).and_then(|used| text.get(..used)) {
             out.put(characters);

@@ -24,7 +24,7 @@ struct Arguments {
         long,
         value_delimiter = ',',
         ignore_case = true,
-        default_value = "P1,P2,P3,P8,P11"
+        default_value = "P1,P2,P3,P8,P11,P12"
     )]
     rows: Vec<Row>,
     /// Alternating rounds.
@@ -33,7 +33,7 @@ struct Arguments {
     /// Milliseconds of one run.
     #[arg(long, default_value_t = 2500, value_parser = clap::value_parser!(u64).range(100..=600_000))]
     duration_ms: u64,
-    /// Data keys of rows P1 to P3.
+    /// Data keys of rows P1 to P3 and P12.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     data_keys: u32,
     /// Data keys of row P8.
@@ -123,6 +123,9 @@ fn compare(arguments: &Arguments) -> Result<bool, Failure> {
     }
     if options.rows.contains(&Row::P11) {
         rows::ttlv(&mut report)?;
+    }
+    if options.rows.contains(&Row::P12) {
+        rows::batch::run(&site, &options, &mut report)?;
     }
     report.environment.finish(stolen);
     let markdown = report.markdown();

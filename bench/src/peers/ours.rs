@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use kms::keystore::{NewEntry, write_pkcs12};
 use kms::secret::SecretString;
+use kms_loadgen::client::ClientError;
 use kms_loadgen::transit::Transit;
 use kms_loadgen::{Driver, Exchanges, Plan, Until};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -70,14 +71,20 @@ pub fn start(site: &Site, name: &'static str, entries_max: usize) -> Result<Ours
 impl Ours {
     /// Wraps `count` data keys.
     pub fn wrap(&self, count: usize) -> Result<Exchanges, StartError> {
+        self.prepare(|transit| transit.unwraps(1, count))
+    }
+
+    /// What `requests` makes of this server.
+    pub fn prepare(
+        &self,
+        requests: impl FnOnce(&Transit<'_>) -> Result<Exchanges, ClientError>,
+    ) -> Result<Exchanges, StartError> {
         let transit = Transit {
             target: &self.target,
             key: KEY,
             token: Some(TOKEN),
         };
-        transit
-            .unwraps(1, count)
-            .map_err(|error| StartError::Failed(format!("kms: wrapping: {error}")))
+        requests(&transit).map_err(|error| StartError::Failed(format!("kms: wrapping: {error}")))
     }
 
     /// Unwraps each once, so that all are cached, and compares them.

@@ -19,6 +19,7 @@ const ILLEGAL_OPERATION: u32 = 0x0B;
 const PERMISSION_DENIED: u32 = 0x0C;
 const OBJECT_DESTROYED: u32 = 0x36;
 const OBJECT_NOT_FOUND: u32 = 0x37;
+const SERVER_LIMIT_EXCEEDED: u32 = 0x3A;
 const WRONG_KEY_LIFECYCLE_STATE: u32 = 0x43;
 const GENERAL_FAILURE: u32 = 0x100;
 
@@ -44,6 +45,9 @@ pub(super) fn judge(request: &Request, reason: u32, text: &str) -> Option<HsmErr
         OBJECT_DESTROYED => HsmError::NotActive {
             state: KeyState::Destroyed,
         },
+        // Rate limits; before 2.0 there was no reason of its own for them, so those come as 0x100.
+        SERVER_LIMIT_EXCEEDED => HsmError::Busy,
+        GENERAL_FAILURE if says_busy(text) => HsmError::Busy,
         GENERAL_FAILURE if decrypts => return None,
         PERMISSION_DENIED | ILLEGAL_OPERATION | WRONG_KEY_LIFECYCLE_STATE => return None,
         _ => HsmError::Refused {
@@ -51,6 +55,14 @@ pub(super) fn judge(request: &Request, reason: u32, text: &str) -> Option<HsmErr
             text: clean(text),
         },
     })
+}
+
+/// Whether a server of KMIP 1.x means that it is at its limit. A wrong tag is never worded so.
+fn says_busy(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["busy", "throttl", "too many requests", "rate limit"]
+        .iter()
+        .any(|word| text.contains(word))
 }
 
 /// A failure whose meaning depends on the key's state.

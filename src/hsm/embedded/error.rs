@@ -62,7 +62,7 @@ pub enum KeyFileError {
         /// The file that should be there.
         path: PathBuf,
     },
-    /// The key file has reached its greatest size.
+    /// The key file has reached its greatest size, or a key its last version number.
     TooManyKeys {
         /// The key file.
         path: PathBuf,
@@ -73,8 +73,6 @@ pub enum KeyFileError {
     NoRandom,
     /// Argon2 refused its parameters or its memory.
     Derivation,
-    /// No such key to rotate.
-    NoSuchKey,
 }
 
 impl KeyFileError {
@@ -131,7 +129,12 @@ impl fmt::Display for KeyFileError {
             }
             Self::Missing { path } => write!(f, "{} does not exist", path.display()),
             Self::TooManyKeys { path } => {
-                write!(f, "{FILE}: {} is full; it is made for small sites, use an HSM", path.display())
+                write!(
+                    f,
+                    "{FILE}: {} is full and takes no more keys or versions: delete keys that are no longer used; a \
+                     site with so many needs an HSM",
+                    path.display()
+                )
             }
             Self::NoLockedMemory => {
                 f.write_str("the locked memory cannot take the master keys; raise RLIMIT_MEMLOCK, or keep fewer keys")
@@ -140,7 +143,6 @@ impl fmt::Display for KeyFileError {
             Self::Derivation => f.write_str(
                 "kms.hsm.embedded.passphrase: no key could be derived: there is too little memory for Argon2id",
             ),
-            Self::NoSuchKey => f.write_str("there is no key of that name"),
         }
     }
 }

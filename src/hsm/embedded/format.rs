@@ -25,7 +25,7 @@ const FORMAT: u16 = 1;
 const DIGEST_BYTES: usize = 8;
 /// Bytes of the header.
 pub(super) const HEADER_BYTES: usize = 8 + 2 + 12 + SALT_BYTES + NONCE_BYTES + 4 + DIGEST_BYTES;
-/// Bytes of a whole key file: some 80 000 keys.
+/// Bytes of a whole key file: some 80 000 keys of one version, or 100 000 versions of a few.
 pub(super) const FILE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Characters of an object id.
 pub(super) const ID_BYTES: usize = 32;
@@ -279,7 +279,11 @@ fn decode_entry<E>(
     }
     let name = text(input.slice(name_bytes)?)?;
     let (min_decryption_version, min_encryption_version) = (input.u32()?, input.u32()?);
-    let deletion_allowed = input.array::<1>()? == [1];
+    let deletion_allowed = match input.array()? {
+        [0] => false,
+        [1] => true,
+        [_] => return Err(FormatError::Payload("an unknown deletion setting").into()),
+    };
     let (mut versions, mut keys) = (Vec::<KeyVersion>::new(), Vec::new());
     for _ in 0..input.u32()? {
         let number = input.u32()?;
@@ -300,6 +304,7 @@ fn decode_entry<E>(
     if versions.is_empty() {
         return Err(FormatError::Payload("a key without versions").into());
     }
+    check_minimums(min_decryption_version, min_encryption_version, &versions)?;
     let record = KeyRecord {
         name,
         versions,
@@ -311,6 +316,16 @@ fn decode_entry<E>(
         record: Arc::new(record),
         keys,
     })
+}
+
+/// By the rules of [`KeyRecord::changed`].
+fn check_minimums(decrypt: u32, encrypt: u32, versions: &[KeyVersion]) -> Result<(), FormatError> {
+    let latest = versions.last().map_or(0, |version| version.number);
+    let contradict = encrypt > 0 && encrypt < decrypt;
+    if contradict || decrypt > latest || encrypt > latest {
+        return Err(FormatError::Payload("minimum versions that cannot be"));
+    }
+    Ok(())
 }
 
 fn text(bytes: &[u8]) -> Result<Arc<str>, FormatError> {

@@ -1,14 +1,15 @@
-//! The master keys by name and by object, and how they come and change.
+//! The master keys by name and by object, and how they come, change and go.
 //!
-//! Must never be true: a key that is found before it is on the disk; two keys of one name.
+//! Must never be true: a change that is seen before it is on the disk; two keys of one name; a handle
+//! to a deleted key's material in here. Changes block on the disk: made by the writer's thread.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::super::{KeyRecord, KeyState, KeyVersion, ObjectId};
+use super::super::{HsmError, KeyChange, KeyRecord, KeyState, KeyVersion, ObjectId};
 use super::cipher::{self, KEY_BYTES};
 use super::error::KeyFileError;
 use super::format::{Entry, ID_BYTES};
@@ -18,7 +19,8 @@ use crate::secret::SecretKey;
 /// What readers see.
 #[derive(Default)]
 struct Index {
-    names: HashMap<Arc<str>, Entry>,
+    /// In the order in which names are listed.
+    names: BTreeMap<Arc<str>, Entry>,
     objects: HashMap<Arc<str>, (SecretKey, KeyState)>,
 }
 
@@ -29,6 +31,30 @@ impl Index {
                 .insert(Arc::clone(&version.object.0), (key.clone(), version.state));
         }
         self.names.insert(Arc::clone(&entry.record.name), entry);
+    }
+
+    fn remove(&mut self, name: &str) {
+        let Some(entry) = self.names.remove(name) else {
+            return;
+        };
+        for version in &entry.record.versions {
+            self.objects.remove(&version.object.0);
+        }
+    }
+}
+
+/// Why a key was not changed.
+#[derive(Debug)]
+pub(super) enum ChangeError {
+    /// The key file cannot take it.
+    File(KeyFileError),
+    /// The key's own state does not allow it.
+    Refused(HsmError),
+}
+
+impl From<KeyFileError> for ChangeError {
+    fn from(error: KeyFileError) -> Self {
+        Self::File(error)
     }
 }
 
@@ -68,6 +94,11 @@ impl Keyring {
         self.index.read().objects.get(&object.0).cloned()
     }
 
+    /// All names, sorted by their bytes.
+    pub(super) fn names(&self) -> Arc<[Arc<str>]> {
+        self.index.read().names.keys().cloned().collect()
+    }
+
     /// The key of that name, made and saved if there was none. Blocks on the disk.
     pub(super) fn create(
         &self,
@@ -86,53 +117,92 @@ impl Keyring {
             min_encryption_version: 0,
             deletion_allowed: false,
         };
-        self.save(
-            &file,
-            Entry {
-                record: Arc::new(record),
-                keys: vec![key],
-            },
-        )
+        self.put(&file, record, vec![key])
     }
 
-    /// Adds a version to the key of that name. Blocks on the disk.
+    /// Adds a version to the key of that name; `None`: there is no such key. Blocks on the disk.
     pub(super) fn rotate(
         &self,
         name: &str,
         store: impl FnOnce(&[u8]) -> Result<SecretKey, KeyFileError>,
-    ) -> Result<Arc<KeyRecord>, KeyFileError> {
+    ) -> Result<Option<Arc<KeyRecord>>, KeyFileError> {
         let file = self.file.lock();
-        let Some(Entry { record, mut keys }) = self.index.read().names.get(name).cloned() else {
-            return Err(KeyFileError::NoSuchKey);
+        let Some(Entry { record, mut keys }) = self.entry(name) else {
+            return Ok(None);
         };
         let mut record = KeyRecord::clone(&record);
-        let last = record.versions.last().map_or(0, |version| version.number);
-        let (version, key) = new_version(last.saturating_add(1), store)?;
+        let next = record.latest().checked_add(1);
+        let next = next.ok_or_else(|| KeyFileError::TooManyKeys {
+            path: file.path().to_owned(),
+        })?;
+        let (version, key) = new_version(next, store)?;
         record.versions.push(version);
         keys.push(key);
-        self.save(
-            &file,
-            Entry {
-                record: Arc::new(record),
-                keys,
-            },
-        )
+        self.put(&file, record, keys).map(Some)
+    }
+
+    /// Changes the settings of the key of that name; `None`: there is no such key. Blocks on the disk.
+    pub(super) fn configure(
+        &self,
+        name: &str,
+        change: &KeyChange,
+    ) -> Result<Option<Arc<KeyRecord>>, ChangeError> {
+        let file = self.file.lock();
+        let Some(Entry { record, keys }) = self.entry(name) else {
+            return Ok(None);
+        };
+        let changed = record.changed(change).map_err(ChangeError::Refused)?;
+        if changed == *record {
+            return Ok(Some(record));
+        }
+        Ok(self.put(&file, changed, keys).map(Some)?)
+    }
+
+    /// Removes the key of that name and its material. Blocks on the disk. What uses the material at
+    /// this moment may finish; it is wiped with the last handle. Backups still hold it.
+    pub(super) fn delete(&self, name: &str) -> Result<(), ChangeError> {
+        let file = self.file.lock();
+        let record = self
+            .find(name)
+            .ok_or(ChangeError::Refused(HsmError::ObjectNotFound))?;
+        record.check_deletion().map_err(ChangeError::Refused)?;
+        self.save(&file, name, None)?;
+        self.index.write().remove(name);
+        Ok(())
+    }
+
+    fn entry(&self, name: &str) -> Option<Entry> {
+        self.index.read().names.get(name).cloned()
     }
 
     /// On the disk first, then for all to see.
-    fn save(&self, file: &KeyFile, entry: Entry) -> Result<Arc<KeyRecord>, KeyFileError> {
-        {
-            let index = self.index.read();
-            let others = index
-                .names
-                .values()
-                .filter(|other| other.record.name != entry.record.name);
-            let all: Vec<&Entry> = others.chain([&entry]).collect();
-            file.save(&all)?;
-        }
-        let record = Arc::clone(&entry.record);
+    fn put(
+        &self,
+        file: &KeyFile,
+        record: KeyRecord,
+        keys: Vec<SecretKey>,
+    ) -> Result<Arc<KeyRecord>, KeyFileError> {
+        let record = Arc::new(record);
+        let entry = Entry {
+            record: Arc::clone(&record),
+            keys,
+        };
+        self.save(file, &record.name, Some(&entry))?;
         self.index.write().insert(entry);
         Ok(record)
+    }
+
+    /// Writes all keys, with `entry` in the place of the key `name`. Readers are not held up: while the
+    /// file is locked, nobody waits to write the index.
+    fn save(&self, file: &KeyFile, name: &str, entry: Option<&Entry>) -> Result<(), KeyFileError> {
+        let index = self.index.read();
+        let others = index
+            .names
+            .iter()
+            .filter(|(other, _)| &***other != name)
+            .map(|(_, other)| other);
+        let all: Vec<&Entry> = others.chain(entry).collect();
+        file.save(&all)
     }
 }
 

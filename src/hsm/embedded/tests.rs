@@ -1,15 +1,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod changes;
 mod crash;
 mod files;
+mod racing;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, OnceLock, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
+use super::super::{Done, KeyChange, KeyRecord};
 use super::*;
 use crate::secret::{ArenaPlan, Mode, SecretBytes};
 
@@ -82,6 +85,43 @@ fn find(hsm: &Embedded, name: &str) -> Option<Arc<KeyRecord>> {
     key(ask(hsm, Request::Find { name: name.into() }))
 }
 
+fn rotate(hsm: &Embedded, name: &str) -> Option<Arc<KeyRecord>> {
+    key(ask(hsm, Request::Rotate { name: name.into() }))
+}
+
+fn configure(
+    hsm: &Embedded,
+    name: &str,
+    change: KeyChange,
+) -> Result<Option<Arc<KeyRecord>>, HsmError> {
+    let name = name.into();
+    match ask(hsm, Request::Configure { name, change })? {
+        Answer::Key(record) => Ok(record),
+        other => panic!("not a key: {other:?}"),
+    }
+}
+
+/// `Ok`: it is gone.
+fn delete(hsm: &Embedded, name: &str) -> Result<(), HsmError> {
+    match ask(hsm, Request::Delete { name: name.into() })? {
+        Answer::Key(None) => Ok(()),
+        other => panic!("not nothing: {other:?}"),
+    }
+}
+
+fn list(hsm: &Embedded) -> Vec<String> {
+    match ask(hsm, Request::List) {
+        Ok(Answer::Names(names)) => names.iter().map(ToString::to_string).collect(),
+        other => panic!("not names: {other:?}"),
+    }
+}
+
+const DELETABLE: KeyChange = KeyChange {
+    min_decryption_version: None,
+    min_encryption_version: None,
+    deletion_allowed: Some(true),
+};
+
 fn last(record: &KeyRecord) -> ObjectId {
     record.versions.last().unwrap().object.clone()
 }
@@ -127,7 +167,7 @@ fn what_is_sealed_opens_after_a_restart_and_under_every_version() {
         "an existing name answers the existing key"
     );
     let sealed_1 = encrypt(&hsm, &last(&first), b"one", b"aad");
-    let second = hsm.rotate("dek").unwrap();
+    let second = rotate(&hsm, "dek").unwrap();
     assert_eq!(
         second
             .versions
@@ -150,7 +190,6 @@ fn what_is_sealed_opens_after_a_restart_and_under_every_version() {
         decrypt(&hsm, &last(&second), &sealed_2, b"").unwrap(),
         b"two"
     );
-    assert!(matches!(hsm.rotate("other"), Err(KeyFileError::NoSuchKey)));
 }
 
 #[test]
@@ -247,30 +286,6 @@ fn a_full_arena_makes_room_once_and_is_told_after() {
         "{create:?}"
     );
     drop(kept);
-}
-
-#[test]
-fn after_shutdown_a_create_is_abandoned_and_a_late_one_times_out() {
-    let (_folder, file) = place();
-    let hsm = open(&file).unwrap();
-    let (tell, told) = mpsc::channel();
-    let done: Done = Box::new(move |answer| tell.send(answer).unwrap());
-    hsm.submit(Job {
-        request: Request::Create {
-            name: "late".into(),
-        },
-        deadline: Instant::now(),
-        client: crate::hsm::ClientTag::default(),
-        sent: None,
-        done,
-    });
-    assert!(matches!(told.recv().unwrap(), Err(HsmError::TimedOut)));
-    hsm.shutdown();
-    assert!(matches!(
-        ask(&hsm, Request::Create { name: "dek".into() }),
-        Err(HsmError::Abandoned)
-    ));
-    assert_eq!(find(&hsm, "dek"), None);
 }
 
 #[test]

@@ -60,6 +60,10 @@ pub struct Session {
     random: SystemRandom,
     /// The HSM refuses more than one item a message.
     single: bool,
+    /// When a message that is not answered is given up, whatever time its jobs have.
+    until: Option<Instant>,
+    /// Single items that the HSM refused without looking into them.
+    refused_whole: usize,
     out: LockedBuf,
     store: Arc<Store>,
     place: String,
@@ -189,7 +193,8 @@ impl PoolSession for Session {
         format!("{} (KMIP {}, {})", self.place, self.version, self.vendor)
     }
 
-    fn serve(&mut self, jobs: Vec<Job>) -> Served {
+    fn serve(&mut self, jobs: Vec<Job>, until: Option<Instant>) -> Served {
+        self.until = until;
         let mut served = Served::default();
         let mut rest = jobs.into_iter().filter_map(refuse_short).peekable();
         while rest.peek().is_some() {

@@ -52,7 +52,7 @@ fn serve(
         .into_iter()
         .map(|request| job(request, deadline))
         .unzip();
-    let served = session.serve(jobs);
+    let served = session.serve(jobs, None);
     let outcomes = results.iter().map(|rx| rx.try_recv().ok()).collect();
     (outcomes, served)
 }

@@ -1,14 +1,15 @@
 //! The pool over fake connections: every test decides when a connection is made, dies or answers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod turns;
-
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::super::Request;
 use super::*;
+
+mod servers;
+mod turns;
 
 const LONG: Duration = Duration::from_mins(1);
 /// No test waits so long unless it fails.
@@ -25,7 +26,10 @@ struct FakeConnector {
 }
 
 impl Connector for FakeConnector {
-    fn connect(&self, _: Instant) -> Result<Box<dyn Session>, String> {
+    fn servers(&self) -> Vec<Arc<str>> {
+        vec!["fake".into()]
+    }
+    fn connect(&self, _: usize, _: Instant) -> Result<Box<dyn Session>, String> {
         let attempt = self.attempts.fetch_add(1, Ordering::SeqCst);
         (self.connect)(attempt).map(|session| Box::new(session) as Box<dyn Session>)
     }
@@ -40,7 +44,7 @@ impl Session for FakeSession {
     fn describe(&self) -> String {
         "fake".into()
     }
-    fn serve(&mut self, jobs: Vec<Job>) -> Served {
+    fn serve(&mut self, jobs: Vec<Job>, _: Option<Instant>) -> Served {
         (self.serve)(jobs)
     }
     fn is_quiet(&mut self) -> bool {
@@ -114,8 +118,8 @@ fn answer(jobs: Vec<Job>) -> Served {
 fn die(jobs: Vec<Job>) -> Served {
     Served {
         retry: jobs,
-        unsent: Vec::new(),
         broken: Some("reset".into()),
+        ..Served::default()
     }
 }
 
@@ -157,7 +161,7 @@ fn refused_connections_fail_jobs_at_once_and_are_tried_again() {
     });
     assert_eq!(
         outcome(&ask(&hsm, "early", LONG)),
-        unavailable("nobody listens"),
+        unavailable("fake: nobody listens"),
         "long before its deadline"
     );
     let times: Vec<Instant> = (0..5)
@@ -229,9 +233,9 @@ fn a_job_that_was_never_sent_does_not_count_as_tried() {
     let hsm = pool(1, 8, |attempt| {
         Ok(session(move |jobs| match attempt {
             0..3 => Served {
-                retry: Vec::new(),
                 unsent: jobs,
                 broken: Some("reset".into()),
+                ..Served::default()
             },
             3 => die(jobs),
             _ => answer(jobs),

@@ -69,6 +69,8 @@ fn reasons_become_errors() {
     let state = KeyState::Destroyed;
     hold([
         ("missing key", false, 0x01, None, gone.clone()),
+        ("limit", false, 0x3A, None, HsmError::Busy),
+        ("limit on a wrap", true, 0x3A, None, HsmError::Busy),
         ("missing key, 2.x", true, 0x37, None, gone),
         (
             "destroyed",

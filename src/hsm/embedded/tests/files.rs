@@ -262,10 +262,16 @@ fn an_inconsistent_payload_is_refused() {
         ]
         .concat()
     };
-    let key = |name: &[u8], versions: &[Vec<u8>]| {
+    let set = |name: &[u8], settings: [u8; 9], versions: &[Vec<u8>]| {
         let len = u16::try_from(name.len()).unwrap().to_be_bytes();
         let count = u32::try_from(versions.len()).unwrap();
-        [&len[..], name, &[0; 9], &number(count), &versions.concat()].concat()
+        [&len[..], name, &settings, &number(count), &versions.concat()].concat()
+    };
+    let key = |name: &[u8], versions: &[Vec<u8>]| set(name, [0; 9], versions);
+    let two = |decrypt: u8, encrypt: u8, delete: u8| {
+        let settings = [0, 0, 0, decrypt, 0, 0, 0, encrypt, delete];
+        let versions = [version(1, 2), version(2, 2)];
+        [number(1), set(b"a", settings, &versions)].concat()
     };
     let good = key(b"a", &[version(1, 2), version(2, 2)]);
     for (name, payload, want) in [
@@ -281,6 +287,12 @@ fn an_inconsistent_payload_is_refused() {
         ("state 0", [number(1), key(b"a", &[version(1, 0)])].concat(), Some("an unknown state")),
         ("state 6", [number(1), key(b"a", &[version(1, 6)])].concat(), Some("an unknown state")),
         ("not UTF-8", [number(1), key(b"\xff", &[version(1, 2)])].concat(), Some("a name that is not UTF-8")),
+        ("settings", two(2, 2, 1), None),
+        ("deletion 2", two(1, 0, 2), Some("an unknown deletion setting")),
+        ("deletion 255", two(1, 0, 255), Some("an unknown deletion setting")),
+        ("decryption too new", two(3, 0, 0), Some("minimum versions that cannot be")),
+        ("encryption too new", two(1, 3, 0), Some("minimum versions that cannot be")),
+        ("wrap what cannot be unwrapped", two(2, 1, 0), Some("minimum versions that cannot be")),
         ("long name", [number(1), key(&[b'n'; 513], &[version(1, 2)])].concat(), Some("a name too long")),
     ] {
         let got = decode_payload(&payload, |key| arena().store(key)).err();

@@ -1,15 +1,20 @@
 //! One message of Encrypts and Decrypts, and what becomes of its jobs.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::super::batch::{Batch, Doubtful, Finished, Reply, clean};
-use super::super::super::pool::Served;
+use super::super::super::pool::{ItemsMax, Served};
 use super::super::super::{HsmError, KeyState, ObjectId};
 use super::super::link::LinkError;
 use super::items::{call_of, reason_of, reply_of, weight};
 use super::{ANSWER_BYTES_MAX, Fault, Session, blame, give};
 use crate::wire::kmip::{ResponseItem, decode_response};
+
+/// Result Reasons that mean a message with fewer items would do.
+const RESPONSE_TOO_LARGE: u32 = 0x02;
+const SERVER_LIMIT_EXCEEDED: u32 = 0x3A;
 
 impl Session {
     /// Exchanges one message of Encrypts and Decrypts.
@@ -21,6 +26,7 @@ impl Session {
         if self.single && batch.items().len() > 1 {
             return self.exchange_singly(batch, served);
         }
+        let deadline = self.until.map_or(deadline, |until| until.min(deadline));
         let bytes = batch.items().iter().map(|item| weight(&item.request)).sum();
         let sent = match self.send(batch.items().iter().map(call_of), bytes, deadline) {
             // Nothing was written: the connection is as good as before.
@@ -46,11 +52,12 @@ impl Session {
             && refusal.is_message_level()
             && !refusal.is_success()
         {
-            // One item may spoil a message for the others, or the HSM may not take the batch at all.
-            if batch.items().len() > 1 {
-                return self.exchange_singly(batch, served);
-            }
             let (reason, text) = reason_of(refusal);
+            if batch.items().len() > 1 {
+                let text = clean(text);
+                return self.exchange_parts(batch, reason, &text, served);
+            }
+            self.refused_whole += 1;
             return give(batch.fail(&HsmError::Refused {
                 reason,
                 text: clean(text),
@@ -62,19 +69,47 @@ impl Session {
         });
         self.link.forget();
         give(settled.finished);
+        served.busy |= settled.busy;
         if let Some(why) = settled.broken {
             served.broken = Some(format!("{}: {why}", self.place));
         }
         self.resolve(settled.doubtful, served);
     }
 
+    /// The HSM refused a message of several items as a whole. Too long a message is halved; else one item
+    /// may spoil it for the others, or the HSM may not take batches at all: that is learnt when each item
+    /// alone is taken.
+    fn exchange_parts(&mut self, batch: Batch, reason: u32, text: &str, served: &mut Served) {
+        let count = batch.items().len();
+        let why: Arc<str> = format!("reason {reason:#x}: {text}").into();
+        if matches!(reason, RESPONSE_TOO_LARGE | SERVER_LIMIT_EXCEEDED) {
+            let items = count / 2;
+            served.learnt = Some(ItemsMax { items, why });
+            for half in batch.halve(&mut self.ids) {
+                self.exchange_unless_broken(half, served);
+            }
+            return;
+        }
+        let refused = std::mem::replace(&mut self.refused_whole, 0);
+        self.exchange_singly(batch, served);
+        if self.refused_whole == 0 && served.broken.is_none() {
+            self.single = true;
+            served.learnt = Some(ItemsMax { items: 1, why });
+        }
+        self.refused_whole += refused;
+    }
+
+    fn exchange_unless_broken(&mut self, batch: Batch, served: &mut Served) {
+        if served.broken.is_some() {
+            served.unsent.extend(batch.into_jobs());
+        } else {
+            self.exchange(batch, served);
+        }
+    }
+
     fn exchange_singly(&mut self, batch: Batch, served: &mut Served) {
         for single in batch.split(&mut self.ids) {
-            if served.broken.is_some() {
-                served.unsent.extend(single.into_jobs());
-            } else {
-                self.exchange(single, served);
-            }
+            self.exchange_unless_broken(single, served);
         }
     }
 
@@ -118,13 +153,18 @@ impl Session {
 }
 
 /// The message failed as a whole. Encrypts and Decrypts change nothing, so they may be asked again
-/// when no byte of an answer had come.
+/// when no byte of an answer had come, or when this server was given less time than they have.
 fn fail(batch: Batch, error: &LinkError, place: &str, served: &mut Served) {
     served.broken = Some(format!("{place}: {error}"));
     match error {
         LinkError::Dead {
             answering: false, ..
         } => served.retry.extend(batch.into_jobs()),
+        LinkError::TimedOut => {
+            let (late, in_time) = batch.split_late(Instant::now());
+            give(late);
+            served.retry.extend(in_time);
+        }
         error => give(batch.fail(&blame(error, place))),
     }
 }

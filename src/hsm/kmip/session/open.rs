@@ -48,6 +48,8 @@ impl Session {
             ids: ItemIds::default(),
             random: SystemRandom::new(),
             single: false,
+            until: None,
+            refused_whole: 0,
             out: out.ok_or("no locked memory left for another connection")?,
             store,
             place,
