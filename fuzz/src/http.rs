@@ -1,8 +1,10 @@
 //! Requests and responses: however the bytes are cut, the reading is the same.
 
+use std::fmt::Write as _;
+
 use kms::wire::http::{
-    HttpError, Method, Progress, RequestDecoder, RequestHead, ResponseDecoder, ResponseHead,
-    ResponseProgress, begin_response, end_response, write_request,
+    Head, HttpError, Method, Namespace, PathForm, Progress, RequestDecoder, RequestHead,
+    ResponseDecoder, ResponseHead, ResponseProgress, begin_response, end_response, write_request,
 };
 use kms::wire::put_decimal;
 
@@ -81,6 +83,38 @@ fn step_request(decoder: &mut RequestDecoder, input: &mut [u8]) -> Came {
     })
 }
 
+/// The headers that make a head what it is.
+fn headers_of(head: &Head<'_>) -> Vec<(&'static str, &'static str)> {
+    let mut headers = Vec::new();
+    if head.wrap_ttl {
+        headers.push(("X-Vault-Wrap-TTL", "60"));
+    }
+    if head.server_timing {
+        headers.push(("X-KMS-Server-Timing", "1"));
+    }
+    match head.namespace {
+        Namespace::Absent => {}
+        Namespace::Root => headers.push(("X-Vault-Namespace", "root")),
+        Namespace::Other => headers.push(("X-Vault-Namespace", "n")),
+    }
+    match head.merge_patch {
+        _ if head.form => headers.push(("Content-Type", "application/x-www-form-urlencoded")),
+        Some(true) => headers.push(("Content-Type", "application/merge-patch+json")),
+        Some(false) => headers.push(("Content-Type", "application/json")),
+        None => {}
+    }
+    headers
+}
+
+/// A target that decodes to `path`: every byte but the first slash escaped.
+fn escape_all(path: &str) -> String {
+    let tail = path.strip_prefix('/').expect("only a path is decoded");
+    tail.bytes().fold("/".to_owned(), |mut target, byte| {
+        write!(target, "%{byte:02x}").expect("a String takes all");
+        target
+    })
+}
+
 /// What was read, written by our client and read again, is the same.
 fn round_trip(data: &[u8]) {
     let mut read = data.to_vec();
@@ -96,16 +130,14 @@ fn round_trip(data: &[u8]) {
     let Some(method) = name_of(head.method) else {
         return;
     };
-    let target = head.query.map_or(head.path.to_owned(), |query| {
-        format!("{}?{query}", head.path)
-    });
-    let mut headers = Vec::new();
-    if head.wrap_ttl {
-        headers.push(("X-Vault-Wrap-TTL", "60"));
-    }
-    if head.form {
-        headers.push(("Content-Type", "application/x-www-form-urlencoded"));
-    }
+    let path = match head.path_form {
+        PathForm::Decoded => escape_all(head.path),
+        _ => head.path.to_owned(),
+    };
+    let target = head
+        .query
+        .map_or(path.clone(), |query| format!("{path}?{query}"));
+    let headers = headers_of(head);
     let keep_alive = head.keep_alive;
     let head = RequestHead {
         method,
@@ -233,6 +265,7 @@ pub fn response_seeds() -> Vec<Vec<u8>> {
         head_only: false,
         retry_after_s,
         server_timing: None,
+        location: None,
         content_type,
         date,
     };

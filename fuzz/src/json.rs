@@ -3,8 +3,9 @@
 use kms::wire::base64;
 use kms::wire::json::{JsonError, Reader, Value, put_string};
 use kms::wire::transit::{
-    self, ClientItem, CryptBody, Refusal, Verb, crypt_body, crypt_form, decode_ciphertext,
-    key_body, key_form, parse_answer, parse_ciphertext, put_ciphertext, put_crypt_request,
+    self, ClientItem, CryptBody, Refusal, Verb, config_body, crypt_body, crypt_form, datakey_body,
+    decode_ciphertext, ignored_body, key_body, key_form, list_range, parse_answer,
+    parse_ciphertext, put_ciphertext, put_crypt_request, token_body,
 };
 use serde_json::Value as Theirs;
 
@@ -85,9 +86,9 @@ fn text_round_trip(text: &str) {
     assert_eq!(again.as_str(), text);
 }
 
-/// Bodies of encrypt, decrypt and key creation, as JSON and as a form.
+/// Bodies of every endpoint, as JSON and as a form; queries of lists.
 pub fn transit_body(data: &[u8]) {
-    for verb in [Verb::Encrypt, Verb::Decrypt] {
+    for verb in [Verb::Encrypt, Verb::Decrypt, Verb::Rewrap] {
         for decoded in [crypt_body(verb, data), crypt_form(verb, data)] {
             match decoded {
                 Ok(body) => body_round_trip(verb, &body),
@@ -97,6 +98,16 @@ pub fn transit_body(data: &[u8]) {
     }
     for decoded in [key_body(data), key_form(data)] {
         decoded.map_or_else(|refusal| check_refusal(&refusal), drop);
+    }
+    for form in [false, true] {
+        datakey_body(data, form).map_or_else(|refusal| check_refusal(&refusal), drop);
+        config_body(data, form).map_or_else(|refusal| check_refusal(&refusal), drop);
+        token_body(data, form, &["increment", "token"])
+            .map_or_else(|refusal| check_refusal(&refusal), drop);
+        ignored_body(data, form, &["bits"]).map_or_else(|refusal| check_refusal(&refusal), drop);
+    }
+    if let Ok(query) = std::str::from_utf8(data) {
+        list_range(query).map_or_else(|refusal| check_refusal(&refusal), drop);
     }
 }
 
@@ -217,7 +228,11 @@ pub fn body_seeds() -> Vec<Vec<u8>> {
         r#"{"batch_input":[{"ciphertext":"vault:v1:AAAA","reference":"a"},{"ciphertext":"x"}],"partial_failure_response_code":207}"#,
         r#"{"batch_input":[{"plaintext":"YQ==","key_version":1},{"plaintext":"","reference":"\u00e9\ud83d\ude00"}],"strange":[1,{"b":null}]}"#,
         r#"{"type":"aes256-gcm96","derived":false,"exportable":true,"auto_rotate_period":"24h","key_size":0}"#,
+        r#"{"batch_input":[{"Ciphertext":5,"key_version":1},null,{"ciphertext":true}],"key_version":"1"}"#,
+        r#"{"bits":"512","key_version":1,"plaintext":"x","name":"y"}"#,
+        r#"{"min_decryption_version":"2","deletion_allowed":1,"auto_rotate_period":null}"#,
         "plaintext=aGVsbG8%3D&key_version=1",
+        "list=true&after=a%2Bb&limit=0x10",
         "{}",
         "null",
     ])

@@ -296,6 +296,7 @@ impl Answer {
                 head_only: self.head_only,
                 retry_after_s: None,
                 server_timing: None,
+                location: None,
                 content_type: self.content_type,
                 date,
             },

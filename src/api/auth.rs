@@ -47,3 +47,6 @@ pub fn authorise(role: &Role, command: &Command<'_>) -> Result<(), Fault> {
         Err(Fault::permission_denied())
     }
 }
+
+#[cfg(test)]
+mod tests;

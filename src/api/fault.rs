@@ -17,6 +17,8 @@ pub struct Fault {
     pub text: Cow<'static, str>,
     /// Seconds for `Retry-After`.
     pub retry_after_s: Option<u32>,
+    /// `Location`: then the answer has no body.
+    pub location: Option<String>,
 }
 
 impl Fault {
@@ -26,6 +28,7 @@ impl Fault {
             status,
             text: text.into(),
             retry_after_s: None,
+            location: None,
         }
     }
 
@@ -34,6 +37,14 @@ impl Fault {
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_s = Some(seconds);
         self
+    }
+
+    /// The client is sent elsewhere, with the same method and body.
+    pub fn redirect(location: String) -> Self {
+        Self {
+            location: Some(location),
+            ..Self::new(307, "")
+        }
     }
 
     /// Nothing is there: 404 without a text.
@@ -49,6 +60,14 @@ impl Fault {
     /// A path this mount does not have.
     pub fn unsupported_path() -> Self {
         Self::new(404, "1 error occurred:\n\t* unsupported path\n\n")
+    }
+
+    /// A path outside every mount.
+    pub fn no_handler(path: &str) -> Self {
+        Self::new(
+            404,
+            format!("no handler for route {path:?}. route entry not found."),
+        )
     }
 
     /// A method this path does not have.

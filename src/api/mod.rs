@@ -15,8 +15,10 @@ pub use fault::Fault;
 
 use std::borrow::Cow;
 
-use crate::wire::http::Request;
-use crate::wire::transit::{ConfigBody, CryptBody, DatakeyBody, IgnoredBody, KeyBody};
+use crate::wire::http::{Method, Request};
+use crate::wire::transit::{
+    ConfigBody, CryptBody, DatakeyBody, IgnoredBody, KeyBody, ignored_body, token_body,
+};
 
 /// Everything a client may ask. Key names obey Transit's rule `\w(([\w-.]+)?\w)?`.
 pub enum Command<'a> {
@@ -99,7 +101,7 @@ pub enum Command<'a> {
 pub enum About {
     /// `POST|PUT /v1/auth/cert/login`.
     Login,
-    /// `GET /v1/auth/token/lookup-self`.
+    /// `GET|POST|PUT /v1/auth/token/lookup-self`.
     LookupSelf,
     /// `POST|PUT /v1/auth/token/renew-self`.
     RenewSelf,
@@ -113,18 +115,53 @@ pub enum About {
     Leader,
 }
 
+impl About {
+    /// The fields that the endpoint knows in a body.
+    fn fields(self) -> &'static [&'static str] {
+        match self {
+            Self::Login => &["name"],
+            Self::LookupSelf => &["token"],
+            Self::RenewSelf => &["increment", "token"],
+            Self::RevokeSelf | Self::SealStatus | Self::Init | Self::Leader => &[],
+        }
+    }
+}
+
 /// Decides what `request` asks for, body included.
 pub fn parse<'a>(request: &Request<'a>) -> Result<Command<'a>, Fault> {
-    if request.head.wrap_ttl {
-        return Err(Fault::new(
-            400,
-            "response wrapping (X-Vault-Wrap-TTL) is not served: the answer would carry plaintext",
-        ));
+    use route::Endpoint;
+    let endpoint = match route::route(&request.head) {
+        Ok(endpoint) => endpoint,
+        Err(refused) => return Err(refuse(refused, request)),
+    };
+    match endpoint {
+        Endpoint::Decrypt(key) => crypt::decrypt(key, request),
+        Endpoint::Encrypt(key) => crypt::encrypt(key, request),
+        Endpoint::Rewrap(key) => crypt::rewrap(key, request),
+        Endpoint::Datakey(kind, key) => crypt::datakey(kind, key, request),
+        Endpoint::ListKeys => keys::list(request),
+        Endpoint::CreateKey(key) => keys::create(key, request),
+        Endpoint::ReadKey(key) => Ok(Command::ReadKey { key }),
+        Endpoint::DeleteKey(key) => Ok(Command::DeleteKey { key }),
+        Endpoint::RotateKey(key) => keys::rotate(key, request),
+        Endpoint::ConfigKey(key) => keys::config(key, request),
+        Endpoint::Health => Ok(Command::Health),
+        Endpoint::About(about) => {
+            if matches!(request.head.method, Method::Post | Method::Put) {
+                token_body(request.body, request.head.form, about.fields())?;
+            }
+            Ok(Command::About(about))
+        }
     }
-    match route::route(&request.head)? {
-        route::Endpoint::Encrypt(key) => crypt::encrypt(key, request),
-        route::Endpoint::Decrypt(key) => crypt::decrypt(key, request),
-        route::Endpoint::Key(key) => keys::key(key, request),
-        route::Endpoint::Health => Ok(Command::Health),
+}
+
+/// The refusal, or that of the body where the body comes first.
+#[cold]
+fn refuse(refused: route::Refused, request: &Request<'_>) -> Fault {
+    if refused.body_first
+        && let Err(refusal) = ignored_body(request.body, request.head.form, &[])
+    {
+        return refusal.into();
     }
+    refused.fault
 }

@@ -61,7 +61,7 @@ impl<'a, O: Out> Reply<'a, O> {
     /// Begins an envelope; write `data`, then [`Reply::close`] or [`Reply::take_back`].
     pub fn open(&mut self, status: u16, retry_after_s: Option<u32>) -> OpenEnvelope {
         let start = self.out.len();
-        let response = self.begin(status, retry_after_s);
+        let response = self.begin(status, retry_after_s, None);
         transit::envelope_open(self.out, &self.head.request_id);
         OpenEnvelope { start, response }
     }
@@ -80,15 +80,18 @@ impl<'a, O: Out> Reply<'a, O> {
 
     /// A body without the envelope (`sys/health`).
     pub fn plain(&mut self, status: u16, body: impl FnOnce(&mut O)) {
-        let response = self.begin(status, None);
+        let response = self.begin(status, None, None);
         body(self.out);
         http::end_response(self.out, response);
     }
 
     /// `{"errors":[...]}`.
     pub fn fault(&mut self, fault: &Fault) {
-        let response = self.begin(fault.status, fault.retry_after_s);
-        if fault.text.is_empty() {
+        let location = fault.location.as_deref();
+        let response = self.begin(fault.status, fault.retry_after_s, location);
+        if location.is_some() {
+            // The header says it all.
+        } else if fault.text.is_empty() {
             transit::no_errors_body(self.out);
         } else {
             transit::error_body(self.out, &fault.text);
@@ -101,7 +104,12 @@ impl<'a, O: Out> Reply<'a, O> {
         self.status
     }
 
-    fn begin(&mut self, status: u16, retry_after_s: Option<u32>) -> OpenResponse {
+    fn begin(
+        &mut self,
+        status: u16,
+        retry_after_s: Option<u32>,
+        location: Option<&str>,
+    ) -> OpenResponse {
         self.status = status;
         // A refusal was not served by the cache.
         let server_timing = self.timing.map(|timing| ServerTiming {
@@ -117,6 +125,7 @@ impl<'a, O: Out> Reply<'a, O> {
                 head_only: self.head.head_only,
                 retry_after_s,
                 server_timing,
+                location,
                 content_type: ResponseHead::JSON,
             },
         )

@@ -12,6 +12,7 @@ mod chunked;
 mod client;
 mod error;
 mod head;
+mod namespace;
 mod path;
 mod request;
 #[cfg(test)]
@@ -20,8 +21,9 @@ mod write;
 
 pub use client::{Response, ResponseDecoder, ResponseProgress};
 pub use error::HttpError;
+pub use namespace::Namespace;
 pub use path::{PathForm, clean_path, has_dot_segment, percent_decode};
-pub use request::{Head, Method, Namespace, Progress, Request, RequestDecoder};
+pub use request::{Head, Method, Progress, Request, RequestDecoder};
 pub use write::{
     CONTINUE, OpenResponse, RequestHead, ResponseHead, ServerTiming, begin_response, end_response,
     write_request,

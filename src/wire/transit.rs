@@ -16,6 +16,7 @@ mod datakey;
 mod fields;
 mod form;
 mod key;
+mod query;
 mod rewrap;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ pub use config::{ConfigBody, IgnoredBody, config_body, ignored_body, token_body}
 pub use crypt::{crypt_body, crypt_form};
 pub use datakey::{DatakeyBody, datakey_body};
 pub use key::{KeyBody, key_body, key_form};
+pub use query::{list_range, wants_list};
 
 /// One item to encrypt, decrypt or rewrap.
 #[derive(Debug)]

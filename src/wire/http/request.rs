@@ -6,6 +6,7 @@ use super::super::scan;
 use super::HttpError;
 use super::chunked::{Chunked, ChunkedStep};
 use super::head::{self, Common, Framing, HeadEnd, Lines};
+use super::namespace::Namespace;
 use super::path::{self, PathForm};
 
 /// Request methods, Vault's LIST among them.
@@ -38,32 +39,6 @@ impl Method {
             b"PATCH" => Self::Patch,
             b"OPTIONS" => Self::Options,
             b"SCAN" => Self::Scan,
-            _ => Self::Other,
-        }
-    }
-}
-
-/// The namespace a request names.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Namespace {
-    /// No header, or an empty one.
-    #[default]
-    Absent,
-    /// `root` or `/`, with any slashes around.
-    Root,
-    /// Any other.
-    Other,
-}
-
-impl Namespace {
-    fn of(value: &[u8]) -> Self {
-        let mut name = value;
-        while let [b'/', rest @ ..] | [rest @ .., b'/'] = name {
-            name = rest;
-        }
-        match name {
-            _ if value.is_empty() => Self::Absent,
-            b"" | b"root" => Self::Root,
             _ => Self::Other,
         }
     }

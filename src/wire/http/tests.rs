@@ -6,6 +6,7 @@ use super::*;
 use crate::limits;
 
 mod again;
+mod head;
 mod refusals;
 mod responses;
 
@@ -55,7 +56,7 @@ const HEADS: &[HeadRow] = &[
     (
         "plain",
         "POST /v1/a%20b HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nhi",
-        "/v1/a%20b",
+        "/v1/a b",
         None,
         true,
         "hi",

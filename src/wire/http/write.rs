@@ -33,6 +33,8 @@ pub struct ResponseHead<'a> {
     pub retry_after_s: Option<u32>,
     /// `Server-Timing`, for a client that asked for it.
     pub server_timing: Option<ServerTiming>,
+    /// `Location`; printable ASCII. Not looked at with a 200.
+    pub location: Option<&'a str>,
     /// `Content-Type`; see [`ResponseHead::JSON`].
     pub content_type: &'static str,
     /// The time as an HTTP date.
@@ -103,6 +105,11 @@ pub fn begin_response<O: Out + ?Sized>(out: &mut O, head: &ResponseHead<'_>) -> 
     }
     if let Some(timing) = &head.server_timing {
         put_server_timing(out, timing);
+    }
+    if let Some(location) = head.location {
+        out.put(b"Location: ");
+        out.put(location.as_bytes());
+        out.put(b"\r\n");
     }
     out.put(if head.keep_alive {
         b"\r\n"
@@ -193,12 +200,14 @@ const fn reason(status: u16) -> &'static str {
         200 => "OK",
         204 => "No Content",
         207 => "Multi-Status",
+        307 => "Temporary Redirect",
         400 => "Bad Request",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
         413 => "Request Entity Too Large",
+        415 => "Unsupported Media Type",
         417 => "Expectation Failed",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",

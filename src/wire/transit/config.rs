@@ -73,16 +73,22 @@ pub fn ignored_body(
     })
 }
 
-/// Decodes the body of a login or of a token's renewal or lookup: nothing of it is used, but a field of
-/// the wrong type is refused as OpenBao does.
-pub fn token_body(body: &[u8], form: bool) -> Result<IgnoredBody, Refusal> {
-    let names = ["increment", "name", "token"];
-    let mut slots = names.map(|name| Slot { name, value: None });
+/// Decodes the body of a login, or of a token's lookup, renewal or revocation, which knows `known`:
+/// nothing of it is used, but a field of the wrong type is refused. `increment` is a duration, all
+/// others are texts.
+pub fn token_body(body: &[u8], form: bool, known: &[&'static str]) -> Result<IgnoredBody, Refusal> {
+    let mut slots: Vec<Slot<'_>> = known
+        .iter()
+        .map(|&name| Slot { name, value: None })
+        .collect();
     let strangers = fields::read(body, form, &mut slots)?;
-    let [increment, name, token] = &mut slots;
-    duration_s(increment)?;
-    VALIDATED.text(name)?;
-    VALIDATED.text(token)?;
+    for slot in &mut slots {
+        if slot.name == "increment" {
+            duration_s(slot)?;
+        } else {
+            VALIDATED.text(slot)?;
+        }
+    }
     Ok(IgnoredBody {
         warnings: strangers.warnings(),
     })

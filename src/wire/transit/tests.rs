@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use super::*;
 
 mod answers;
+mod bodies;
 mod forms_and_keys;
+mod rewrap;
 
 /// The body's items in one line each, or the refusal.
 fn show(result: Result<CryptBody<'_>, Refusal>) -> Result<String, (u16, String)> {
@@ -362,6 +364,8 @@ proptest! {
         body[at] = byte;
         let _ = crypt_body(Verb::Encrypt, &body);
         let _ = crypt_form(Verb::Decrypt, &body);
+        let _ = crypt_body(Verb::Rewrap, &body);
+        let _ = (datakey_body(&body, true), config_body(&body, false));
         let _ = key_form(&body);
         let _ = parse_answer(Verb::Encrypt, &body);
     }

@@ -19,6 +19,7 @@ fn answered(status: u16, head_only: bool, keep_alive: bool, body: &[u8]) -> Vec<
             head_only,
             retry_after_s,
             server_timing: None,
+            location: None,
             content_type,
             date,
         },
@@ -85,6 +86,7 @@ fn server_timing_tells_what_applies_in_milliseconds() {
             head_only: false,
             retry_after_s: None,
             server_timing: Some(timing),
+            location: None,
             content_type: ResponseHead::JSON,
             date: b"Mon, 23 Nov 2026 18:28:34 GMT",
         };
