@@ -17,6 +17,7 @@ pub mod identity;
 pub mod cache;
 pub mod flight;
 pub mod net;
+pub mod quota;
 
 pub mod api;
 pub mod hsm;

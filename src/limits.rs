@@ -30,6 +30,8 @@ pub const CACHED_PLAINTEXT_BYTES_MAX: usize = 512;
 pub const NONCE_BYTES: usize = 12;
 /// Bytes of the tag of a sealed DEK. Shorter tags are refused before the HSM is asked.
 pub const TAG_BYTES: usize = 16;
+/// Clients (a certificate at an address) that limits tell apart; further ones share what is left.
+pub const CLIENTS_MAX: usize = 16 * 1024;
 /// Bytes of a keystore file.
 pub const KEYSTORE_BYTES_MAX: usize = 16 * 1024 * 1024;
 

@@ -37,6 +37,8 @@ pub struct WorkerMetrics {
     pub requests_ok: Counter,
     /// Requests answered with a 4xx.
     pub requests_refused: Counter,
+    /// Of these, answered 429 for a limit of their client.
+    pub requests_limited: Counter,
     /// Requests answered with a 5xx.
     pub requests_failed: Counter,
     /// Unwraps (items) served from the cache.
@@ -57,6 +59,8 @@ pub struct Metrics {
     pub accepted: Counter,
     /// Connections turned away at the connection limit.
     pub turned_away: Counter,
+    /// Connections turned away at the limit of their address.
+    pub turned_away_address: Counter,
     /// Handshakes completed with a pinned certificate.
     pub handshakes: Counter,
     /// Handshakes that failed or were refused.
@@ -78,6 +82,7 @@ impl Metrics {
         static NONE: WorkerMetrics = WorkerMetrics {
             requests_ok: Counter(AtomicU64::new(0)),
             requests_refused: Counter(AtomicU64::new(0)),
+            requests_limited: Counter(AtomicU64::new(0)),
             requests_failed: Counter(AtomicU64::new(0)),
             hits: Counter(AtomicU64::new(0)),
             misses: Counter(AtomicU64::new(0)),

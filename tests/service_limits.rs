@@ -198,7 +198,10 @@ fn a_batch_of_many_items_asks_for_each_once() {
 
 #[test]
 fn connections_beyond_the_limit_are_turned_away_and_room_is_made_again() {
-    let running = Running::fake("kms.connections.max=3", unhurried());
+    let running = Running::fake(
+        "kms.connections.max=3\nkms.limit.connections=3",
+        unhurried(),
+    );
     let mut held: Vec<_> = (0..3).map(|_| running.device()).collect();
     let mut tcp = client::tcp(running.address());
     let mut rest = Vec::new();

@@ -264,6 +264,7 @@ pub fn response_seeds() -> Vec<Vec<u8>> {
         keep_alive: true,
         head_only: false,
         retry_after_s,
+        server_timing: None,
         location: None,
         content_type,
         date,

@@ -21,6 +21,16 @@ pub(super) fn render(shared: &Shared) -> String {
             metrics.turned_away.get(),
         ),
         (
+            "kms_connections_limited_total",
+            "Connections turned away at kms.limit.connections.",
+            metrics.turned_away_address.get(),
+        ),
+        (
+            "kms_requests_limited_total",
+            "Requests answered 429 at kms.limit.rate or kms.limit.inflight.",
+            metrics.sum(|worker| &worker.requests_limited),
+        ),
+        (
             "kms_handshakes_total",
             "Handshakes with a pinned certificate.",
             metrics.handshakes.get(),
@@ -50,6 +60,11 @@ fn gauges(shared: &Shared, text: &mut String) {
             "kms_connections",
             "Connections now.",
             shared.connections() as u64,
+        ),
+        (
+            "kms_clients",
+            "Clients known now: certificates at an address.",
+            shared.quota.clients() as u64,
         ),
         (
             "kms_cache_entries",

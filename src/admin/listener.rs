@@ -295,6 +295,7 @@ impl Answer {
                 keep_alive,
                 head_only: self.head_only,
                 retry_after_s: None,
+                server_timing: None,
                 location: None,
                 content_type: self.content_type,
                 date,

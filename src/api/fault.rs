@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use crate::quota::Over;
 use crate::wire::transit::Refusal;
 
 /// An answer other than success.
@@ -109,6 +110,30 @@ impl Fault {
             return Self::new(500, format!("1 error occurred:\n\t* {}\n\n", self.text));
         }
         self
+    }
+}
+
+impl From<Over> for Fault {
+    fn from(over: Over) -> Self {
+        match over {
+            Over::Rate {
+                limit,
+                retry_after_s,
+            } => Self::new(
+                429,
+                format!(
+                    "more than {limit} operations a second from one certificate and address (kms.limit.rate)"
+                ),
+            )
+            .retry_after(retry_after_s),
+            Over::Inflight { limit } => Self::new(
+                429,
+                format!(
+                    "more than {limit} operations of one certificate and address wait for the HSM (kms.limit.inflight)"
+                ),
+            )
+            .retry_after(1),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! whole; nothing here keeps a secret.
 
 use crate::wire::Out;
-use crate::wire::http::{self, OpenResponse, ResponseHead};
+use crate::wire::http::{self, OpenResponse, ResponseHead, ServerTiming};
 use crate::wire::transit;
 
 use super::Fault;
@@ -26,6 +26,7 @@ pub struct ReplyHead<'a> {
 pub struct Reply<'a, O: Out> {
     out: &'a mut O,
     head: ReplyHead<'a>,
+    timing: Option<ServerTiming>,
     status: u16,
 }
 
@@ -42,8 +43,14 @@ impl<'a, O: Out> Reply<'a, O> {
         Self {
             out,
             head,
+            timing: None,
             status: 0,
         }
+    }
+
+    /// Has the answer tell where its time went.
+    pub fn tell(&mut self, timing: ServerTiming) {
+        self.timing = Some(timing);
     }
 
     /// Where the envelope's `data` goes.
@@ -116,6 +123,11 @@ impl<'a, O: Out> Reply<'a, O> {
         location: Option<&str>,
     ) -> OpenResponse {
         self.status = status;
+        // A refusal was not served by the cache.
+        let server_timing = self.timing.map(|timing| ServerTiming {
+            cache_hit: timing.cache_hit.filter(|hit| !hit || status == 200),
+            ..timing
+        });
         http::begin_response(
             self.out,
             &ResponseHead {
@@ -124,6 +136,7 @@ impl<'a, O: Out> Reply<'a, O> {
                 keep_alive: self.head.keep_alive,
                 head_only: self.head.head_only,
                 retry_after_s,
+                server_timing,
                 location,
                 content_type: ResponseHead::JSON,
             },

@@ -9,7 +9,8 @@ use std::path::Path;
 
 use super::error::{ConfigError, Problem, Warning};
 use super::model::{
-    CacheKind, CacheSettings, Config, KeystoreRef, LogFormat, LogSettings, Origin, Server, Sizes,
+    CacheKind, CacheSettings, ClientLimits, Config, KeystoreRef, LogFormat, LogSettings, Origin,
+    Server, Sizes,
 };
 use super::source::{self, Gathered};
 use super::table::{self, Default as KeyDefault, KEYS, Key};
@@ -191,6 +192,11 @@ impl Builder<'_> {
             connections_max: self.number(&table::CONNECTIONS_MAX)?,
             request_body_bytes_max: self.number(&table::REQUEST_BODY_MAX)?,
         };
+        let limits = ClientLimits {
+            inflight: self.number(&table::LIMIT_INFLIGHT),
+            rate: self.number(&table::LIMIT_RATE)?,
+            connections: self.number(&table::LIMIT_CONNECTIONS),
+        };
         let log = self.log()?;
         let (hsm, cache) = (hsm?, cache?);
         Some(Config {
@@ -202,6 +208,7 @@ impl Builder<'_> {
             hsm,
             cache,
             roles,
+            limits,
             log,
             sizes,
             settings,

@@ -163,6 +163,17 @@ pub struct RoleSettings {
     pub keys: Vec<String>,
 }
 
+/// What one client may have: a certificate and an address.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientLimits {
+    /// Operations waiting for the HSM, if set; see [`super::plan`].
+    pub inflight: Option<usize>,
+    /// Operations a second; 0: no limit.
+    pub rate: usize,
+    /// Connections of one address, if set; see [`super::plan`].
+    pub connections: Option<usize>,
+}
+
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LogFormat {
@@ -215,6 +226,8 @@ pub struct Config {
     pub cache: CacheSettings,
     /// Roles, by name.
     pub roles: Vec<RoleSettings>,
+    /// What one client may have.
+    pub limits: ClientLimits,
     /// Logging.
     pub log: LogSettings,
     /// Sizes as set.

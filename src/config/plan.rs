@@ -48,6 +48,10 @@ pub struct Plan {
     pub pool_size: usize,
     /// Jobs that may wait for the back end.
     pub queue_max: usize,
+    /// Jobs that may wait for one client.
+    pub client_inflight_max: usize,
+    /// Connections of one address.
+    pub address_connections_max: usize,
     /// Locked memory.
     pub arena: ArenaPlan,
     /// The numbers above with their rules.
@@ -67,10 +71,6 @@ pub fn plan(config: &Config, cores: usize) -> Plan {
     let mut note = |name, value, rule: String| {
         rules.push(Rule { name, value, rule });
         value
-    };
-    let choose = |set: Option<usize>, key: &str, derived: usize, rule: &str| match set {
-        Some(value) => (value, format!("{key} is set")),
-        None => (derived, rule.to_owned()),
     };
     let (value, rule) = choose(
         config.sizes.threads,
@@ -104,15 +104,49 @@ pub fn plan(config: &Config, cores: usize) -> Plan {
     let rule = "16 full messages for each connection, at least 1024, at most 65536";
     let (value, rule) = choose(config.hsm.queue_max, "kms.hsm.queue.max", derived, rule);
     let queue = note("jobs waiting", value, rule);
+    let [client_inflight_max, address_connections_max] = of_one_client(config, queue, &mut note);
     let arena = arena(config, [workers, handshakes, pool, queue], &mut note);
     Plan {
         worker_threads: workers,
         handshake_threads: handshakes,
         pool_size: pool,
         queue_max: queue,
+        client_inflight_max,
+        address_connections_max,
         arena,
         rules,
     }
+}
+
+/// What is set for `key`, or `derived` by `rule`; and which of them it is.
+fn choose(set: Option<usize>, key: &str, derived: usize, rule: &str) -> (usize, String) {
+    match set {
+        Some(value) => (value, format!("{key} is set")),
+        None => (derived, rule.to_owned()),
+    }
+}
+
+fn of_one_client(
+    config: &Config,
+    queue: usize,
+    note: &mut impl FnMut(&'static str, usize, String) -> usize,
+) -> [usize; 2] {
+    let (inflight, inflight_rule) = choose(
+        config.limits.inflight,
+        "kms.limit.inflight",
+        (queue / 2).max(1),
+        "half of the jobs waiting",
+    );
+    let (connections, connections_rule) = choose(
+        config.limits.connections,
+        "kms.limit.connections",
+        (config.sizes.connections_max / 2).max(1),
+        "half of kms.connections.max",
+    );
+    [
+        note("jobs waiting of one client", inflight, inflight_rule),
+        note("connections of one address", connections, connections_rule),
+    ]
 }
 
 fn arena(

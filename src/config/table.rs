@@ -245,6 +245,14 @@ keys! {
         "Unwrapped keys kept in locked memory.";
     CACHE_TTL_S "kms.cache.ttl.s", number(1, 86400, "s"), Value("300"),
         "How long an unwrapped key is kept. A key disabled in the HSM may be served this long.";
+    LIMIT_INFLIGHT "kms.limit.inflight", number(1, 1_000_000, "operations"),
+        Derived("half of kms.hsm.queue.max"),
+        "Operations that may wait for the HSM at once for one client: a certificate and an address (IPv6: its /64). More are answered 429; what the cache has is served on.";
+    LIMIT_RATE "kms.limit.rate", number(0, 1_000_000_000, "operations a second"), Value("0"),
+        "Operations a second of one client, those from the cache included; a batch counts each item. More are answered 429. 0: no limit.";
+    LIMIT_CONNECTIONS "kms.limit.connections", number(1, 1_000_000, "connections"),
+        Derived("half of kms.connections.max"),
+        "Connections of one address, handshakes included. More are closed at once. Behind a load balancer all clients have its address.";
     LOG_LEVEL "kms.log.level", Kind::Choice(&["error", "warn", "info", "debug", "trace"]), Value("info"),
         "Least important message that is logged.";
     LOG_FILE "kms.log.file", Kind::Path, Derived("standard error"),

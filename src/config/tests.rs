@@ -131,6 +131,24 @@ fn a_demo_fits_the_usual_locked_memory_limit() {
 }
 
 #[test]
+fn a_client_may_have_half_unless_set() {
+    for (lines, want) in [
+        ("", (1024, 10_000)),
+        ("kms.hsm.queue.max=1\nkms.connections.max=1", (1, 1)),
+        (
+            "kms.limit.inflight=7\nkms.limit.connections=9\nkms.limit.rate=3",
+            (7, 9),
+        ),
+    ] {
+        let config = extended(lines).unwrap().config;
+        let plan = plan::plan(&config, 1);
+        let found = (plan.client_inflight_max, plan.address_connections_max);
+        assert_eq!(found, want, "{lines:?}");
+        assert_eq!(config.limits.rate, if want.0 == 7 { 3 } else { 0 });
+    }
+}
+
+#[test]
 fn sizes_follow_cores_unless_set() {
     for (lines, cores, want) in [
         ("", 1, (1, 1, 4, 2048)),

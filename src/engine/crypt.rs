@@ -44,7 +44,7 @@ impl Engine {
             return Ok(Key::Known(known));
         }
         if matches!(gather.key, KeyAnswer::Untried) {
-            self.fetch_key(call, name, gather);
+            self.fetch_key(call, name, gather)?;
         }
         match &gather.key {
             KeyAnswer::Untried | KeyAnswer::Waiting { .. } => Ok(Key::Parked),
@@ -64,7 +64,7 @@ impl Engine {
             let text = "the key came and went in the HSM while it was looked up; try again";
             return Err(Fault::new(503, text).retry_after(1));
         }
-        self.fetch_key(call, name, gather);
+        self.fetch_key(call, name, gather)?;
         match &gather.key {
             KeyAnswer::Failed(error) => Err(faults::of(error)),
             _ => Ok(Key::Parked),
@@ -85,8 +85,11 @@ impl Engine {
         if gather.key_is_fresh() {
             return Some(Fault::new(400, refusal));
         }
-        if !gather.is_over() && matches!(gather.key, KeyAnswer::Untried | KeyAnswer::Is(_)) {
-            self.fetch_key(call, name, gather);
+        if !gather.is_over()
+            && matches!(gather.key, KeyAnswer::Untried | KeyAnswer::Is(_))
+            && let Err(fault) = self.fetch_key(call, name, gather)
+        {
+            return Some(fault);
         }
         match &gather.key {
             KeyAnswer::Waiting { .. } => None,
@@ -182,10 +185,19 @@ pub(super) fn encode_batch<O: Out>(
     reply: &mut Reply<'_, O>,
     put: impl Fn(&mut O, &Item, &str),
 ) {
+    if let Some(fault) = over_a_limit(items) {
+        return reply.fault(fault);
+    }
     let status = batch_status(body, items);
     let open = reply.open(status, batch_retry_after_s(items));
     put_items(body, items, reply.out(), put);
     reply.close(open, &batch_warnings(body, status), all_went_well(items));
+}
+
+/// A limit of the client refuses the whole request, whichever item met it.
+pub(super) fn over_a_limit(items: &[Item]) -> Option<&Fault> {
+    let mut faults = items.iter().filter_map(fault_of);
+    faults.find(|fault| fault.status == 429)
 }
 
 /// `data` of a batch; `put` writes one item.

@@ -17,7 +17,7 @@ use crate::wire::Out;
 use crate::wire::transit::{self, DatakeyBody};
 
 use super::crypt::{self, Key, Unmet};
-use super::fetch::item_waiter;
+use super::fetch::{hold, item_waiter};
 use super::gather::{Item, Wants};
 use super::{Call, Engine, Flow, Gather, Outcome, faults};
 
@@ -86,6 +86,10 @@ impl Engine {
                 Ok(key) => Item::Plaintext(key),
                 Err(error) => Item::Failed(faults::of(&error)),
             };
+            return;
+        }
+        if let Err(fault) = hold(call, gather) {
+            gather.items[PLAINTEXT] = Item::Failed(fault);
             return;
         }
         let waiter = item_waiter(call, PLAINTEXT);

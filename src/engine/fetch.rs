@@ -38,7 +38,13 @@ pub(super) enum Purpose {
 
 impl Engine {
     /// Looks a key up at the HSM; the ticket goes to [`KEY_ITEM`].
-    pub(super) fn fetch_key(&self, call: &Call<'_>, name: &str, gather: &mut Gather) {
+    pub(super) fn fetch_key(
+        &self,
+        call: &Call<'_>,
+        name: &str,
+        gather: &mut Gather,
+    ) -> Result<(), Fault> {
+        hold(call, gather)?;
         let name: Arc<str> = name.into();
         let waiter = Waiter {
             item: KEY_ITEM,
@@ -60,6 +66,7 @@ impl Engine {
                 gather.key = KeyAnswer::Failed(HsmError::Overloaded);
             }
         }
+        Ok(())
     }
 
     /// Has the HSM create, change or delete a key; nobody shares that. The ticket goes to [`KEY_ITEM`].
@@ -70,6 +77,7 @@ impl Engine {
         request: impl FnOnce(Arc<str>) -> Request,
         gather: &mut Gather,
     ) -> Result<Flow, Fault> {
+        hold(call, gather)?;
         let name: Arc<str> = name.into();
         let waiter = Waiter {
             item: KEY_ITEM,
@@ -148,6 +156,10 @@ impl Engine {
         purpose: Purpose,
         gather: &mut Gather,
     ) {
+        if let Err(fault) = hold(call, gather) {
+            gather.items[index] = Item::Failed(fault);
+            return;
+        }
         let version = wanted.version.number;
         let ready = || -> Option<SecretKey> { self.cache.get(&wanted.digest, call.now) };
         let waiter = item_waiter(call, index);
@@ -191,10 +203,14 @@ impl Engine {
             sealed: wanted.sealed.to_vec(),
             associated_data: wanted.associated_data.to_vec(),
         };
+        let quota = Arc::clone(call.quota);
         self.submit(call, request, move |outcome| {
             match &outcome {
                 Ok(Answer::Plaintext(key)) if purpose == Purpose::Decrypt => {
-                    cache.insert(digest, family, key, epoch, Instant::now());
+                    let now = Instant::now();
+                    if quota.may_fill(cache.len(), now) {
+                        cache.insert(digest, family, key, epoch, now);
+                    }
                 }
                 Err(HsmError::AuthenticationFailed) => refused.insert(digest, Instant::now()),
                 _ => {}
@@ -214,6 +230,10 @@ impl Engine {
         associated_data: Vec<u8>,
         gather: &mut Gather,
     ) {
+        if let Err(fault) = hold(call, gather) {
+            gather.items[index] = Item::Failed(fault);
+            return;
+        }
         match self
             .flights
             .join(self.alone(), item_waiter(call, index), || None::<()>)
@@ -234,6 +254,13 @@ impl Engine {
     pub(super) fn alone(&self) -> FlightKey {
         FlightKey::Alone(self.alone.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+/// Counts the request's items as waiting for the HSM, all of them from the first one that does; they
+/// are until it is answered.
+pub(super) fn hold(call: &Call<'_>, gather: &mut Gather) -> Result<(), Fault> {
+    let items = gather.items.len().max(1);
+    Ok(call.quota.hold(&mut gather.held, items)?)
 }
 
 pub(super) fn item_waiter(call: &Call<'_>, index: usize) -> Waiter {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::api::Fault;
 use crate::hsm::{Answer, HsmError, KeyRecord};
+use crate::quota::Held;
 use crate::secret::SecretKey;
 
 use super::{Outcome, faults};
@@ -96,6 +97,8 @@ pub struct Gather {
     pub items: Vec<Item>,
     /// The key has been asked to be created or changed.
     pub changed: bool,
+    /// Its items that are counted as waiting, for its client's limit.
+    pub held: Held,
     /// How often the key has been asked for.
     key_asks: u8,
     /// The answer about the key comes, or came, of a question asked after the request had arrived.

@@ -9,7 +9,7 @@ use crate::wire::Out;
 use crate::wire::transit::{self, ConfigBody, IgnoredBody};
 
 use super::crypt::Key;
-use super::fetch::item_waiter;
+use super::fetch::{hold, item_waiter};
 use super::gather::{Item, KeyAnswer, Wants};
 use super::{Call, Engine, FlightKey, Flow, Gather, faults, key};
 
@@ -55,6 +55,10 @@ impl Engine {
     }
 
     fn fetch_names(&self, call: &Call<'_>, gather: &mut Gather) {
+        if let Err(fault) = hold(call, gather) {
+            gather.items[0] = Item::Failed(fault);
+            return;
+        }
         let waiter = item_waiter(call, 0);
         match self.flights.join(FlightKey::Names, waiter, || None::<()>) {
             Ok(Joined::Lead(lead)) => {

@@ -37,6 +37,7 @@ use crate::hsm::{Answer, ClientTag, Hsm, HsmError, SentStamp};
 use crate::identity::{Pin, Role};
 use crate::keys::Directory;
 use crate::metrics::Metrics;
+use crate::quota;
 use crate::wire::Out;
 
 pub use gather::{Gather, Waiter};
@@ -79,6 +80,8 @@ pub struct Call<'a> {
     pub unix_s: i64,
     /// When the answer is due.
     pub deadline: Instant,
+    /// Whose limits and share of the cache this request is counted to.
+    pub quota: &'a Arc<quota::Client>,
     /// Whose turn this request's jobs take at the HSM.
     pub client: ClientTag,
     /// Where the first job's sending is noted, if the client wants to know.

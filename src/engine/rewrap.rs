@@ -42,7 +42,9 @@ impl Engine {
         if gather.is_waiting() {
             return Ok(Flow::Parked);
         }
-        if body.batch {
+        if let Some(fault) = crypt::over_a_limit(&gather.items) {
+            reply.fault(fault);
+        } else if body.batch {
             // Transit answers a batch of rewraps with 200 whatever became of its items.
             let open = reply.open(200, None);
             crypt::put_items(body, &gather.items, reply.out(), encrypt::put_item);

@@ -176,12 +176,9 @@ impl Hsm for Pool {
     }
 
     fn submit(&self, job: Job) {
-        let deadline = job.deadline;
-        match self
-            .shared
-            .lane
-            .push(Queued { job, tried: false }, deadline)
-        {
+        let (client, deadline) = (job.client.0, job.deadline);
+        let queued = Queued { job, tried: false };
+        match self.shared.lane.push(client, queued, deadline) {
             Ok(()) => {}
             Err(Refused::Full(queued)) => queued.fail(HsmError::Overloaded),
             Err(Refused::Closed(queued)) => queued.fail(HsmError::Abandoned),

@@ -1,24 +1,37 @@
 //! A bounded queue of work with deadlines, drained in batches by a few threads.
 //!
 //! The batch grows while the last round trip flies: [`Lane::drain`] takes what waits and never waits
-//! for more. Must never be true: an item taken after its deadline as if it were in time, an item
-//! lost, more than `capacity` items pushed. Called by the HSM pool, and by the shared cache.
+//! for more. Clients take turns: one with a thousand items waiting delays another's by one item each
+//! round, and may have no more than half of the queue.
+//!
+//! Must never be true: an item taken after its deadline as if it were in time, an item lost, more
+//! than `capacity` items pushed. Called by the HSM pool, and by the shared cache.
+
+mod turns;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use turns::{NotQueued, Turns};
+
+#[cfg(test)]
+mod tests;
+
+/// The client that has no share of the queue to keep to: the server itself.
+pub const NOBODY: u32 = 0;
+
 /// Why an item was not queued; it comes back untouched.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Refused<T> {
-    /// As many wait as may.
+    /// As many wait as may, of this client or in all.
     Full(T),
     /// The lane was closed.
     Closed(T),
 }
 
-/// What one [`Lane::drain`] took, oldest first.
+/// What one [`Lane::drain`] took: in the order of turns, and of each client oldest first.
 #[derive(Debug)]
 pub struct Drained<T> {
     /// To be done.
@@ -40,7 +53,9 @@ struct Entry<T> {
 }
 
 struct State<T> {
-    queue: VecDeque<Entry<T>>,
+    /// Put back; first to go.
+    back: VecDeque<Entry<T>>,
+    turns: Turns<Entry<T>>,
     next_place: u64,
     sleepers: usize,
     closed: bool,
@@ -50,14 +65,14 @@ struct State<T> {
 pub struct Lane<T> {
     state: Mutex<State<T>>,
     arrived: Condvar,
-    capacity: usize,
 }
 
 impl<T> Lane<T> {
     /// Room for `capacity` items, all of it reserved now.
     pub fn new(capacity: usize) -> Self {
         let state = State {
-            queue: VecDeque::with_capacity(capacity),
+            back: VecDeque::new(),
+            turns: Turns::new(capacity, (capacity / 2).max(1)),
             next_place: 1,
             sleepers: 0,
             closed: false,
@@ -65,26 +80,27 @@ impl<T> Lane<T> {
         Self {
             state: Mutex::new(state),
             arrived: Condvar::new(),
-            capacity,
         }
     }
 
-    /// Queues `item` and wakes one sleeping thread.
-    pub fn push(&self, item: T, deadline: Instant) -> Result<(), Refused<T>> {
+    /// Queues `item` of `client`, or of [`NOBODY`], and wakes one sleeping thread.
+    pub fn push(&self, client: u32, item: T, deadline: Instant) -> Result<(), Refused<T>> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(Refused::Closed(item));
         }
-        if state.queue.len() >= self.capacity {
-            return Err(Refused::Full(item));
-        }
         let place = Mark(state.next_place);
-        state.next_place += 1;
-        state.queue.push_back(Entry {
+        let entry = Entry {
             item,
             deadline,
             place,
-        });
+        };
+        // What was put back counts as waiting.
+        let put_back = state.back.len();
+        if let Err(NotQueued(entry)) = state.turns.push(client, entry, put_back) {
+            return Err(Refused::Full(entry.item));
+        }
+        state.next_place += 1;
         let wake = state.sleepers > 0;
         drop(state);
         if wake {
@@ -94,15 +110,15 @@ impl<T> Lane<T> {
     }
 
     /// Puts drained items back at the front, in their order, over capacity if need be (each thread
-    /// holds at most one batch, so the excess is bounded). They count as pushed before every [`Mark`].
-    /// Gives them back when the lane is closed.
+    /// holds at most one batch, so the excess is bounded). They count as pushed before every [`Mark`],
+    /// and have had their turn. Gives them back when the lane is closed.
     pub fn put_back(&self, items: Vec<(T, Instant)>) -> Result<(), Vec<T>> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(items.into_iter().map(|(item, _)| item).collect());
         }
         for (item, deadline) in items.into_iter().rev() {
-            state.queue.push_front(Entry {
+            state.back.push_front(Entry {
                 item,
                 deadline,
                 place: Mark(0),
@@ -118,7 +134,7 @@ impl<T> Lane<T> {
     pub fn drain(&self, max: usize, wait: Duration) -> Drained<T> {
         let until = Instant::now() + wait;
         let mut state = self.state.lock();
-        while state.queue.is_empty() && !state.closed {
+        while state.len() == 0 && !state.closed {
             state.sleepers += 1;
             let timed_out = self.arrived.wait_until(&mut state, until).timed_out();
             state.sleepers -= 1;
@@ -128,7 +144,7 @@ impl<T> Lane<T> {
         }
         let drained = state.take(max, Instant::now());
         // One push wakes one thread; what this one leaves behind is another's.
-        let wake = !state.queue.is_empty() && state.sleepers > 0;
+        let wake = state.len() > 0 && state.sleepers > 0;
         drop(state);
         if wake {
             self.arrived.notify_one();
@@ -136,7 +152,7 @@ impl<T> Lane<T> {
         drained
     }
 
-    /// Removes what expired by `now`, wherever it stands.
+    /// Removes what expired by `now`, wherever it stands; oldest first.
     pub fn expire(&self, now: Instant) -> Vec<T> {
         self.remove_if(|entry| entry.deadline <= now)
     }
@@ -146,19 +162,16 @@ impl<T> Lane<T> {
         Mark(self.state.lock().next_place)
     }
 
-    /// Removes what was pushed before `mark`.
+    /// Removes what was pushed before `mark`; oldest first.
     pub fn take_before(&self, mark: Mark) -> Vec<T> {
         self.remove_if(|entry| entry.place < mark)
     }
 
-    /// Refuses pushes from now on, wakes every sleeper and gives back what waited.
+    /// Refuses pushes from now on, wakes every sleeper and gives back what waited, oldest first.
     pub fn close(&self) -> Vec<T> {
-        let mut state = self.state.lock();
-        state.closed = true;
-        let left = std::mem::take(&mut state.queue);
-        drop(state);
+        self.state.lock().closed = true;
         self.arrived.notify_all();
-        left.into_iter().map(|entry| entry.item).collect()
+        self.remove_if(|_| true)
     }
 
     /// True after [`Lane::close`].
@@ -168,7 +181,7 @@ impl<T> Lane<T> {
 
     /// Items waiting.
     pub fn len(&self) -> usize {
-        self.state.lock().queue.len()
+        self.state.lock().len()
     }
 
     /// True when nothing waits.
@@ -176,149 +189,53 @@ impl<T> Lane<T> {
         self.len() == 0
     }
 
-    fn remove_if(&self, mut gone: impl FnMut(&Entry<T>) -> bool) -> Vec<T> {
-        let mut state = self.state.lock();
-        let mut removed = Vec::new();
-        // Once round in place: the reserved room stays.
-        for _ in 0..state.queue.len() {
-            let Some(entry) = state.queue.pop_front() else {
-                break;
-            };
-            if gone(&entry) {
-                removed.push(entry.item);
-            } else {
-                state.queue.push_back(entry);
-            }
-        }
-        removed
+    fn remove_if(&self, gone: impl Fn(&Entry<T>) -> bool) -> Vec<T> {
+        let mut removed = self.state.lock().remove_if(gone);
+        // Those put back come first and keep their order: the sort is stable.
+        removed.sort_by_key(|entry| entry.place);
+        removed.into_iter().map(|entry| entry.item).collect()
     }
 }
 
 impl<T> State<T> {
+    fn len(&self) -> usize {
+        self.back.len() + self.turns.len()
+    }
+
     fn take(&mut self, max: usize, now: Instant) -> Drained<T> {
         let mut drained = Drained {
-            ready: Vec::with_capacity(max.min(self.queue.len())),
+            ready: Vec::with_capacity(max.min(self.len())),
             expired: Vec::new(),
-            closed: self.closed && self.queue.is_empty(),
+            closed: self.closed && self.len() == 0,
         };
         while drained.ready.len() < max {
-            let Some(entry) = self.queue.pop_front() else {
+            let in_time = |entry: &Entry<T>| entry.deadline > now;
+            let next = self.back.pop_front().map(|entry| (in_time(&entry), entry));
+            let Some((in_time, entry)) = next.or_else(|| self.turns.pop(in_time)) else {
                 break;
             };
-            if entry.deadline <= now {
-                drained.expired.push(entry.item);
-            } else {
+            if in_time {
                 drained.ready.push(entry.item);
+            } else {
+                drained.expired.push(entry.item);
             }
         }
         drained
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-
-    const NO_WAIT: Duration = Duration::ZERO;
-    const LONG: Duration = Duration::from_mins(1);
-
-    #[test]
-    fn drains_in_order_and_at_most_max() {
-        let lane = Lane::new(8);
-        let deadline = Instant::now() + LONG;
-        for n in 0..5 {
-            assert_eq!(lane.push(n, deadline), Ok(()));
+    fn remove_if(&mut self, gone: impl Fn(&Entry<T>) -> bool) -> Vec<Entry<T>> {
+        let mut removed = Vec::new();
+        for _ in 0..self.back.len() {
+            let Some(entry) = self.back.pop_front() else {
+                break;
+            };
+            if gone(&entry) {
+                removed.push(entry);
+            } else {
+                self.back.push_back(entry);
+            }
         }
-        assert_eq!(lane.drain(3, NO_WAIT).ready, [0, 1, 2]);
-        assert_eq!(lane.drain(3, NO_WAIT).ready, [3, 4]);
-        assert!(lane.drain(3, NO_WAIT).ready.is_empty());
-    }
-
-    #[test]
-    fn refuses_when_full_and_when_closed() {
-        let lane = Lane::new(1);
-        let deadline = Instant::now() + LONG;
-        assert_eq!(lane.push('a', deadline), Ok(()));
-        assert_eq!(lane.push('b', deadline), Err(Refused::Full('b')));
-        assert_eq!(lane.close(), ['a']);
-        assert_eq!(lane.push('c', deadline), Err(Refused::Closed('c')));
-        assert_eq!(lane.put_back(vec![('d', deadline)]), Err(vec!['d']));
-        assert!(lane.drain(1, LONG).closed);
-    }
-
-    #[test]
-    fn the_expired_are_split_off_and_do_not_count() {
-        let lane = Lane::new(8);
-        let now = Instant::now();
-        for (item, deadline) in [('x', now), ('a', now + LONG), ('y', now), ('b', now + LONG)] {
-            assert_eq!(lane.push(item, deadline), Ok(()));
-        }
-        let drained = lane.drain(2, NO_WAIT);
-        assert_eq!(
-            (drained.ready, drained.expired),
-            (vec!['a', 'b'], vec!['x', 'y'])
-        );
-    }
-
-    #[test]
-    fn expire_takes_only_what_is_due() {
-        let lane = Lane::new(8);
-        let now = Instant::now();
-        for (item, ahead) in [('a', 5), ('b', 1), ('c', 2)] {
-            assert_eq!(lane.push(item, now + Duration::from_secs(ahead)), Ok(()));
-        }
-        assert_eq!(lane.expire(now + Duration::from_secs(2)), ['b', 'c']);
-        assert_eq!(lane.len(), 1);
-    }
-
-    #[test]
-    fn a_mark_splits_old_from_new_and_put_back_counts_as_old() {
-        let lane = Lane::new(8);
-        let deadline = Instant::now() + LONG;
-        assert_eq!(lane.push('a', deadline), Ok(()));
-        let mark = lane.mark();
-        assert_eq!(lane.push('b', deadline), Ok(()));
-        assert_eq!(
-            lane.put_back(vec![('r', deadline), ('s', deadline)]),
-            Ok(())
-        );
-        assert_eq!(lane.take_before(mark), ['r', 's', 'a']);
-        assert_eq!(lane.drain(8, NO_WAIT).ready, ['b']);
-    }
-
-    #[test]
-    fn every_item_reaches_exactly_one_of_many_threads() {
-        let lane = Arc::new(Lane::new(10_000));
-        let threads: Vec<_> = (0..4)
-            .map(|_| {
-                let lane = Arc::clone(&lane);
-                std::thread::spawn(move || {
-                    let mut seen = Vec::new();
-                    loop {
-                        let drained = lane.drain(7, LONG);
-                        if drained.closed {
-                            return seen;
-                        }
-                        seen.extend(drained.ready);
-                    }
-                })
-            })
-            .collect();
-        let deadline = Instant::now() + LONG;
-        for n in 0..5_000_u32 {
-            assert_eq!(lane.push(n, deadline), Ok(()));
-        }
-        while !lane.is_empty() {
-            std::thread::yield_now();
-        }
-        assert!(lane.close().is_empty());
-        let mut all: Vec<u32> = threads
-            .into_iter()
-            .flat_map(|t| t.join().unwrap_or_default())
-            .collect();
-        all.sort_unstable();
-        assert_eq!(all, (0..5_000).collect::<Vec<_>>());
+        self.turns.remove_if(&gone, &mut removed);
+        removed
     }
 }

@@ -29,6 +29,7 @@ use crate::engine::{Engine, EngineLimits};
 use crate::hsm::Hsm;
 use crate::metrics::Metrics;
 use crate::net::tls;
+use crate::quota::{Quota, QuotaConfig};
 use crate::secret::{Arena, Mode};
 use crate::server::{self, Service, Settings, Shared};
 
@@ -232,8 +233,19 @@ impl Site<'_> {
         )
         .map_err(|_| StartError::Random)?;
         let settings = settings(config, plan, deadlines);
-        let shared = Shared::new(engine, pins, tls, metrics, self.arena, settings);
+        let quota = Arc::new(Quota::new(&quota(config, plan), start));
+        let shared = Shared::new(engine, pins, tls, metrics, quota, self.arena, settings);
         Ok((Arc::new(shared), seats, ports))
+    }
+}
+
+fn quota(config: &Config, plan: &Plan) -> QuotaConfig {
+    QuotaConfig {
+        inflight: plan.client_inflight_max,
+        rate: config.limits.rate,
+        connections: plan.address_connections_max,
+        cache_entries_max: config.cache.entries_max,
+        cache_ttl: Duration::from_secs(config.cache.ttl_s.into()),
     }
 }
 

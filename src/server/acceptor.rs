@@ -1,20 +1,29 @@
 //! The acceptor: takes connections in, up to the limit, and deals them to the handshake threads.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use super::{Phase, Shared, handshake, thread};
+use crate::quota::Address;
+
+use super::handshake::{self, Newcomer};
+use super::log_quota::LogQuota;
+use super::{Phase, Shared, thread};
 
 const LISTENER: Token = Token(0);
 const WAKER: Token = Token(1);
 /// How soon accepting is tried again after the kernel had no descriptor or memory for it.
 const RETRY: Duration = Duration::from_millis(50);
+/// How soon refusals that were not logged are told of in sum.
+const TELL_LEFT_OUT: Duration = Duration::from_secs(1);
+/// Refusals for their address that the log tells of in a second.
+const REFUSALS_LOGGED_A_SECOND: u32 = 1;
 
 /// The way to the acceptor.
 pub(super) struct Handle(Arc<Waker>);
@@ -42,6 +51,7 @@ pub(super) fn start(
         listener,
         handshakes,
         next: 0,
+        refusals_logged: LogQuota::new(REFUSALS_LOGGED_A_SECOND),
     };
     let thread = thread::spawn("acceptor".to_owned(), move || acceptor.run(poll))?;
     Ok((Handle(waker), thread))
@@ -52,6 +62,7 @@ struct Acceptor {
     listener: TcpListener,
     handshakes: Vec<handshake::Handle>,
     next: usize,
+    refusals_logged: LogQuota,
 }
 
 impl Acceptor {
@@ -60,7 +71,12 @@ impl Acceptor {
         let mut retry = false;
         // Leaving the loop closes the listener: while draining, new connections are refused.
         while self.shared.phase() <= Phase::Serving {
-            let timeout = if retry { Some(RETRY) } else { None };
+            let left_out = self.tell_left_out();
+            let timeout = match (retry, left_out) {
+                (true, _) => Some(RETRY),
+                (false, true) => Some(TELL_LEFT_OUT),
+                (false, false) => None,
+            };
             match poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -74,7 +90,7 @@ impl Acceptor {
     fn accept_all(&mut self) -> bool {
         while self.shared.phase() <= Phase::Serving {
             match self.listener.accept() {
-                Ok((stream, _)) => self.deal(stream),
+                Ok((stream, peer)) => self.deal(stream, client_address(peer)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -88,12 +104,16 @@ impl Acceptor {
         true
     }
 
-    fn deal(&mut self, stream: TcpStream) {
+    fn deal(&mut self, stream: TcpStream, address: Address) {
         let limit = self.shared.settings.connections_max;
         if self.shared.connections.fetch_add(1, Ordering::Relaxed) >= limit {
             self.turn_away();
             return;
         }
+        let guest = match self.shared.quota.enter(address) {
+            Ok(guest) => guest,
+            Err(count) => return self.refuse(address, count),
+        };
         self.shared.metrics.accepted.bump();
         // Without it small answers wait for the peer's delayed acknowledgement.
         if stream.set_nodelay(true).is_err() {
@@ -101,15 +121,43 @@ impl Acceptor {
             return;
         }
         self.next = (self.next + 1) % self.handshakes.len();
-        if self.handshakes[self.next].hand_over(stream).is_err() {
+        if self.handshakes[self.next]
+            .hand_over(Newcomer { stream, guest })
+            .is_err()
+        {
             self.turn_away();
         }
+    }
+
+    /// Closes a connection that is one too many of its address.
+    fn refuse(&mut self, address: Address, count: usize) {
+        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.shared.metrics.turned_away_address.bump();
+        if self.refusals_logged.admit(Instant::now()) {
+            log::warn!(
+                "connection refused: {address} has {count} already, as many as kms.limit.connections allows"
+            );
+        }
+    }
+
+    /// Tells of refusals that were not logged one by one. True: some are yet to be told of.
+    fn tell_left_out(&mut self) -> bool {
+        if let Some(left_out) = self.refusals_logged.take_left_out(Instant::now()) {
+            log::warn!("connection refused: {left_out} more, not logged one by one");
+        }
+        self.refusals_logged.has_left_out()
     }
 
     fn turn_away(&self) {
         self.shared.connections.fetch_sub(1, Ordering::Relaxed);
         self.shared.metrics.turned_away.bump();
     }
+}
+
+/// The address that a connection is counted to. That of the TCP peer: where a load balancer tells the
+/// client's own (PROXY protocol), this is the place to take it from.
+fn client_address(peer: SocketAddr) -> Address {
+    Address::of(peer)
 }
 
 /// Errors that concern the connection being accepted, not the listener.

@@ -1,18 +1,18 @@
 //! One established connection of a worker: moves bytes between socket, TLS and session.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::net::TcpStream;
 
-use crate::identity::Pin;
 use crate::net::pipe::{Pipe, PipeError};
+use crate::quota::Guest;
 
 use super::Shared;
 use super::desk::Desk;
 use super::linger::Linger;
 use super::session::{Session, State};
+use super::worker::Arrival;
 
 /// Ciphertext waiting for a slow reader, above which nothing more is read from it.
 const BACKLOG_BYTES_PAUSE: usize = 256 * 1024;
@@ -24,6 +24,8 @@ const LAST_ANSWERS: Duration = Duration::from_secs(10);
 /// One client.
 pub(super) struct Conn {
     pipe: Pipe<TcpStream>,
+    /// Counted to its address as long as it is here.
+    _guest: Guest,
     pub session: Session,
     /// The socket may hold bytes: epoll tells only once.
     readable: bool,
@@ -50,16 +52,18 @@ pub(super) enum Fate {
 }
 
 impl Conn {
-    pub(super) fn new(
-        pipe: Pipe<TcpStream>,
-        pin: Arc<Pin>,
-        index: u32,
-        generation: u32,
-        now: Instant,
-    ) -> Self {
+    pub(super) fn new(arrival: Arrival, index: u32, generation: u32, now: Instant) -> Self {
+        let Arrival {
+            pipe,
+            guest,
+            pin,
+            client,
+            ..
+        } = arrival;
         Self {
             pipe,
-            session: Session::new(pin, index, generation),
+            _guest: guest,
+            session: Session::new(pin, client, index, generation),
             readable: true,
             read_closed: false,
             at_end: false,

@@ -18,6 +18,7 @@ use crate::identity::Pin;
 use crate::net::inbox::Inbox;
 use crate::net::pipe::{Pipe, PipeError};
 use crate::net::tls;
+use crate::quota::Guest;
 use crate::secret::LockedBuf;
 
 use super::clock::Clock;
@@ -34,13 +35,19 @@ const INBOX_MAX: usize = 4096;
 /// Plaintext a client may send along with its last handshake message.
 const EARLY_BYTES_MAX: usize = 64 * 1024;
 
+/// A connection that was let in.
+pub(super) struct Newcomer {
+    pub stream: TcpStream,
+    pub guest: Guest,
+}
+
 /// The way to a handshake thread.
 #[derive(Clone)]
-pub(super) struct Handle(Arc<Inbox<TcpStream>>);
+pub(super) struct Handle(Arc<Inbox<Newcomer>>);
 
 impl Handle {
-    pub(super) fn hand_over(&self, stream: TcpStream) -> Result<(), TcpStream> {
-        self.0.push(stream)
+    pub(super) fn hand_over(&self, newcomer: Newcomer) -> Result<(), Newcomer> {
+        self.0.push(newcomer)
     }
 
     pub(super) fn wake(&self) {
@@ -75,6 +82,7 @@ pub(super) fn start(
 
 struct Shaking {
     pipe: Pipe<TcpStream>,
+    guest: Guest,
     until: Instant,
     early: Zeroizing<Vec<u8>>,
     linger: Option<Linger>,
@@ -82,7 +90,7 @@ struct Shaking {
 
 struct Loop {
     poll: Poll,
-    inbox: Arc<Inbox<TcpStream>>,
+    inbox: Arc<Inbox<Newcomer>>,
     shared: Arc<Shared>,
     ports: Ports,
     records: LockedBuf,
@@ -127,7 +135,7 @@ impl Loop {
     }
 
     fn take_in(&mut self) {
-        while let Some(stream) = self.inbox.pop() {
+        while let Some(Newcomer { stream, guest }) = self.inbox.pop() {
             let config = self.shared.tls.load_full();
             let until = self.clock.now + self.shared.settings.handshake_timeout;
             let index = match Pipe::server(config, stream) {
@@ -135,6 +143,7 @@ impl Loop {
                     let early = Zeroizing::new(Vec::new());
                     self.shaking.insert_with(|_, _| Shaking {
                         pipe,
+                        guest,
                         until,
                         early,
                         linger: None,
@@ -212,8 +221,12 @@ impl Loop {
             self.forget_one();
             return;
         }
+        let address = shaking.guest.address();
+        let quota = &self.shared.quota;
         let arrival = Box::new(Arrival {
             pipe: shaking.pipe,
+            client: quota.client(&pin.fingerprint, address, self.clock.now),
+            guest: shaking.guest,
             pin,
             early: shaking.early,
         });

@@ -1,7 +1,8 @@
 //! How many lines a second strangers may cause in the log.
 //!
 //! Anyone who reaches the port can fail a handshake, thousands of times a second. Must never be
-//! true: a line left out that is not counted. Called by the handshake threads, which share one.
+//! true: a line left out that is not counted. Called by the handshake threads, which share one,
+//! and by the acceptor.
 
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,11 @@ impl LogQuota {
         due.then(|| std::mem::take(&mut self.left_out))
     }
 
+    /// Whether lines were left out that have not been told of.
+    pub(super) fn has_left_out(&self) -> bool {
+        self.left_out > 0
+    }
+
     fn is_over(&self, now: Instant) -> bool {
         self.began
             .is_none_or(|began| now.saturating_duration_since(began) >= WINDOW)
@@ -83,6 +89,7 @@ mod tests {
         ] {
             let now = start + Duration::from_millis(after_ms);
             assert_eq!(quota.take_left_out(now), told, "{name}");
+            assert_eq!(quota.has_left_out(), after_ms < 2000, "{name}");
         }
     }
 

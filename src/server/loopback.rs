@@ -4,6 +4,7 @@
 //! a worker and its connection do, in the same order. Must never be true: a reply here that a client
 //! could not get. Called by `fuzz/`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -16,6 +17,7 @@ use crate::engine::{Engine, Outcome, Waiter};
 use crate::identity::{Pin, Snapshot};
 use crate::metrics::Metrics;
 use crate::net::scratch::Scratch;
+use crate::quota::{Address, Quota, QuotaConfig};
 use crate::secret::Arena;
 
 use super::clock::Clock;
@@ -50,11 +52,13 @@ pub fn shared(
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
     let pins = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+    let quota = Arc::new(Quota::new(&QuotaConfig::UNLIMITED, Instant::now()));
     Ok(Shared::new(
         engine,
         pins,
         Arc::new(tls),
         metrics,
+        quota,
         arena,
         settings,
     ))
@@ -84,9 +88,11 @@ impl<'s> Loopback<'s> {
             decoded: Vec::new(),
             ids: RequestIds::new().ok()?,
         };
+        let address = Address::of(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let client = shared.quota.client(&pin.fingerprint, address, now);
         Some(Self {
             shared,
-            session: Session::new(pin, 0, 0),
+            session: Session::new(pin, client, 0, 0),
             desk,
         })
     }

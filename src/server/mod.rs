@@ -13,9 +13,11 @@ mod input;
 mod linger;
 mod log_quota;
 pub mod loopback;
+mod run;
 mod session;
 mod slots;
 pub mod thread;
+mod timing;
 mod worker;
 
 use std::io;
@@ -32,6 +34,7 @@ use rustls::ServerConfig;
 use crate::engine::{Engine, Outcome, Waiter};
 use crate::identity::Snapshot;
 use crate::metrics::Metrics;
+use crate::quota::Quota;
 use crate::secret::Arena;
 
 pub use worker::{Mail, Port, Seat};
@@ -90,6 +93,8 @@ pub struct Shared {
     pub tls: ArcSwap<ServerConfig>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Who gets how much.
+    pub quota: Arc<Quota>,
     /// Locked memory.
     pub arena: &'static Arena,
     /// Sizes and deadlines.
@@ -107,6 +112,7 @@ impl Shared {
         pins: Arc<ArcSwap<Snapshot>>,
         tls: Arc<ServerConfig>,
         metrics: Arc<Metrics>,
+        quota: Arc<Quota>,
         arena: &'static Arena,
         settings: Settings,
     ) -> Self {
@@ -115,6 +121,7 @@ impl Shared {
             pins,
             tls: ArcSwap::new(tls),
             metrics,
+            quota,
             arena,
             settings,
             phase: AtomicU8::new(Phase::Starting as u8),

@@ -8,18 +8,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use crate::api::Fault;
 use crate::api::reply::{Reply, ReplyHead};
-use crate::api::{self, Fault, auth};
 use crate::engine::{Call, Flow, Gather, Outcome, Waiter};
 use crate::hsm::ClientTag;
 use crate::identity::Pin;
 use crate::limits::HTTP_HEAD_BYTES_MAX;
-use crate::net::scratch::Scratch;
+use crate::quota::Client;
 use crate::wire::Out;
 use crate::wire::http::{self, HttpError, Method, Progress, Request, RequestDecoder};
 
 use super::desk::Desk;
 use super::input::Input;
+use super::run::run;
+use super::timing::Timing;
 use super::worker::RECORDS_BYTES;
 use super::{Phase, Shared};
 
@@ -31,6 +33,7 @@ const CHUNK_FRAMING_FACTOR: usize = 4;
 /// The HTTP side of one connection.
 pub(super) struct Session {
     pin: Arc<Pin>,
+    client: Arc<Client>,
     input: Input,
     decoder: RequestDecoder,
     gather: Gather,
@@ -43,6 +46,8 @@ pub(super) struct Session {
     since: Option<Instant>,
     /// The current request's deadline has been asked for.
     noted: bool,
+    /// The current request's, if it asked to be told.
+    timing: Option<Box<Timing>>,
 }
 
 /// What a session is waiting for.
@@ -64,9 +69,10 @@ pub(super) enum State {
 }
 
 impl Session {
-    pub(super) fn new(pin: Arc<Pin>, conn: u32, generation: u32) -> Self {
+    pub(super) fn new(pin: Arc<Pin>, client: Arc<Client>, conn: u32, generation: u32) -> Self {
         Self {
             pin,
+            client,
             input: Input::default(),
             decoder: RequestDecoder::default(),
             gather: Gather::default(),
@@ -76,6 +82,7 @@ impl Session {
             state: State::Idle,
             since: None,
             noted: false,
+            timing: None,
         }
     }
 
@@ -206,6 +213,7 @@ impl Session {
         self.request = self.request.wrapping_add(1);
         self.since = None;
         self.noted = false;
+        self.timing = None;
     }
 
     /// Serves or parks one request.
@@ -221,6 +229,9 @@ impl Session {
             .gather
             .deadline()
             .unwrap_or(desk.clock.now + shared.settings.request_timeout);
+        if request.head.server_timing && self.timing.is_none() {
+            self.timing = Some(Box::default());
+        }
         let mut reply = Reply::new(
             &mut desk.reply,
             ReplyHead {
@@ -233,24 +244,23 @@ impl Session {
         let mut call = Call {
             pin: &self.pin,
             role: &self.pin.role,
-            waiter: Waiter {
-                worker: desk.worker,
-                conn: self.conn,
-                generation: self.generation,
-                request: self.request,
-                item: 0,
-            },
+            waiter: self.waiter(desk.worker),
             now: desk.clock.now,
             unix_s: desk.clock.unix_s,
             deadline,
-            client: ClientTag::default(),
-            sent: None,
+            quota: &self.client,
+            client: ClientTag(self.client.tag()),
+            sent: self.timing.as_ref().map(|timing| Arc::clone(&timing.sent)),
             decoded: &mut desk.decoded,
         };
-        let flow = run(request, shared, &mut call, &mut self.gather, &mut reply);
+        let (gather, timing) = (&mut self.gather, self.timing.as_deref());
+        let flow = run(request, shared, &mut call, gather, &mut reply, timing);
         match flow {
             Flow::Parked => {
                 self.gather.set_deadline(deadline);
+                if let Some(timing) = &mut self.timing {
+                    timing.park(desk.clock.now);
+                }
                 self.state = State::Parked { deadline };
             }
             Flow::Answered => {
@@ -265,6 +275,17 @@ impl Session {
         flow
     }
 
+    /// Where tickets for the current request go.
+    fn waiter(&self, worker: u16) -> Waiter {
+        Waiter {
+            worker,
+            conn: self.conn,
+            generation: self.generation,
+            request: self.request,
+            item: 0,
+        }
+    }
+
     /// Takes a ticket; true when the parked request can be run again.
     pub(super) fn accept(&mut self, waiter: Waiter, outcome: Outcome, now: Instant) -> bool {
         let State::Parked { deadline } = self.state else {
@@ -272,6 +293,9 @@ impl Session {
         };
         if waiter.request != self.request {
             return false;
+        }
+        if let Some(timing) = &mut self.timing {
+            timing.ticket(now);
         }
         self.gather.accept(waiter.item, outcome, now < deadline);
         !self.gather.is_waiting()
@@ -288,6 +312,9 @@ impl Session {
     pub(super) fn give_up(&mut self, shared: &Shared, desk: &Desk) {
         shared.metrics.worker(desk.worker).timeouts.bump();
         self.gather.give_up();
+        if let Some(timing) = &mut self.timing {
+            timing.give_up(desk.clock.now);
+        }
     }
 
     /// Answers `fault` and ends the connection.
@@ -315,28 +342,11 @@ fn input_bytes_max(shared: &Shared) -> usize {
     HTTP_HEAD_BYTES_MAX + CHUNK_FRAMING_FACTOR * shared.settings.body_bytes_max + RECORDS_BYTES
 }
 
-fn run(
-    request: &Request<'_>,
-    shared: &Shared,
-    call: &mut Call<'_>,
-    gather: &mut Gather,
-    reply: &mut Reply<'_, Scratch>,
-) -> Flow {
-    let allowed = api::parse(request).and_then(|command| {
-        auth::authorise(call.role, &command)?;
-        Ok(command)
-    });
-    match allowed {
-        Ok(command) => shared.engine.run(call, &command, gather, reply),
-        Err(fault) => {
-            reply.fault(&fault);
-            Flow::Answered
-        }
-    }
-}
-
 fn count(shared: &Shared, worker: u16, status: u16) {
     let counters = shared.metrics.worker(worker);
+    if status == 429 {
+        counters.requests_limited.bump();
+    }
     match status {
         500.. => counters.requests_failed.bump(),
         400.. => counters.requests_refused.bump(),

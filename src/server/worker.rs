@@ -16,6 +16,7 @@ use crate::identity::Pin;
 use crate::net::inbox::Inbox;
 use crate::net::pipe::Pipe;
 use crate::net::scratch::Scratch;
+use crate::quota::{Client, Guest};
 use crate::secret::LockedBuf;
 
 use super::clock::Clock;
@@ -40,8 +41,12 @@ const MAIL_AT_ONCE: usize = 1024;
 pub struct Arrival {
     /// The TLS connection.
     pub pipe: Pipe<TcpStream>,
+    /// Its place among those of its address.
+    pub guest: Guest,
     /// Whose it is.
     pub pin: Arc<Pin>,
+    /// Whose limits it is counted to.
+    pub client: Arc<Client>,
     /// Plaintext that came with the last handshake message.
     pub early: Zeroizing<Vec<u8>>,
 }
@@ -287,16 +292,12 @@ impl Worker {
         self.port.inbox.wake();
     }
 
-    fn on_arrival(&mut self, arrival: Arrival) {
-        let Arrival {
-            pipe,
-            pin,
-            mut early,
-        } = arrival;
+    fn on_arrival(&mut self, mut arrival: Arrival) {
+        let mut early = std::mem::take(&mut arrival.early);
         let now = self.desk.clock.now;
         let index = self
             .conns
-            .insert_with(|index, generation| Conn::new(pipe, pin, index, generation, now));
+            .insert_with(|index, generation| Conn::new(arrival, index, generation, now));
         let Some((index, conn)) = index.and_then(|index| Some((index, self.conns.get_mut(index)?)))
         else {
             self.port.load.fetch_sub(1, Ordering::Relaxed);

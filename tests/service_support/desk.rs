@@ -10,6 +10,7 @@ use kms::engine::{Call, Engine, EngineLimits, Flow, Gather, Outcome, Waiter};
 use kms::hsm::{ClientTag, Hsm};
 use kms::identity::{Pin, Role};
 use kms::metrics::Metrics;
+use kms::quota::{Address, Client, Quota, QuotaConfig};
 use kms::secret::{Arena, ArenaPlan};
 use kms::wire::transit::{CryptBody, Verb, crypt_body};
 use parking_lot::Mutex;
@@ -26,6 +27,7 @@ pub struct Desk {
     pub hsm: Arc<FakeHsm>,
     tickets: Tickets,
     pub pin: Pin,
+    client: Arc<Client>,
     pub now: Instant,
     pub unix_s: i64,
 }
@@ -123,11 +125,13 @@ impl Desk {
             role: Arc::new(role("*")),
             revoked: false.into(),
         };
+        let address = Address::of(([127, 0, 0, 1], 1).into());
         Self {
             engine: engine.unwrap(),
             hsm,
             tickets,
             pin,
+            client: Quota::new(&QuotaConfig::UNLIMITED, now).client(&[0; 32], address, now),
             now,
             unix_s: VALIDITY_S.0 + 100,
         }
@@ -149,6 +153,7 @@ impl Desk {
             now: self.now,
             unix_s: self.unix_s,
             deadline: self.now + Duration::from_secs(2),
+            quota: &self.client,
             client: ClientTag::default(),
             sent: None,
             decoded: &mut decoded,

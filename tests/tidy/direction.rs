@@ -8,7 +8,7 @@ const LINES: [&[&str]; 13] = [
     &["secret", "metrics"],
     &["wire", "keystore", "config", "audit"],
     &["identity"],
-    &["net", "cache", "flight"],
+    &["net", "cache", "flight", "quota"],
     &["hsm", "api", "cluster"],
     &["keys"],
     &["engine"],

@@ -249,6 +249,8 @@ impl Object {
             activation_date_unix_s: self
                 .activation_date_unix_s
                 .filter(|_| wants(tags::ACTIVATION_DATE)),
+            // The simulator keeps nothing for applications yet: it refuses Add and Modify Attribute.
+            application: None,
         }
     }
 }

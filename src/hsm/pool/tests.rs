@@ -9,6 +9,7 @@ use super::super::Request;
 use super::*;
 
 mod servers;
+mod turns;
 
 const LONG: Duration = Duration::from_mins(1);
 /// No test waits so long unless it fails.

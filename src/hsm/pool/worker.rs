@@ -168,6 +168,7 @@ fn serve(shared: &Shared, held: Held) -> End {
             return End::Gone(Ending::Quiet, why);
         }
         if !drained.ready.is_empty() {
+            stamp(&drained.ready);
             let exchanged = exchange(shared, server, session.as_mut(), drained.ready);
             if let Some(why) = exchanged.broken {
                 return End::Gone(Ending::Fault, why);
@@ -192,6 +193,15 @@ fn serve(shared: &Shared, held: Held) -> End {
                 return End::Moved(held);
             }
         }
+    }
+}
+
+/// Tells those who want to know that their job has left the queue. One that is queued again keeps
+/// its first time.
+fn stamp(ready: &[Queued]) {
+    let mut now = None;
+    for sent in ready.iter().filter_map(|queued| queued.job.sent.as_deref()) {
+        let _ = sent.set(*now.get_or_insert_with(Instant::now));
     }
 }
 

@@ -9,6 +9,17 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 const LENGTH_WIDTH: usize = 10;
 const LENGTH_BLANK: &[u8; LENGTH_WIDTH] = b"         0";
 
+/// Where an answer's time went, for `Server-Timing`; what does not apply is left out.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ServerTiming {
+    /// Microseconds of waiting for the HSM's turn.
+    pub queue_us: Option<u64>,
+    /// Whether the cache had it.
+    pub cache_hit: Option<bool>,
+    /// Microseconds of waiting for the HSM itself.
+    pub hsm_us: Option<u64>,
+}
+
 /// Head of an answer, with the header set of OpenBao.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseHead<'a> {
@@ -20,6 +31,8 @@ pub struct ResponseHead<'a> {
     pub head_only: bool,
     /// Seconds of `Retry-After`.
     pub retry_after_s: Option<u32>,
+    /// `Server-Timing`, for a client that asked for it.
+    pub server_timing: Option<ServerTiming>,
     /// `Location`; printable ASCII. Not looked at with a 200.
     pub location: Option<&'a str>,
     /// `Content-Type`; see [`ResponseHead::JSON`].
@@ -71,6 +84,7 @@ pub fn begin_response<O: Out + ?Sized>(out: &mut O, head: &ResponseHead<'_>) -> 
         && head.content_type == ResponseHead::JSON
         && head.keep_alive
         && head.retry_after_s.is_none()
+        && head.server_timing.is_none()
     {
         return begin_usual(out, head);
     }
@@ -88,6 +102,9 @@ pub fn begin_response<O: Out + ?Sized>(out: &mut O, head: &ResponseHead<'_>) -> 
         out.put(b"Retry-After: ");
         put_decimal(out, u64::from(seconds));
         out.put(b"\r\n");
+    }
+    if let Some(timing) = &head.server_timing {
+        put_server_timing(out, timing);
     }
     if let Some(location) = head.location {
         out.put(b"Location: ");
@@ -141,6 +158,41 @@ fn start<O: Out + ?Sized>(out: &mut O, head: &ResponseHead<'_>) {
     out.put(b"\r\nCache-Control: no-store\r\nContent-Type: ");
     out.put(head.content_type.as_bytes());
     out.put(b"\r\nStrict-Transport-Security: max-age=31536000; includeSubDomains\r\nDate: ");
+}
+
+/// As the W3C's Server Timing has it: durations in milliseconds.
+#[cold]
+fn put_server_timing<O: Out + ?Sized>(out: &mut O, timing: &ServerTiming) {
+    let mut lead: &[u8] = b"Server-Timing: ";
+    let duration = |out: &mut O, us: u64| {
+        out.put(b";dur=");
+        put_decimal(out, us / 1000);
+        let digit = |place: u64| b'0' + u8::try_from(us / place % 10).unwrap_or(0);
+        out.put(&[b'.', digit(100), digit(10), digit(1)]);
+    };
+    if let Some(us) = timing.queue_us {
+        out.put(std::mem::replace(&mut lead, b", "));
+        out.put(b"queue");
+        duration(out, us);
+    }
+    if let Some(hit) = timing.cache_hit {
+        out.put(std::mem::replace(&mut lead, b", "));
+        out.put(if hit {
+            b"cache;desc=hit"
+        } else {
+            b"cache;desc=miss"
+        });
+        // A lookup takes less than these milliseconds show.
+        out.put(b";dur=0.0");
+    }
+    if let Some(us) = timing.hsm_us {
+        out.put(std::mem::replace(&mut lead, b", "));
+        out.put(b"hsm");
+        duration(out, us);
+    }
+    if lead == b", " {
+        out.put(b"\r\n");
+    }
 }
 
 const fn reason(status: u16) -> &'static str {

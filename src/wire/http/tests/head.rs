@@ -107,6 +107,7 @@ fn an_answer_may_send_the_client_elsewhere() {
             keep_alive: true,
             head_only: false,
             retry_after_s: None,
+            server_timing: None,
             location: Some("/v1/x?y=z"),
             content_type: ResponseHead::JSON,
             date: b"Thu, 01 Jan 1970 00:00:00 GMT",

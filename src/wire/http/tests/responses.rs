@@ -18,6 +18,7 @@ fn answered(status: u16, head_only: bool, keep_alive: bool, body: &[u8]) -> Vec<
             keep_alive,
             head_only,
             retry_after_s,
+            server_timing: None,
             location: None,
             content_type,
             date,
@@ -51,6 +52,56 @@ fn answers_carry_openbaos_headers() {
             .unwrap()
             .contains("Content-Length")
     );
+}
+
+#[test]
+fn server_timing_tells_what_applies_in_milliseconds() {
+    let told = |queue_us, cache_hit, hsm_us| ServerTiming {
+        queue_us,
+        cache_hit,
+        hsm_us,
+    };
+    for (name, timing, want) in [
+        ("nothing", told(None, None, None), None),
+        (
+            "a hit",
+            told(None, Some(true), None),
+            Some("cache;desc=hit;dur=0.0"),
+        ),
+        (
+            "a miss",
+            told(Some(1200), Some(false), Some(1_003_456)),
+            Some("queue;dur=1.200, cache;desc=miss;dur=0.0, hsm;dur=1003.456"),
+        ),
+        (
+            "a wrap",
+            told(Some(7), None, Some(0)),
+            Some("queue;dur=0.007, hsm;dur=0.000"),
+        ),
+    ] {
+        let mut out = Vec::new();
+        let head = ResponseHead {
+            status: 200,
+            keep_alive: true,
+            head_only: false,
+            retry_after_s: None,
+            server_timing: Some(timing),
+            location: None,
+            content_type: ResponseHead::JSON,
+            date: b"Mon, 23 Nov 2026 18:28:34 GMT",
+        };
+        let open = begin_response(&mut out, &head);
+        end_response(&mut out, open);
+        let text = String::from_utf8(out).unwrap();
+        let found = text
+            .lines()
+            .find_map(|line| line.strip_prefix("Server-Timing: "));
+        assert_eq!(found, want, "{name}");
+        assert!(
+            text.ends_with("\r\n\r\n") && text.matches("\r\n\r\n").count() == 1,
+            "{name}"
+        );
+    }
 }
 
 /// Name, bytes, whether they answer HEAD; status, whether the connection stays open, body.
