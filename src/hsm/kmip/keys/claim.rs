@@ -21,7 +21,7 @@
 //!
 //! What it needs of the server: Locate shows what was created before, and Destroy refuses an Active
 //! object. Servers of a cluster that copy objects to each other late do not give the first: nodes that race
-//! over different ones may then make two Active objects, which every look answers with AmbiguousName, never a
+//! over different ones may then make two Active objects, which every look answers with `AmbiguousName`, never a
 //! choice. Must never be true: an Activate after a refused Destroy without a look between; a second
 //! Create in one claim (a key that was deleted meanwhile would come back).
 
