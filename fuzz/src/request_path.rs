@@ -10,6 +10,7 @@ use kms::cache::{Cache, CacheConfig};
 use kms::engine::{Engine, EngineLimits, Outcome, Waiter};
 use kms::identity::{Operations, Pin, Role};
 use kms::metrics::Metrics;
+use kms::net::time::Time;
 use kms::server::loopback::{self, Awaits, Loopback};
 use kms::server::{Settings, Shared};
 use kms::wire::base64;
@@ -235,7 +236,7 @@ fn shared(hsm: &Arc<ToyHsm>, tickets: mpsc::Sender<(Waiter, Outcome)>, start: In
             waiters_max: 1024,
         },
         Arc::clone(&metrics),
-        start,
+        Time::simulated(start).0,
         move |waiter, outcome| drop(tickets.send((waiter, outcome))),
     );
     let settings = Settings {

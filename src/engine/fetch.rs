@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use crate::api::Fault;
 use crate::cache::{Digest, Family};
@@ -128,6 +127,7 @@ impl Engine {
             Arc::clone(&self.cache),
             name,
             request,
+            self.time.clone(),
         )
     }
 
@@ -203,16 +203,16 @@ impl Engine {
             sealed: wanted.sealed.to_vec(),
             associated_data: wanted.associated_data.to_vec(),
         };
-        let quota = Arc::clone(call.quota);
+        let (quota, time) = (Arc::clone(call.quota), self.time.clone());
         self.submit(call, request, move |outcome| {
             match &outcome {
                 Ok(Answer::Plaintext(key)) if purpose == Purpose::Decrypt => {
-                    let now = Instant::now();
+                    let now = time.now();
                     if quota.may_fill(cache.len(), now) {
                         cache.insert(digest, family, key, epoch, now);
                     }
                 }
-                Err(HsmError::AuthenticationFailed) => refused.insert(digest, Instant::now()),
+                Err(HsmError::AuthenticationFailed) => refused.insert(digest, time.now()),
                 _ => {}
             }
             lead.finish(outcome);

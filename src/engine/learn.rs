@@ -4,11 +4,11 @@
 //! than that; a change that ended without a clear answer forgotten. Runs on the back end's thread.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::cache::{Cache, Family};
 use crate::hsm::{Answer, HsmError, Request};
 use crate::keys::{Directory, Learnt, Source};
+use crate::net::time::Time;
 
 use super::Outcome;
 
@@ -18,6 +18,7 @@ pub(super) struct Learner {
     cache: Arc<Cache>,
     name: Arc<str>,
     source: Source,
+    time: Time,
     deletes: bool,
 }
 
@@ -28,11 +29,10 @@ impl Learner {
         cache: Arc<Cache>,
         name: Arc<str>,
         request: &Request,
+        time: Time,
     ) -> Self {
         let source = match request {
-            Request::Find { .. } => Source::Lookup {
-                asked: Instant::now(),
-            },
+            Request::Find { .. } => Source::Lookup { asked: time.now() },
             _ => Source::Change,
         };
         Self {
@@ -40,6 +40,7 @@ impl Learner {
             cache,
             name,
             source,
+            time,
             deletes: matches!(request, Request::Delete { .. }),
         }
     }
@@ -50,7 +51,7 @@ impl Learner {
             Ok(Answer::Key(Some(record))) => {
                 let learnt = self
                     .keys
-                    .learn(Arc::clone(record), self.source, Instant::now());
+                    .learn(Arc::clone(record), self.source, self.time.now());
                 if let Learnt::Changed { purge } = learnt
                     && !purge.is_empty()
                 {

@@ -37,6 +37,7 @@ use crate::hsm::{Answer, ClientTag, Hsm, HsmError, SentStamp};
 use crate::identity::{Pin, Role};
 use crate::keys::Directory;
 use crate::metrics::Metrics;
+use crate::net::time::Time;
 use crate::quota;
 use crate::wire::Out;
 
@@ -120,6 +121,7 @@ pub struct Engine {
     store: Arc<Store>,
     alone: std::sync::atomic::AtomicU64,
     metrics: Arc<Metrics>,
+    time: Time,
     /// As a UUID's text.
     cluster_id: String,
 }
@@ -131,7 +133,7 @@ impl Engine {
         hsm: Arc<dyn Hsm>,
         limits: EngineLimits,
         metrics: Arc<Metrics>,
-        start: Instant,
+        time: Time,
         deliver: impl Fn(Waiter, Outcome) + Send + Sync + 'static,
     ) -> Result<Self, ring::error::Unspecified> {
         let roomy = Arc::clone(&cache);
@@ -147,12 +149,13 @@ impl Engine {
                 Err(HsmError::Abandoned),
                 deliver,
             ),
-            keys: Arc::new(Directory::new(start)),
+            keys: Arc::new(Directory::new(time.now())),
             hsm,
             refused: Arc::new(Refused::default()),
             digest_key: DigestKey::random()?,
             alone: std::sync::atomic::AtomicU64::new(0),
             metrics,
+            time,
             cluster_id: health::random_uuid()?,
         })
     }

@@ -1,4 +1,4 @@
-//! Transport: TLS configurations, TLS over any Read+Write, bounded inboxes, bounded lanes.
+//! Transport: TLS configurations, TLS over any Read+Write, bounded inboxes, bounded lanes, the time.
 //!
 //! Must never be true: a queue without a bound, a wait without a deadline, plaintext that waits for a socket.
 
@@ -6,4 +6,5 @@ pub mod inbox;
 pub mod lane;
 pub mod pipe;
 pub mod scratch;
+pub mod time;
 pub mod tls;

@@ -28,6 +28,7 @@ use crate::config::plan::{Plan, plan};
 use crate::engine::{Engine, EngineLimits};
 use crate::hsm::Hsm;
 use crate::metrics::Metrics;
+use crate::net::time::Time;
 use crate::net::tls;
 use crate::quota::{Quota, QuotaConfig};
 use crate::secret::{Arena, Mode};
@@ -228,7 +229,7 @@ impl Site<'_> {
                 waiters_max: WAITERS_OF_WORKER,
             },
             Arc::clone(&metrics),
-            start,
+            Time::real(),
             move |waiter, outcome| server::deliver(&inboxes, waiter, outcome),
         )
         .map_err(|_| StartError::Random)?;

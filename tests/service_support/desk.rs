@@ -10,6 +10,7 @@ use kms::engine::{Call, Engine, EngineLimits, Flow, Gather, Outcome, Waiter};
 use kms::hsm::{ClientTag, Hsm};
 use kms::identity::{Pin, Role};
 use kms::metrics::Metrics;
+use kms::net::time::Time;
 use kms::quota::{Address, Client, Quota, QuotaConfig};
 use kms::secret::{Arena, ArenaPlan};
 use kms::wire::transit::{CryptBody, Verb, crypt_body};
@@ -112,7 +113,7 @@ impl Desk {
             Arc::clone(&hsm) as Arc<dyn Hsm>,
             limits,
             Arc::new(Metrics::new(1)),
-            now,
+            Time::real(),
             move |waiter, outcome| inbox.lock().push((waiter, outcome)),
         );
         let pin = Pin {
