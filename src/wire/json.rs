@@ -13,7 +13,7 @@ mod tests;
 mod text;
 mod write;
 
-pub use error::{Excerpt, JsonError};
+pub use error::{Excerpt, JsonError, NumberText};
 pub use reader::{Reader, Value};
 pub use text::Text;
 pub use write::put_string;

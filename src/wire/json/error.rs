@@ -42,6 +42,31 @@ impl Excerpt {
     }
 }
 
+/// The number that an error shows, or its beginning.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NumberText {
+    bytes: [u8; 22],
+    len: u8,
+}
+
+impl NumberText {
+    /// The first 22 characters of `digits`, which are ASCII.
+    pub(super) fn of(digits: &str) -> Self {
+        let mut bytes = [0; 22];
+        let mut len = 0;
+        for (place, byte) in bytes.iter_mut().zip(digits.bytes()) {
+            *place = byte;
+            len += 1;
+        }
+        Self { bytes, len }
+    }
+
+    fn text(&self) -> &str {
+        let bytes = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+}
+
 /// Why a body is no acceptable JSON. All of them are the client's fault (400); `Display` is the
 /// whole text of `errors[0]`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -73,6 +98,8 @@ pub enum JsonError {
     Escape(Excerpt),
     /// The body is a value of this kind, not an object.
     NotAnObject(&'static str),
+    /// A number beyond float64.
+    NumberTooLarge(NumberText),
     /// Nested deeper than `limits::JSON_DEPTH_MAX`.
     TooDeep,
     /// More strings than `limits::JSON_STRINGS_MAX`.
@@ -112,6 +139,13 @@ impl fmt::Display for JsonError {
                 write!(
                     f,
                     "json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+                )
+            }
+            Self::NumberTooLarge(number) => {
+                let number = number.text();
+                write!(
+                    f,
+                    "json: cannot unmarshal number {number} into Go value of type float64"
                 )
             }
             Self::TooDeep | Self::TooManyStrings => f.write_str("exceeded max depth"),
