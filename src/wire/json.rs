@@ -7,13 +7,15 @@
 //! as base64 where it matters.
 
 mod error;
+mod number;
 mod reader;
 #[cfg(test)]
 mod tests;
 mod text;
 mod write;
 
-pub use error::{Excerpt, JsonError, NumberText};
+pub use error::{Excerpt, JsonError};
+pub use number::NumberText;
 pub use reader::{Reader, Value};
 pub use text::Text;
 pub use write::put_string;

@@ -121,6 +121,27 @@ struct Parsed {
     body: Body,
 }
 
+impl Parsed {
+    fn head<'a>(&self, input: &'a [u8]) -> Head<'a> {
+        Head {
+            method: self.method,
+            path: head::text(input, &self.path),
+            path_form: self.path_form,
+            query: self.query.as_ref().map(|range| head::text(input, range)),
+            http_1_1: self.http_1_1,
+            keep_alive: self.keep_alive,
+            wrap_ttl: self.wrap_ttl,
+            namespace: self.namespace.unwrap_or_default(),
+            server_timing: self.server_timing,
+            content_type: self
+                .content_type
+                .as_ref()
+                .map(|range| head::text(input, range)),
+            form: self.form,
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Body {
     Fixed(usize),
@@ -181,22 +202,7 @@ impl RequestDecoder {
             },
         };
         let input: &'a [u8] = input;
-        let head = Head {
-            method: parsed.method,
-            path: head::text(input, &parsed.path),
-            path_form: parsed.path_form,
-            query: parsed.query.as_ref().map(|range| head::text(input, range)),
-            http_1_1: parsed.http_1_1,
-            keep_alive: parsed.keep_alive,
-            wrap_ttl: parsed.wrap_ttl,
-            namespace: parsed.namespace.unwrap_or_default(),
-            server_timing: parsed.server_timing,
-            content_type: parsed
-                .content_type
-                .as_ref()
-                .map(|range| head::text(input, range)),
-            form: parsed.form,
-        };
+        let head = parsed.head(input);
         let body = input.get(body).unwrap_or_default();
         Ok(Progress::Request(Request { head, body }, used))
     }

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
+use super::number::NumberText;
+
 /// The bytes an error shows: one character, or an escape sequence.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Excerpt {
@@ -39,31 +41,6 @@ impl Excerpt {
             .chars()
             .next()
             .ok_or_else(|| bytes.first().copied().unwrap_or(0))
-    }
-}
-
-/// The number that an error shows, or its beginning.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct NumberText {
-    bytes: [u8; 22],
-    len: u8,
-}
-
-impl NumberText {
-    /// The first 22 characters of `digits`, which are ASCII.
-    pub(super) fn of(digits: &str) -> Self {
-        let mut bytes = [0; 22];
-        let mut len = 0;
-        for (place, byte) in bytes.iter_mut().zip(digits.bytes()) {
-            *place = byte;
-            len += 1;
-        }
-        Self { bytes, len }
-    }
-
-    fn text(&self) -> &str {
-        let bytes = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
-        std::str::from_utf8(bytes).unwrap_or_default()
     }
 }
 

@@ -2,7 +2,8 @@
 //! [`Reader::nested`] reads them again without counting.
 
 use super::super::scan;
-use super::error::{Excerpt, JsonError, NumberText};
+use super::error::{Excerpt, JsonError};
+use super::number;
 use super::text::Text;
 use crate::limits;
 
@@ -10,8 +11,6 @@ const VALUE: &str = "looking for beginning of value";
 const AFTER_NAME: &str = "after object key";
 const AFTER_PAIR: &str = "after object key:value pair";
 const AFTER_ELEMENT: &str = "after array element";
-/// Digits of the longest number that no digits can carry beyond Go's float64.
-const FLOAT_DIGITS_SAFE: usize = 308;
 const DEPTH_WORDS: usize = limits::JSON_DEPTH_MAX.div_ceil(64);
 
 /// One value. Arrays and objects are their raw text, brackets included, already checked.
@@ -327,9 +326,7 @@ impl<'a> Reader<'a> {
             self.at += 1;
             self.digits()?;
         }
-        let mut scaled = false;
         if let Some(b'e' | b'E') = self.input.get(self.at) {
-            scaled = true;
             self.at += 1;
             if let Some(b'+' | b'-') = self.input.get(self.at) {
                 self.at += 1;
@@ -337,11 +334,7 @@ impl<'a> Reader<'a> {
             self.digits()?;
         }
         let digits = self.input.get(from..self.at).unwrap_or_default();
-        let digits = std::str::from_utf8(digits).unwrap_or_default();
-        if scaled || digits.len() > FLOAT_DIGITS_SAFE {
-            finite(digits)?;
-        }
-        Ok(digits)
+        number::check_range(std::str::from_utf8(digits).unwrap_or_default())
     }
 
     /// At least one digit.
@@ -403,14 +396,5 @@ impl<'a> Reader<'a> {
                 depth = level;
             }
         }
-    }
-}
-
-/// OpenBao reads every number as a float64 too, and refuses what is none.
-#[cold]
-fn finite(digits: &str) -> Result<(), JsonError> {
-    match digits.parse::<f64>() {
-        Ok(number) if number.is_finite() => Ok(()),
-        _ => Err(JsonError::NumberTooLarge(NumberText::of(digits))),
     }
 }
