@@ -48,6 +48,7 @@ impl Desk {
             &CacheConfig {
                 entries_max: 100,
                 ttl_s: 3600,
+                stale_max_s: 0,
             },
             arena,
             now,

@@ -245,6 +245,9 @@ keys! {
         "Unwrapped keys kept in locked memory.";
     CACHE_TTL_S "kms.cache.ttl.s", number(1, 86400, "s"), Value("300"),
         "How long an unwrapped key is kept. A key disabled in the HSM may be served this long.";
+    CACHE_STALE_MAX_S "kms.cache.stale.max.s", number(0, 86400, "s"), Value("0"),
+        "How long an unwrapped key whose life is over may still be served while the HSM is not reachable. Never after \
+         it was purged or its certificate revoked. 0: not at all.";
     LOG_LEVEL "kms.log.level", Kind::Choice(&["error", "warn", "info", "debug", "trace"]), Value("info"),
         "Least important message that is logged.";
     LOG_FILE "kms.log.file", Kind::Path, Derived("standard error"),
