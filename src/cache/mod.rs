@@ -17,6 +17,7 @@ mod slots;
 mod stress;
 #[cfg(test)]
 mod tests;
+mod tick;
 mod visited;
 mod wheel;
 
@@ -31,11 +32,6 @@ use self::residents::Residents;
 use self::visited::Visited;
 use self::wheel::Tenths;
 use crate::secret::{Arena, KeyHandle, SecretKey};
-
-/// Slots one [`Cache::tick`] wipes at most.
-const TICK_WIPES_MAX: usize = 256;
-/// Slots one [`Cache::tick`] looks at after a purge.
-const TICK_LOOKS_MAX: usize = 1024;
 
 /// Names one (object, version, ciphertext, associated data, context): see `engine`'s key derivation.
 /// Uniform already (a digest under a key of this process), so the map hashes it by its first bytes.
@@ -64,6 +60,17 @@ pub struct CacheConfig {
     /// Life of an entry, hard; up to a tenth less by its digest, so that entries filled together do
     /// not expire together. 0: nothing is cached.
     pub ttl_s: u32,
+    /// How long after its life an entry is kept, for [`Cache::get_stale`] only.
+    pub stale_max_s: u32,
+}
+
+/// How far through its life an entry is that was found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Age {
+    /// Good.
+    Fresh,
+    /// In the last tenth of its life: whoever asks for it may have it fetched anew.
+    Ageing,
 }
 
 /// What left the cache since its start, by reason.
@@ -95,6 +102,8 @@ pub struct Cache {
     start: Instant,
     entries_max: usize,
     ttl: Tenths,
+    /// By how much an entry's expiry lies behind the end of its life.
+    stale: Tenths,
     len: AtomicUsize,
     sweep_wanted: AtomicBool,
     evictions: AtomicU64,
@@ -107,15 +116,17 @@ impl Cache {
     pub fn new(config: &CacheConfig, arena: &'static Arena, start: Instant) -> Self {
         let entries_max = config.entries_max.min(slots::SLOTS_MAX);
         let ttl = config.ttl_s.saturating_mul(10);
+        let stale = config.stale_max_s.saturating_mul(10);
         Self {
             index: index::allocate(entries_max),
             visited: Visited::new(entries_max),
             epochs: Epochs::new(),
-            residents: Mutex::new(Residents::new(entries_max, ttl)),
+            residents: Mutex::new(Residents::new(entries_max, ttl.saturating_add(stale))),
             arena,
             start,
             entries_max,
             ttl,
+            stale,
             len: AtomicUsize::new(0),
             sweep_wanted: AtomicBool::new(false),
             evictions: AtomicU64::new(0),
@@ -133,28 +144,56 @@ impl Cache {
     ///
     /// `hit` must not call the cache: a second lock of the same shard may never be had.
     pub fn lookup<R>(&self, key: &Digest, now: Instant, hit: impl FnOnce(&[u8]) -> R) -> Option<R> {
-        self.with_ready(key, now, |ready| self.arena.peek(&ready.handle, hit))
+        self.lookup_aged(key, now, hit).map(|(found, _)| found)
+    }
+
+    /// As [`Self::lookup`], and tells the entry's age.
+    pub fn lookup_aged<R>(
+        &self,
+        key: &Digest,
+        now: Instant,
+        hit: impl FnOnce(&[u8]) -> R,
+    ) -> Option<(R, Age)> {
+        self.with_ready(key, now, self.stale, |ready, left| {
+            let age = if left < self.ttl / 10 {
+                Age::Ageing
+            } else {
+                Age::Fresh
+            };
+            (self.arena.peek(&ready.handle, hit), age)
+        })
+    }
+
+    /// A handle on a key whose life is over, for at most `stale_max_s`; purged ones stay purged. For an
+    /// HSM that is down, and nothing else.
+    pub fn get_stale(&self, key: &Digest, now: Instant) -> Option<SecretKey> {
+        self.with_ready(key, now, 0, |ready, _| self.arena.share(&ready.handle))
     }
 
     /// A handle on a ready key, for batch items that wait for others.
     pub fn get(&self, key: &Digest, now: Instant) -> Option<SecretKey> {
-        self.with_ready(key, now, |ready| self.arena.share(&ready.handle))
+        self.with_ready(key, now, self.stale, |ready, _| {
+            self.arena.share(&ready.handle)
+        })
     }
 
+    /// Lends an entry that has more than `unserved` left before it expires, and how much more.
     fn with_ready<R>(
         &self,
         key: &Digest,
         now: Instant,
-        hit: impl FnOnce(&Ready) -> R,
+        unserved: Tenths,
+        hit: impl FnOnce(&Ready, Tenths) -> R,
     ) -> Option<R> {
         let (name, rest) = index::split(key);
         let now = self.tenths(now);
         self.index
             .view(&name, |_, ready| {
-                let served = ready.rest == rest && now < ready.expires && self.is_current(ready);
+                let end = ready.expires.saturating_sub(unserved);
+                let served = ready.rest == rest && now < end && self.is_current(ready);
                 served.then(|| {
                     self.visited.mark(ready.slot);
-                    hit(ready)
+                    hit(ready, end.saturating_sub(now))
                 })
             })
             .flatten()
@@ -194,7 +233,8 @@ impl Cache {
             return false;
         }
         let (name, rest) = index::split(&key);
-        let expires = self.tenths(now).saturating_add(self.life(rest));
+        let life = self.life(rest).saturating_add(self.stale);
+        let expires = self.tenths(now).saturating_add(life);
         let mut ready = Ready {
             handle: plaintext.clone().into_handle(),
             rest,
@@ -289,56 +329,6 @@ impl Cache {
     pub fn purge_all(&self) {
         self.epochs.bump_all();
         self.sweep_wanted.store(true, Ordering::Release);
-    }
-
-    /// Once a second or more often: wipes at most 256 expired or purged slots a call. True: call again soon.
-    ///
-    /// The lock is taken for one slot at a time, so that a miss never waits for a whole tick.
-    pub fn tick(&self, now: Instant) -> bool {
-        let now = self.tenths(now);
-        if self.sweep_wanted.swap(false, Ordering::AcqRel) {
-            self.residents.lock().start_sweep();
-        }
-        let mut wipes = 0;
-        while wipes < TICK_WIPES_MAX
-            && self.wipe_one(|residents| Some((residents.expired(now)?, Reason::Expired)))
-        {
-            wipes += 1;
-        }
-        for _ in 0..TICK_LOOKS_MAX {
-            if wipes == TICK_WIPES_MAX {
-                break;
-            }
-            let mut is_over = false;
-            let wiped = self.wipe_one(|residents| {
-                let Some(slot) = residents.sweep() else {
-                    is_over = true;
-                    return None;
-                };
-                let is_purged = |ready: &Ready| ready.slot == slot && !self.is_current(ready);
-                let purged = self
-                    .index
-                    .view(&residents.slots.name(slot), |_, ready| is_purged(ready));
-                (purged == Some(true)).then_some((slot, Reason::Purged))
-            });
-            wipes += usize::from(wiped);
-            if is_over {
-                break;
-            }
-        }
-        wipes == TICK_WIPES_MAX || self.residents.lock().is_sweeping()
-    }
-
-    /// Removes the slot that `choose` names, and wipes its key after the lock.
-    fn wipe_one(&self, choose: impl FnOnce(&mut Residents) -> Option<(u32, Reason)>) -> bool {
-        let mut residents = self.residents.lock();
-        let Some((slot, reason)) = choose(&mut residents) else {
-            return false;
-        };
-        let gone = self.remove(&mut residents, slot, reason);
-        drop(residents);
-        self.wipe(gone);
-        true
     }
 
     /// Entries held now.

@@ -122,6 +122,7 @@ impl Node {
             &CacheConfig {
                 entries_max: config.cache.entries_max,
                 ttl_s: config.cache.ttl_s,
+                stale_max_s: config.cache.stale_max_s,
             },
             arena,
             start,

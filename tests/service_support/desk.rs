@@ -100,6 +100,7 @@ impl Desk {
         let sizes = CacheConfig {
             entries_max: 100,
             ttl_s: 3600,
+            stale_max_s: 0,
         };
         let hsm = FakeHsm::new(arena);
         let tickets = Tickets::default();
