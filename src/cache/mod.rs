@@ -10,6 +10,7 @@
 
 mod epochs;
 mod index;
+mod life;
 mod residents;
 mod sieve;
 mod slots;
@@ -21,7 +22,7 @@ mod tick;
 mod visited;
 mod wheel;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -32,6 +33,8 @@ use self::residents::Residents;
 use self::visited::Visited;
 use self::wheel::Tenths;
 use crate::secret::{Arena, KeyHandle, SecretKey};
+
+pub use life::Age;
 
 /// Names one (object, version, ciphertext, associated data, context): see `engine`'s key derivation.
 /// Uniform already (a digest under a key of this process), so the map hashes it by its first bytes.
@@ -62,15 +65,6 @@ pub struct CacheConfig {
     pub ttl_s: u32,
     /// How long after its life an entry is kept, for [`Cache::get_stale`] only.
     pub stale_max_s: u32,
-}
-
-/// How far through its life an entry is that was found.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Age {
-    /// Good.
-    Fresh,
-    /// In the last tenth of its life: whoever asks for it may have it fetched anew.
-    Ageing,
 }
 
 /// What left the cache since its start, by reason.
@@ -104,11 +98,13 @@ pub struct Cache {
     ttl: Tenths,
     /// By how much an entry's expiry lies behind the end of its life.
     stale: Tenths,
+    parts_scale: u64,
     len: AtomicUsize,
     sweep_wanted: AtomicBool,
     evictions: AtomicU64,
     expirations: AtomicU64,
     purged: AtomicU64,
+    purges: AtomicU64,
 }
 
 impl Cache {
@@ -127,11 +123,13 @@ impl Cache {
             entries_max,
             ttl,
             stale,
+            parts_scale: life::parts_scale(ttl),
             len: AtomicUsize::new(0),
             sweep_wanted: AtomicBool::new(false),
             evictions: AtomicU64::new(0),
             expirations: AtomicU64::new(0),
             purged: AtomicU64::new(0),
+            purges: AtomicU64::new(0),
         }
     }
 
@@ -145,29 +143,6 @@ impl Cache {
     /// `hit` must not call the cache: a second lock of the same shard may never be had.
     pub fn lookup<R>(&self, key: &Digest, now: Instant, hit: impl FnOnce(&[u8]) -> R) -> Option<R> {
         self.lookup_aged(key, now, hit).map(|(found, _)| found)
-    }
-
-    /// As [`Self::lookup`], and tells the entry's age.
-    pub fn lookup_aged<R>(
-        &self,
-        key: &Digest,
-        now: Instant,
-        hit: impl FnOnce(&[u8]) -> R,
-    ) -> Option<(R, Age)> {
-        self.with_ready(key, now, self.stale, |ready, left| {
-            let age = if left < self.ttl / 10 {
-                Age::Ageing
-            } else {
-                Age::Fresh
-            };
-            (self.arena.peek(&ready.handle, hit), age)
-        })
-    }
-
-    /// A handle on a key whose life is over, for at most `stale_max_s`; purged ones stay purged. For an
-    /// HSM that is down, and nothing else.
-    pub fn get_stale(&self, key: &Digest, now: Instant) -> Option<SecretKey> {
-        self.with_ready(key, now, 0, |ready, _| self.arena.share(&ready.handle))
     }
 
     /// A handle on a ready key, for batch items that wait for others.
@@ -241,6 +216,7 @@ impl Cache {
             expires,
             stamp: Stamp::from(epoch),
             slot: slots::NIL,
+            refreshes: AtomicU8::new(0),
             family: FamilyIndex::of(family),
         };
         let mut residents = self.residents.lock();
@@ -321,14 +297,35 @@ impl Cache {
 
     /// No entry of `family` is served from now on; slots are wiped by the next ticks.
     pub fn purge_family(&self, family: Family) {
+        self.purges.fetch_add(1, Ordering::Relaxed);
         self.epochs.bump(FamilyIndex::of(family));
         self.sweep_wanted.store(true, Ordering::Release);
     }
 
     /// No entry is served from now on.
     pub fn purge_all(&self) {
+        self.purges.fetch_add(1, Ordering::Relaxed);
         self.epochs.bump_all();
         self.sweep_wanted.store(true, Ordering::Release);
+    }
+
+    /// Purges so far, of a family or of all: what was known of the cache before the last one is history.
+    pub fn purges(&self) -> u64 {
+        self.purges.load(Ordering::Relaxed)
+    }
+
+    /// Drops one entry: the HSM says that it should not be.
+    pub fn forget(&self, key: &Digest) {
+        let (name, rest) = index::split(key);
+        let mut residents = self.residents.lock();
+        let slot = self
+            .index
+            .view(&name, |_, ready| (ready.rest == rest).then_some(ready.slot));
+        let gone = slot
+            .flatten()
+            .and_then(|slot| self.remove(&mut residents, slot, Reason::Purged));
+        drop(residents);
+        self.wipe(gone);
     }
 
     /// Entries held now.
@@ -357,12 +354,6 @@ impl Cache {
             .saturating_mul(10)
             .saturating_add(u64::from(since.subsec_millis() / 100));
         Tenths::try_from(tenths).unwrap_or(Tenths::MAX)
-    }
-
-    /// The time to live, less up to a tenth by the digest.
-    fn life(&self, rest: u64) -> Tenths {
-        let jitter = rest % (u64::from(self.ttl / 10) + 1);
-        self.ttl - Tenths::try_from(jitter).unwrap_or(0)
     }
 }
 

@@ -60,7 +60,7 @@ impl Engine {
                 };
                 self.submit_key(call, name, request, lead);
             }
-            Ok(Joined::Waiting) => gather.await_key(false),
+            Ok(Joined::Waiting | Joined::WaitingFirst) => gather.await_key(false),
             Ok(Joined::Full(_)) | Err(()) => {
                 gather.key = KeyAnswer::Failed(HsmError::Overloaded);
             }
@@ -173,7 +173,7 @@ impl Engine {
                 counters.hits.bump();
                 gather.items[index] = Item::Plaintext(key);
             }
-            Ok(Joined::Waiting) => {
+            Ok(Joined::Waiting | Joined::WaitingFirst) => {
                 counters.joins.bump();
                 gather.await_item(index, Wants::Plaintext, version, false);
             }

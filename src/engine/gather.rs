@@ -201,7 +201,9 @@ impl Gather {
             (Wants::Sealed, Ok(Answer::Sealed(bytes))) => Item::Sealed { version, bytes },
             (Wants::Names, Ok(Answer::Names(names))) => Item::Names(names),
             (_, Ok(_)) => Item::Failed(faults::of(&ANOTHER_ANSWER)),
-            (_, Err(HsmError::TimedOut)) if !leads && time_left => Item::Untried,
+            (_, Err(HsmError::TimedOut | HsmError::GaveWay)) if !leads && time_left => {
+                Item::Untried
+            }
             (_, Err(error)) => Item::Failed(faults::of(&error)),
         };
     }

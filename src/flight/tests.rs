@@ -160,7 +160,7 @@ fn threads_complete_every_waiter_exactly_once() {
                                 std::thread::yield_now();
                                 lead.finish(1);
                             }
-                            Ok(Joined::Waiting) => {}
+                            Ok(Joined::Waiting | Joined::WaitingFirst) => {}
                             Ok(Joined::Full(_)) | Err(()) => refused += 1,
                         }
                         assert!(table.len() <= 3 && table.waiters() <= 6);
