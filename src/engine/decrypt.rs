@@ -138,12 +138,12 @@ impl Engine {
             .ok_or_else(Fault::key_not_found)?;
         let sealed_len = crypt::decode_onto(decoded, text)
             .map_err(|_| refuse("invalid ciphertext: could not decode base64"))?;
-        if sealed_len < NONCE_BYTES + TAG_BYTES {
-            return Err(refuse(transit::CIPHERTEXT_LENGTH_ERROR));
-        }
         if let Some(associated_data) = &asked.associated_data {
             crypt::decode_onto(decoded, associated_data.as_str())
                 .map_err(|error| Fault::associated_data(&error.to_string()))?;
+        }
+        if sealed_len < NONCE_BYTES + TAG_BYTES {
+            return Err(Unmet::Fault(too_short(sealed_len)));
         }
         let (sealed, associated_data) = decoded.split_at(sealed_len);
         let digest = self.digest_key.digest(version, sealed, associated_data);
@@ -154,6 +154,16 @@ impl Engine {
             sealed,
             associated_data,
         })
+    }
+}
+
+/// A ciphertext that has no room for nonce and tag never needs the HSM to be refused.
+#[cold]
+fn too_short(sealed_len: usize) -> Fault {
+    if sealed_len < NONCE_BYTES {
+        Fault::new(400, transit::CIPHERTEXT_LENGTH_ERROR)
+    } else {
+        Fault::authentication_failed()
     }
 }
 

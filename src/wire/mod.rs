@@ -7,6 +7,7 @@ pub mod base64;
 pub mod http;
 pub mod json;
 pub mod kmip;
+pub mod proxy;
 mod scan;
 pub mod transit;
 pub mod ttlv;
