@@ -185,6 +185,22 @@ fn threads_complete_every_waiter_exactly_once() {
     assert_eq!((table.len(), table.waiters()), (0, 0));
 }
 
+#[test]
+fn a_flight_for_nobody_is_joined_and_tells_who_came_first() {
+    let (table, delivered) = table(1, 5);
+    let lead = table.begin(1).unwrap();
+    assert!(table.begin(1).is_none(), "it flies");
+    assert!(table.begin(2).is_none(), "no room");
+    assert!(!table.is_awaited(&1));
+    assert!(matches!(table.join(1, 10, none), Ok(Joined::WaitingFirst)));
+    assert!(matches!(table.join(1, 11, none), Ok(Joined::Waiting)));
+    assert!(table.is_awaited(&1));
+    lead.finish(9);
+    assert_eq!(delivered.try_iter().collect::<Vec<_>>(), [(10, 9), (11, 9)]);
+    assert_eq!((table.len(), table.waiters()), (0, 0));
+    assert!(!table.is_awaited(&1));
+}
+
 proptest! {
     /// Any sequence of joins and ends does what a plain map of lists would do.
     #[test]

@@ -147,7 +147,8 @@ impl Node {
             .map_err(StartError::Threads)?;
         let service =
             Service::start(shared, seats, ports, listener).map_err(StartError::Threads)?;
-        let housekeeper = housekeeping::start(Arc::clone(&cache)).map_err(StartError::Threads)?;
+        let housekeeper =
+            housekeeping::start(Arc::clone(service.shared())).map_err(StartError::Threads)?;
         log::info!("serving address={address} health={}", health.address());
         Ok(Self {
             service,

@@ -33,24 +33,49 @@ fn an_entry_ages_in_its_last_tenth_and_is_stale_after_it() {
     let tenth = Duration::from_secs(u64::from(TTL_S) / 10);
     let moment = Duration::from_millis(100);
     let stale_end = end + Duration::from_secs(u64::from(STALE_MAX_S));
-    for (name, after, age, stale) in [
-        ("new", Duration::ZERO, Some(Age::Fresh), true),
-        ("before the last tenth", end - tenth, Some(Age::Fresh), true),
+    // What is told at `after`: the least that is left, and whether to fetch it anew.
+    let last = end - tenth + moment;
+    for (name, after, told, stale) in [
+        ("new", Duration::ZERO, Some(false), true),
+        ("before the last tenth", end - tenth, Some(false), true),
+        ("in the last tenth", last, Some(true), true),
+        ("asked for once more", last, Some(false), true),
         (
-            "in the last tenth",
-            end - tenth + moment,
-            Some(Age::Ageing),
+            "a while later",
+            last + Duration::from_secs(3),
+            Some(true),
             true,
         ),
+        ("near the end", end - moment, Some(true), true),
         ("at the end", end, None, true),
         ("long after", stale_end - moment, None, true),
         ("too long after", stale_end, None, false),
     ] {
         let now = start + after;
         let found = cache.lookup_aged(&digest(1), now, |_| ());
-        assert_eq!(found.map(|((), age)| age), age, "{name}");
+        assert_eq!(found.map(|((), age)| age.refresh), told, "{name}");
         assert_eq!(cache.get_stale(&digest(1), now).is_some(), stale, "{name}");
+        if let Some((_, age)) = found {
+            let least = cache.least_left(age.part_left);
+            let left = end - after;
+            assert!(least <= left, "{name}: {least:?} of {left:?}");
+            assert!(
+                left - least < Duration::from_secs(4),
+                "{name}: {least:?} of {left:?}"
+            );
+        }
     }
+}
+
+#[test]
+fn a_forgotten_entry_is_gone_for_good_and_alone() {
+    let (cache, start) = aged();
+    assert!(fill(&cache, 1, 0, start) && fill(&cache, 2, 0, start));
+    cache.forget(&digest(1));
+    cache.forget(&digest(3));
+    assert!(cache.get_stale(&digest(1), start).is_none());
+    assert!(cache.get(&digest(2), start).is_some());
+    assert_eq!((cache.len(), cache.stats().purged), (1, 1));
 }
 
 #[test]
