@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use super::super::Request;
 use super::*;
 
+mod cold;
 mod servers;
 mod turns;
 
