@@ -124,116 +124,62 @@ fn a_purge_during_a_refresh_wins() {
     );
 }
 
+/// After the entry's life, with `trouble` at hand: the status, and whether the answer was stale.
+fn expired(name: &str, stale_s: u32, after: Duration, trouble: impl Fn(&Desk), status: u16) {
+    let (mut desk, hand) = Desk::simulated(TTL_S, stale_s);
+    assert_eq!(desk.unwrap(b"x"), (200, 1), "{name}");
+    desk.pass(&hand, after);
+    trouble(&desk);
+    if after < S(300) {
+        // The key is looked up again behind this one; then the HSM goes and the entry's life ends.
+        desk.unwrap(b"x");
+        desk.pass(&hand, S(301));
+        desk.hsm.fail(Some(down()));
+    }
+    let said = desk.decrypt(&decrypt_body(b"x"));
+    assert_eq!(said.status, status, "{name}: {said:?}");
+    assert_eq!(stale_items(&said), (status == 200).then_some("1"), "{name}");
+    let counted = desk.metrics.sum(|worker| &worker.stale);
+    assert_eq!(counted, u64::from(status == 200), "{name}");
+}
+
 #[test]
 fn an_expired_entry_serves_only_while_the_hsm_is_out_of_reach() {
-    type Change = fn(&Desk);
-    let withdrawn = |desk: &Desk, state, min| {
-        let mut changed = (*record("k", "object-1")).clone();
-        changed.versions[0].state = state;
-        changed.min_decryption_version = min;
-        desk.hsm.set_key(Arc::new(changed));
+    for (name, stale_s, after_s, error, status) in [
+        ("down", STALE_S, 301, down(), 200),
+        ("no answer", STALE_S, 301, HsmError::TimedOut, 200),
+        ("long after", STALE_S, 860, down(), 200),
+        ("too long after", STALE_S, 901, down(), 503),
+        ("off", 0, 301, down(), 503),
+        ("busy", STALE_S, 301, HsmError::Busy, 503),
+        ("full", STALE_S, 301, HsmError::Overloaded, 503),
+    ] {
+        let trouble = |desk: &Desk| desk.hsm.fail(Some(error.clone()));
+        expired(name, stale_s, S(after_s), trouble, status);
+    }
+    let known = |desk: &Desk| desk.hsm.set_down(true);
+    expired("known to be down", STALE_S, S(301), known, 200);
+}
+
+#[test]
+fn nothing_is_stale_after_a_purge_or_a_withdrawal() {
+    let purge = |desk: &Desk| {
+        desk.engine.cache().purge_all();
+        desk.hsm.fail(Some(down()));
     };
-    let fail = |desk: &Desk, error| desk.hsm.fail(Some(error));
-    let rows: [(&str, u32, Duration, Change, &dyn Fn(&Desk), u16); 11] = [
-        (
-            "down",
-            STALE_S,
-            S(301),
-            |_| {},
-            &|desk| fail(desk, down()),
-            200,
-        ),
-        (
-            "no answer",
-            STALE_S,
-            S(301),
-            |_| {},
-            &|desk| fail(desk, HsmError::TimedOut),
-            200,
-        ),
-        (
-            "known to be down",
-            STALE_S,
-            S(301),
-            |_| {},
-            &|desk| desk.hsm.set_down(true),
-            200,
-        ),
-        (
-            "long after",
-            STALE_S,
-            S(860),
-            |_| {},
-            &|desk| fail(desk, down()),
-            200,
-        ),
-        (
-            "too long after",
-            STALE_S,
-            S(901),
-            |_| {},
-            &|desk| fail(desk, down()),
-            503,
-        ),
-        ("off", 0, S(301), |_| {}, &|desk| fail(desk, down()), 503),
-        (
-            "busy",
-            STALE_S,
-            S(301),
-            |_| {},
-            &|desk| fail(desk, HsmError::Busy),
-            503,
-        ),
-        (
-            "full",
-            STALE_S,
-            S(301),
-            |_| {},
-            &|desk| fail(desk, HsmError::Overloaded),
-            503,
-        ),
-        (
-            "purged",
-            STALE_S,
-            S(301),
-            |desk| desk.engine.cache().purge_all(),
-            &|desk| fail(desk, down()),
-            503,
-        ),
-        (
-            "withdrawn",
-            STALE_S,
-            S(40),
-            |_| {},
-            &|desk| withdrawn(desk, KeyState::Deactivated, 1),
-            503,
-        ),
-        (
-            "below the minimum",
-            STALE_S,
-            S(40),
-            |_| {},
-            &|desk| withdrawn(desk, KeyState::Active, 2),
-            400,
-        ),
-    ];
-    for (name, stale_s, after, change, trouble, status) in rows {
-        let (mut desk, hand) = Desk::simulated(TTL_S, stale_s);
-        assert_eq!(desk.unwrap(b"x"), (200, 1), "{name}");
-        desk.pass(&hand, after);
-        change(&desk);
-        trouble(&desk);
-        if after < S(300) {
-            // The record is looked up again behind a hit or a miss; then the HSM goes and life ends.
-            desk.unwrap(b"x");
-            desk.pass(&hand, S(301));
-            fail(&desk, down());
-        }
-        let said = desk.decrypt(&decrypt_body(b"x"));
-        assert_eq!(said.status, status, "{name}: {said:?}");
-        assert_eq!(stale_items(&said), (status == 200).then_some("1"), "{name}");
-        let counted = desk.metrics.sum(|worker| &worker.stale);
-        assert_eq!(counted, u64::from(status == 200), "{name}");
+    expired("purged", STALE_S, S(301), purge, 503);
+    for (name, state, min, status) in [
+        ("deactivated", KeyState::Deactivated, 1, 503),
+        ("destroyed", KeyState::Destroyed, 1, 400),
+        ("below the minimum", KeyState::Active, 2, 400),
+    ] {
+        let withdraw = |desk: &Desk| {
+            let mut changed = (*record("k", "object-1")).clone();
+            changed.versions[0].state = state;
+            changed.min_decryption_version = min;
+            desk.hsm.set_key(Arc::new(changed));
+        };
+        expired(name, STALE_S, S(40), withdraw, status);
     }
 }
 
@@ -282,6 +228,6 @@ fn the_budget_tells_what_the_cache_would_serve() {
         (end_s - 100, Some(100))
     );
     assert_eq!(desk.unwrap(b"x"), (200, 0), "as it said");
-    desk.pass(&hand, S(end_s) - S(101));
+    desk.pass(&hand, S(end_s - 101));
     assert_eq!(desk.unwrap(b"x").0, 200, "until the last second");
 }

@@ -109,7 +109,7 @@ pub struct Budget {
 }
 
 impl State {
-    fn tick(&mut self, now: Instant, up: bool, purges: u64, totals: Totals) {
+    fn tick(&mut self, now: Instant, up: bool, purges: u64, totals: &Totals) {
         if purges != self.purges {
             self.purges = purges;
             self.noted.clear();
@@ -119,7 +119,7 @@ impl State {
         }
         if !up {
             if self.outage.is_none() {
-                let (window, seen) = self.seen(now, &totals);
+                let (window, seen) = self.seen(now, totals);
                 self.outage = Some((now, window, seen));
             }
             return;
@@ -129,7 +129,7 @@ impl State {
         }
         let last = self.noted.back().map(|(at, _)| *at);
         if last.is_none_or(|at| now.saturating_duration_since(at) >= STEP) {
-            self.noted.push_back((now, totals));
+            self.noted.push_back((now, *totals));
         }
         while let Some((second, _)) = self.noted.get(1)
             && now.saturating_duration_since(*second) >= WINDOW
@@ -153,12 +153,11 @@ impl State {
         totals: &Totals,
         least_left: impl Fn(usize) -> Duration,
     ) -> Budget {
-        let (passed, window, seen) = match &self.outage {
-            Some((since, window, kept)) => (now.saturating_duration_since(*since), *window, *kept),
-            None => {
-                let (window, seen) = self.seen(now, totals);
-                (Duration::ZERO, window, seen)
-            }
+        let (passed, window, seen) = if let Some((since, window, kept)) = &self.outage {
+            (now.saturating_duration_since(*since), *window, *kept)
+        } else {
+            let (window, seen) = self.seen(now, totals);
+            (Duration::ZERO, window, seen)
         };
         // From the longest life down: how many are served at least so long.
         let mut served = 0;
@@ -206,7 +205,7 @@ impl Engine {
     pub fn note_budget(&self, now: Instant) {
         let (up, purges) = (self.hsm.health().up, self.cache.purges());
         let totals = Totals::of(&self.metrics);
-        self.ledger.0.lock().tick(now, up, purges, totals);
+        self.ledger.0.lock().tick(now, up, purges, &totals);
     }
 
     /// If the HSM stopped now.

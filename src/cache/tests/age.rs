@@ -55,7 +55,7 @@ fn an_entry_ages_in_its_last_tenth_and_is_stale_after_it() {
         let found = cache.lookup_aged(&digest(1), now, |_| ());
         assert_eq!(found.map(|((), age)| age.refresh), told, "{name}");
         assert_eq!(cache.get_stale(&digest(1), now).is_some(), stale, "{name}");
-        if let Some((_, age)) = found {
+        if let Some(((), age)) = found {
             let least = cache.least_left(age.part_left);
             let left = end - after;
             assert!(least <= left, "{name}: {least:?} of {left:?}");

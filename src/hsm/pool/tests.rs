@@ -11,7 +11,6 @@ use super::*;
 mod cold;
 mod servers;
 mod turns;
-
 const LONG: Duration = Duration::from_mins(1);
 /// No test waits so long unless it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
