@@ -262,6 +262,7 @@ pub fn response_seeds() -> Vec<Vec<u8>> {
         body: BodyForm::Sent,
         retry_after_s,
         server_timing: None,
+        stale_items: 0,
         location: None,
         content_type,
         date,

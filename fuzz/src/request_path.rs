@@ -224,6 +224,7 @@ fn shared(hsm: &Arc<ToyHsm>, tickets: mpsc::Sender<(Waiter, Outcome)>, start: In
         &CacheConfig {
             entries_max: 16,
             ttl_s: 600,
+            stale_max_s: 0,
         },
         arena(),
         start,

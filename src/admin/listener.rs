@@ -15,7 +15,7 @@ use crate::wire::http::{
     self, BodyForm, Connection, Method, Progress, RequestDecoder, ResponseHead,
 };
 
-use super::{exposition, readiness};
+use super::{exposition, readiness, status};
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
@@ -306,6 +306,7 @@ impl Answer {
                 },
                 retry_after_s: None,
                 server_timing: None,
+                stale_items: 0,
                 location: None,
                 content_type: self.content_type,
                 date,
@@ -333,8 +334,14 @@ fn answer(method: Method, path: &str, shared: &Shared) -> Answer {
                 head_only: false,
             }
         }
+        "/status" => Answer {
+            status: 200,
+            content_type: ResponseHead::JSON,
+            body: serde_json::to_string(&status(shared)).unwrap_or_default() + "\n",
+            head_only: false,
+        },
         "/metrics" => Answer::text(200, exposition::render(shared)),
-        _ => Answer::text(404, "served here: /healthz /readyz /metrics\n"),
+        _ => Answer::text(404, "served here: /healthz /readyz /status /metrics\n"),
     };
     answer.head_only = method == Method::Head;
     answer

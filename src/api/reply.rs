@@ -9,6 +9,10 @@ use crate::wire::transit;
 
 use super::Fault;
 
+/// In an answer with plaintexts past their life; its `X-KMS-Stale` says how many.
+const STALE_WARNING: &str = "the HSM is not reachable: served from the cache after its time to live \
+                             (kms.cache.stale.max.s); the header X-KMS-Stale says how many items";
+
 /// What an answer needs besides its data.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplyHead<'a> {
@@ -27,6 +31,7 @@ pub struct Reply<'a, O: Out> {
     out: &'a mut O,
     head: ReplyHead<'a>,
     timing: Option<ServerTiming>,
+    stale_items: usize,
     status: u16,
 }
 
@@ -44,6 +49,7 @@ impl<'a, O: Out> Reply<'a, O> {
             out,
             head,
             timing: None,
+            stale_items: 0,
             status: 0,
         }
     }
@@ -51,6 +57,11 @@ impl<'a, O: Out> Reply<'a, O> {
     /// Has the answer tell where its time went.
     pub fn tell(&mut self, timing: ServerTiming) {
         self.timing = Some(timing);
+    }
+
+    /// Has an answer with data say that so many of its items are past their life in the cache.
+    pub fn tell_stale(&mut self, items: usize) {
+        self.stale_items = items;
     }
 
     /// Where the envelope's `data` goes.
@@ -68,7 +79,13 @@ impl<'a, O: Out> Reply<'a, O> {
 
     /// Ends an envelope. Transit leaves the line feed out where a batch has failed items.
     pub fn close(&mut self, open: OpenEnvelope, warnings: &[impl AsRef<str>], newline: bool) {
-        transit::envelope_close(self.out, warnings, newline);
+        if self.stale_items == 0 {
+            transit::envelope_close(self.out, warnings, newline);
+        } else {
+            let own = warnings.iter().map(AsRef::as_ref);
+            let all: Vec<&str> = own.chain([STALE_WARNING]).collect();
+            transit::envelope_close(self.out, &all, newline);
+        }
         http::end_response(self.out, open.response);
     }
 
@@ -105,6 +122,7 @@ impl<'a, O: Out> Reply<'a, O> {
 
     /// `{"errors":[...]}`.
     pub fn fault(&mut self, fault: &Fault) {
+        self.stale_items = 0;
         let location = fault.location.as_deref();
         let response = self.begin(fault.status, fault.retry_after_s, location);
         if location.is_some() {
@@ -158,6 +176,7 @@ impl<'a, O: Out> Reply<'a, O> {
                 body,
                 retry_after_s,
                 server_timing,
+                stale_items: self.stale_items,
                 location,
                 content_type: ResponseHead::JSON,
             },

@@ -288,10 +288,12 @@ impl Builder<'_> {
             );
         }
         let ttl_s = u32::try_from(self.number(&table::CACHE_TTL_S)?).ok()?;
+        let stale_max_s = u32::try_from(self.number(&table::CACHE_STALE_MAX_S)?).ok()?;
         Some(CacheSettings {
             kind: CacheKind::Local,
             entries_max: self.number(&table::CACHE_ENTRIES_MAX)?,
             ttl_s,
+            stale_max_s,
         })
     }
 

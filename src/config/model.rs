@@ -151,6 +151,8 @@ pub struct CacheSettings {
     pub entries_max: usize,
     /// Life of an entry.
     pub ttl_s: u32,
+    /// How long after that an entry may be served while the HSM is down; 0: never.
+    pub stale_max_s: u32,
 }
 
 /// What the holders of some aliases may do on which keys.

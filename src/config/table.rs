@@ -251,6 +251,9 @@ keys! {
         "Unwrapped keys kept in locked memory.";
     CACHE_TTL_S "kms.cache.ttl.s", number(1, 86400, "s"), Value("300"),
         "How long an unwrapped key is kept. A key disabled in the HSM may be served this long.";
+    CACHE_STALE_MAX_S "kms.cache.stale.max.s", number(0, 86400, "s"), Value("0"),
+        "How long an unwrapped key whose life is over may still be served while the HSM is not reachable. Never after \
+         it was purged or its certificate revoked. 0: not at all.";
     LIMIT_INFLIGHT "kms.limit.inflight", number(1, 1_000_000, "operations"),
         Derived("half of kms.hsm.queue.max"),
         "Operations that may wait for the HSM at once for one client: a certificate and an address (IPv6: its /64). More are answered 429; what the cache has is served on.";

@@ -7,6 +7,7 @@ use crate::limits::{NONCE_BYTES, TAG_BYTES};
 use crate::wire::Out;
 use crate::wire::transit::{self, CryptBody, Item as Asked, Verb};
 
+use super::ahead::served_or;
 use super::crypt::{self, Key, Unmet};
 use super::fetch::{Purpose, Wanted};
 use super::gather::Item;
@@ -45,6 +46,9 @@ impl Engine {
         if gather.is_waiting() {
             return Ok(Flow::Parked);
         }
+        if self.keeps_stale() {
+            self.serve_stale(call, &known, body, gather, reply);
+        }
         if body.batch {
             encode_batch(body, &gather.items, reply);
         } else {
@@ -65,21 +69,37 @@ impl Engine {
         let Some(asked) = body.items().next() else {
             return Ok(false);
         };
-        let wanted = match self.wanted(call.decoded, known, asked) {
+        let mut decoded = std::mem::take(call.decoded);
+        let hit = self.decrypt_from_cache(call, &mut decoded, (known, asked), body, reply);
+        *call.decoded = decoded;
+        hit
+    }
+
+    fn decrypt_from_cache<O: Out>(
+        &self,
+        call: &Call<'_>,
+        decoded: &mut Vec<u8>,
+        (known, asked): (&Known, &Asked<'_>),
+        body: &CryptBody<'_>,
+        reply: &mut Reply<'_, O>,
+    ) -> Result<bool, Fault> {
+        let wanted = match self.wanted(decoded, known, asked) {
             Ok(wanted) => wanted,
             Err(Unmet::Fault(fault)) => return Err(fault.of_single_request()),
             Err(Unmet::TooNew(_)) => return Ok(false),
         };
         let open = reply.open(200, None);
-        let hit = self.cache.lookup(&wanted.digest, call.now, |plaintext| {
-            transit::put_decrypted(reply.out(), plaintext);
-        });
-        if hit.is_none() {
+        let hit = self
+            .cache
+            .lookup_aged(&wanted.digest, call.now, |plaintext| {
+                transit::put_decrypted(reply.out(), plaintext);
+            });
+        let Some(((), age)) = hit else {
             reply.take_back(open);
             return Ok(false);
-        }
+        };
         reply.close(open, &body.warnings, true);
-        self.metrics.worker(call.waiter.worker).hits.bump();
+        self.hit(call, &wanted, age);
         Ok(true)
     }
 
@@ -134,18 +154,43 @@ impl Engine {
                     gather.items[index] = Item::Failed(fault);
                 }
             }
-            Ok(wanted) => match self.cache.get(&wanted.digest, call.now) {
-                Some(key) => {
-                    self.metrics.worker(call.waiter.worker).hits.bump();
-                    gather.items[index] = Item::Plaintext(key);
-                }
+            Ok(wanted) => match self.ready(call, &wanted, purpose) {
+                Some(key) => gather.items[index] = Item::Plaintext(key),
                 None if self.refused.contains(&wanted.digest, call.now) => {
                     gather.items[index] = Item::Failed(Fault::authentication_failed());
                 }
-                None => self.fetch_plaintext(call, index, &wanted, purpose, gather),
+                None => match self.stale_while_down(call, &wanted, purpose) {
+                    Some(key) => gather.items[index] = Item::Stale(key),
+                    None => self.fetch_plaintext(call, index, &wanted, purpose, gather),
+                },
             },
         }
         *call.decoded = decoded;
+    }
+
+    /// Takes from the cache, past its life, what the HSM was not reached for, and has the answer say so.
+    fn serve_stale<O: Out>(
+        &self,
+        call: &mut Call<'_>,
+        known: &Known,
+        body: &CryptBody<'_>,
+        gather: &mut Gather,
+        reply: &mut Reply<'_, O>,
+    ) {
+        let mut decoded = std::mem::take(call.decoded);
+        let mut stale = 0;
+        for (item, asked) in gather.items.iter_mut().zip(body.items()) {
+            if let Item::Unreached(fault) = item {
+                let held = match self.wanted(&mut decoded, known, asked) {
+                    Ok(wanted) => self.stale(call, &wanted),
+                    Err(_) => None,
+                };
+                *item = served_or(held, fault.clone());
+            }
+            stale += usize::from(matches!(item, Item::Stale(_)));
+        }
+        *call.decoded = decoded;
+        reply.tell_stale(stale);
     }
 
     /// Decodes and checks one item, and names its unwrap.
@@ -186,6 +231,7 @@ impl Engine {
         let (sealed, associated_data) = decoded.split_at(sealed_len);
         let digest = self.digest_key.digest(version, sealed, associated_data);
         Ok(Wanted {
+            name: &known.record.name,
             digest,
             family,
             version,
@@ -207,7 +253,7 @@ fn too_short(sealed_len: usize) -> Fault {
 
 fn encode_single<O: Out>(body: &CryptBody<'_>, item: &Item, reply: &mut Reply<'_, O>) {
     match item {
-        Item::Plaintext(key) => {
+        Item::Plaintext(key) | Item::Stale(key) => {
             let open = reply.open(200, None);
             key.expose(|plaintext| transit::put_decrypted(reply.out(), plaintext));
             reply.close(open, &body.warnings, true);
@@ -220,7 +266,7 @@ fn encode_single<O: Out>(body: &CryptBody<'_>, item: &Item, reply: &mut Reply<'_
 fn encode_batch<O: Out>(body: &CryptBody<'_>, items: &[Item], reply: &mut Reply<'_, O>) {
     let failed = transit::put_failed_decrypt_item;
     crypt::encode_batch(body, items, reply, |out, item, reference| match item {
-        Item::Plaintext(key) => {
+        Item::Plaintext(key) | Item::Stale(key) => {
             key.expose(|plaintext| transit::put_decrypted_item(out, plaintext, reference));
         }
         Item::Failed(fault) => failed(out, &fault.text, reference),

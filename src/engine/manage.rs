@@ -66,7 +66,9 @@ impl Engine {
                 gather.await_item(0, Wants::Names, 0, true);
                 self.submit(call, Request::List, move |outcome| lead.finish(outcome));
             }
-            Ok(Joined::Waiting) => gather.await_item(0, Wants::Names, 0, false),
+            Ok(Joined::Waiting | Joined::WaitingFirst) => {
+                gather.await_item(0, Wants::Names, 0, false);
+            }
             Ok(Joined::Full(_)) | Err(()) => {
                 gather.items[0] = Item::Failed(faults::of(&HsmError::Overloaded));
             }

@@ -10,6 +10,8 @@
 //! says is gone; an error of the HSM worded anywhere but in [`faults`]. Called by `server`.
 
 mod about;
+mod ahead;
+pub mod budget;
 mod crypt;
 mod datakey;
 mod decrypt;
@@ -19,6 +21,7 @@ mod faults;
 mod fetch;
 pub mod gather;
 mod health;
+mod keep;
 mod key;
 mod learn;
 mod manage;
@@ -116,6 +119,7 @@ pub struct Engine {
     keys: Arc<Directory>,
     hsm: Arc<dyn Hsm>,
     refused: Arc<Refused>,
+    ledger: budget::Ledger,
     digest_key: DigestKey,
     /// Where data keys of our own making wait.
     store: Arc<Store>,
@@ -152,6 +156,7 @@ impl Engine {
             keys: Arc::new(Directory::new(time.now())),
             hsm,
             refused: Arc::new(Refused::default()),
+            ledger: budget::Ledger::default(),
             digest_key: DigestKey::random()?,
             alone: std::sync::atomic::AtomicU64::new(0),
             metrics,

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::fleet::Fleet;
-use super::{Answer, Health, Hsm, HsmError, Job};
-use crate::net::lane::{Lane, Mark, Refused};
+use super::{Answer, ClientTag, Errand, Health, Hsm, HsmError, Job};
+use crate::net::lane::{Lane, Mark, Refused, SparePlan};
 
 #[cfg(test)]
 mod tests;
@@ -92,6 +92,18 @@ pub struct PoolPlan {
     pub connect_timeout: Duration,
 }
 
+impl PoolPlan {
+    /// Jobs that nobody waits for: a message for each connection, and none when a message's worth of
+    /// others waits. One connection is left to clients, where there are several.
+    fn spare(&self) -> SparePlan {
+        SparePlan {
+            waiting_max: self.connections.max(1) * self.batch_max,
+            busy: self.batch_max,
+            idle_threads: usize::from(self.connections > 1),
+        }
+    }
+}
+
 struct Queued {
     job: Job,
     /// It has died with a connection once.
@@ -133,7 +145,7 @@ impl Pool {
         let servers = connector.servers();
         let several = servers.len() > 1;
         let shared = Arc::new(Shared {
-            lane: Lane::new(plan.queue_max.max(1)),
+            lane: Lane::with_spare(plan.queue_max.max(1), plan.spare()),
             fleet: Mutex::new(Fleet::new(servers, plan.batch_max)),
             plan,
             connector,
@@ -183,6 +195,20 @@ impl Hsm for Pool {
             Err(Refused::Full(queued)) => queued.fail(HsmError::Overloaded),
             Err(Refused::Closed(queued)) => queued.fail(HsmError::Abandoned),
         }
+    }
+
+    fn submit_spare(&self, errand: Errand, job: Job) {
+        let deadline = job.deadline;
+        let queued = Queued { job, tried: false };
+        match self.shared.lane.push_spare(errand.0, queued, deadline) {
+            Ok(()) => {}
+            Err(Refused::Full(queued)) => queued.fail(HsmError::GaveWay),
+            Err(Refused::Closed(queued)) => queued.fail(HsmError::Abandoned),
+        }
+    }
+
+    fn raise(&self, errand: Errand, client: ClientTag, deadline: Instant) {
+        self.shared.lane.raise(errand.0, client.0, deadline);
     }
 
     fn health(&self) -> Health {

@@ -159,6 +159,9 @@ fn serve(shared: &Shared, held: Held) -> End {
         for queued in drained.expired {
             queued.fail(HsmError::TimedOut);
         }
+        for queued in drained.given_up {
+            queued.fail(HsmError::GaveWay);
+        }
         // The HSM may have ended idle connections, all of them perhaps; that is no job's fault.
         let idle = last_use.elapsed();
         if idle >= FRESH && !session.is_quiet() {

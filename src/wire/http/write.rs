@@ -67,6 +67,8 @@ pub struct ResponseHead<'a> {
     pub retry_after_s: Option<u32>,
     /// `Server-Timing`, for a client that asked for it.
     pub server_timing: Option<ServerTiming>,
+    /// `X-KMS-Stale`: items served past their life; 0: the header is left out.
+    pub stale_items: usize,
     /// `Location`; printable ASCII. Not looked at with a 200.
     pub location: Option<&'a str>,
     /// `Content-Type`; see [`ResponseHead::JSON`].
@@ -120,6 +122,7 @@ pub fn begin_response<O: Out + ?Sized>(out: &mut O, head: &ResponseHead<'_>) -> 
         && head.body != BodyForm::Untold
         && head.retry_after_s.is_none()
         && head.server_timing.is_none()
+        && head.stale_items == 0
     {
         return begin_usual(out, head);
     }
@@ -140,6 +143,11 @@ pub fn begin_response<O: Out + ?Sized>(out: &mut O, head: &ResponseHead<'_>) -> 
     }
     if let Some(timing) = &head.server_timing {
         put_server_timing(out, timing);
+    }
+    if head.stale_items > 0 {
+        out.put(b"X-KMS-Stale: ");
+        put_decimal(out, head.stale_items as u64);
+        out.put(b"\r\n");
     }
     if let Some(location) = head.location {
         out.put(b"Location: ");

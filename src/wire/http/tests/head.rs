@@ -112,6 +112,7 @@ fn an_answer_may_send_the_client_elsewhere() {
             body: BodyForm::Sent,
             retry_after_s: None,
             server_timing: None,
+            stale_items: 0,
             location: Some("/v1/x?y=z"),
             content_type: ResponseHead::JSON,
             date: b"Thu, 01 Jan 1970 00:00:00 GMT",
