@@ -231,3 +231,33 @@ fn the_budget_tells_what_the_cache_would_serve() {
     desk.pass(&hand, S(end_s - 101));
     assert_eq!(desk.unwrap(b"x").0, 200, "until the last second");
 }
+
+#[test]
+fn a_batch_from_the_cache_counts_and_renews_each_item_once() {
+    let (mut desk, hand) = Desk::simulated(TTL_S, 0);
+    let batch = |names: &[&[u8]]| {
+        let items: Vec<_> = names.iter().map(|name| decrypt_body(name)).collect();
+        format!("{{\"batch_input\":[{}]}}", items.join(","))
+    };
+    for name in [b"x", b"y"] {
+        assert_eq!(desk.unwrap(name), (200, 1));
+    }
+    let hits = |desk: &Desk| {
+        let by_life = |part: usize| desk.metrics.sum(move |worker| &worker.hits_by_life[part]);
+        let all = desk.metrics.sum(|worker| &worker.hits);
+        let parts = (0..kms::metrics::LIFE_PARTS).map(by_life).sum::<u64>();
+        (all, parts)
+    };
+    assert_eq!(desk.decrypt(&batch(&[b"x", b"y"])).status, 200);
+    assert_eq!(hits(&desk), (2, 2), "both there");
+    assert_eq!(desk.decrypt(&batch(&[b"x", b"z"])).status, 200);
+    assert_eq!(hits(&desk), (3, 3), "one there, one not");
+    for _ in 0..i64::from(TTL_S) {
+        desk.pass(&hand, S(1));
+        assert_eq!(desk.decrypt(&batch(&[b"x", b"y"])).status, 200);
+        if desk.metrics.refreshes.get() == 2 {
+            return;
+        }
+    }
+    panic!("never renewed");
+}

@@ -40,6 +40,12 @@ impl Engine {
         if let Some(part) = counters.hits_by_life.get(age.part_left) {
             part.bump();
         }
+        self.refresh_if_due(call, wanted, age);
+    }
+
+    /// Has the entry fetched anew if that is due.
+    #[inline]
+    pub(super) fn refresh_if_due(&self, call: &Call<'_>, wanted: &Wanted<'_>, age: Age) {
         if age.refresh {
             self.refresh(call, wanted);
         }

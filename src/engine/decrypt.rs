@@ -4,6 +4,7 @@ use crate::api::Fault;
 use crate::api::reply::Reply;
 use crate::keys::Known;
 use crate::limits::{NONCE_BYTES, TAG_BYTES};
+use crate::metrics::LIFE_PARTS;
 use crate::wire::Out;
 use crate::wire::transit::{self, CryptBody, Item as Asked, Verb};
 
@@ -112,27 +113,45 @@ impl Engine {
         body: &CryptBody<'_>,
         reply: &mut Reply<'_, O>,
     ) -> bool {
+        let mut decoded = std::mem::take(call.decoded);
+        let mut by_life = [0; LIFE_PARTS];
         let open = reply.open(200, None);
         transit::put_batch_open(reply.out());
-        for (index, asked) in body.items().enumerate() {
+        let all = body.items().enumerate().all(|(index, asked)| {
             if index > 0 {
                 reply.out().put(b",");
             }
-            let hit = self.wanted(call.decoded, known, asked).ok();
-            let hit = hit.and_then(|wanted| {
-                self.cache.lookup(&wanted.digest, call.now, |plaintext| {
-                    transit::put_decrypted_item(reply.out(), plaintext, &asked.reference);
-                })
-            });
-            if hit.is_none() {
-                reply.take_back(open);
+            let Ok(wanted) = self.wanted(&mut decoded, known, asked) else {
                 return false;
+            };
+            let hit = self
+                .cache
+                .lookup_aged(&wanted.digest, call.now, |plaintext| {
+                    transit::put_decrypted_item(reply.out(), plaintext, &asked.reference);
+                });
+            let Some(((), age)) = hit else {
+                return false;
+            };
+            self.refresh_if_due(call, &wanted, age);
+            if let Some(hits) = by_life.get_mut(age.part_left) {
+                *hits += 1;
             }
+            true
+        });
+        *call.decoded = decoded;
+        if !all {
+            reply.take_back(open);
+            return false;
         }
         transit::put_batch_close(reply.out());
         reply.close(open, &body.warnings, true);
-        let hits = &self.metrics.worker(call.waiter.worker).hits;
-        hits.add(body.len() as u64);
+        let counters = self.metrics.worker(call.waiter.worker);
+        counters.hits.add(body.len() as u64);
+        for (counter, hits) in counters.hits_by_life.iter().zip(by_life) {
+            if hits > 0 {
+                counter.add(hits);
+            }
+        }
         true
     }
 
