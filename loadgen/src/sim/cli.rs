@@ -27,12 +27,12 @@ use super::tls::Shown;
 ///
 /// Two commands make a whole site:
 ///
-///     kms-loadgen hsm-sim --write-site site --preset lan-hsm
-///     kms serve --config site/kms.properties
+///    kms-loadgen hsm-sim --write-site site --preset lan-hsm
+///    kms serve --config site/kms.properties
 ///
 /// A third makes it fail:
 ///
-///     kms-loadgen hsm-sim ctl site/hsm-sim.sock stall 2000
+///    kms-loadgen hsm-sim ctl site/hsm-sim.sock stall 2000
 ///
 /// SIGTERM and Ctrl-C end it. Exit codes: 0 ended as told, 2 an error, told on standard error.
 #[derive(Args)]
