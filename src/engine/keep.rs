@@ -79,15 +79,12 @@ impl Keeper {
                 self.cache.forget(&self.digest);
                 self.refused.insert(self.digest, self.time.now());
             }
-            // Once the directory knows, what it learns purges.
-            Err(HsmError::ObjectNotFound | HsmError::NotActive { .. }) if self.was_active => {
-                log::info!(
-                    "the HSM refused to unwrap under a version of key {} that was active: its cached plaintexts \
-                     are dropped, and the key is looked up again",
-                    self.name
-                );
-                self.cache.purge_family(self.family);
-                self.keys.doubt(&self.name);
+            // The entry goes; whether the others of its version do is for the key's next lookup to tell.
+            Err(HsmError::ObjectNotFound | HsmError::NotActive { .. }) => {
+                self.cache.forget(&self.digest);
+                if self.was_active {
+                    self.keys.doubt(&self.name);
+                }
             }
             _ => {}
         }
