@@ -11,10 +11,10 @@ use kms::wire::Step;
 use kms::wire::kmip::enums::operation;
 use kms::wire::kmip::{
     AddAttribute, ApplicationInformation, Call, Create, Decrypt, Decrypted, DiscoverVersions,
-    Encrypt, Encrypted, GetAttributes, KeyAttributes, Locate, Located, ModifyAttribute, ObjectRef,
-    ProtocolVersion, Query, QueryAnswer, Reply, ReplyPayload, RequestHeader, RequestItem,
-    RequestPayload, ResponseHeader, Revoke, RngRetrieve, RngRetrieved, decode_request,
-    decode_response, encode_request, encode_response, names, tags,
+    Encrypt, Encrypted, GetAttributes, KeyAttributes, Locate, Located, Mac, MacMade, MacVerified,
+    ModifyAttribute, ObjectRef, ProtocolVersion, Query, QueryAnswer, Reply, ReplyPayload,
+    RequestHeader, RequestItem, RequestPayload, ResponseHeader, Revoke, RngRetrieve, RngRetrieved,
+    decode_request, decode_response, encode_request, encode_response, names, tags,
 };
 use kms::wire::ttlv::{self, Item, Kind, Reader, Writer};
 
@@ -115,6 +115,11 @@ fn asked<'a>(item: &RequestItem<'a>) -> Option<RequestPayload<'a>> {
         operation::ADD_ATTRIBUTE => drop(AddAttribute::decode(payload)),
         operation::MODIFY_ATTRIBUTE => drop(ModifyAttribute::decode(payload)),
         operation::RNG_RETRIEVE => drop(RngRetrieve::decode(payload)),
+        operation::MAC => {
+            let mac = Mac::decode(payload).ok()?;
+            return Some(RequestPayload::Mac(Mac { mac: None, ..mac }));
+        }
+        operation::MAC_VERIFY => return Mac::decode(payload).ok().map(RequestPayload::MacVerify),
         operation::ENCRYPT => return Encrypt::decode(payload).ok().map(RequestPayload::Encrypt),
         operation::DECRYPT => return Decrypt::decode(payload).ok().map(RequestPayload::Decrypt),
         _ => {}
@@ -161,6 +166,8 @@ pub fn response(data: &[u8]) {
             names(p()),
             ApplicationInformation::find(p(), ""),
             RngRetrieved::decode(p()),
+            MacMade::decode(p()),
+            MacVerified::decode(p()),
         );
         DiscoverVersions::decode(p()).for_each(drop);
     }

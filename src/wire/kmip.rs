@@ -20,6 +20,7 @@ mod application;
 mod attributes;
 mod crypt;
 pub mod enums;
+mod mac;
 mod objects;
 mod request;
 mod response;
@@ -30,6 +31,7 @@ pub use application::{
 };
 pub use attributes::{KeyAttributes, names};
 pub use crypt::{CryptographicParameters, Decrypt, Decrypted, Encrypt, Encrypted, GCM_PARAMETERS};
+pub use mac::{Mac, MacMade, MacVerified};
 pub use objects::{
     Create, DiscoverVersions, GetAttributes, Locate, Located, ObjectRef, Query, QueryAnswer, Revoke,
 };

@@ -75,7 +75,12 @@ impl CryptographicParameters {
         Some(w)
     }
 
-    fn decode(item: &Item<'_>) -> Result<Self, KmipError> {
+    /// As [`Self::encode`], where bytes need not be counted before.
+    pub(super) fn put<S: Sink>(&self, w: &mut Writer<'_, S>) {
+        w.counted(HEADER_BYTES + self.bytes(), |w| self.encode(w));
+    }
+
+    pub(super) fn decode(item: &Item<'_>) -> Result<Self, KmipError> {
         let mut p = Self::default();
         for field in item.structure()? {
             let f = field?;

@@ -219,6 +219,12 @@ numbers! {
         DEFAULTS_INFORMATION = 0xD,
         STORAGE_PROTECTION_MASKS = 0xE,
     }
+    /// ValidityIndicator.
+    validity_indicator: u32 {
+        VALID = 0x1,
+        INVALID = 0x2,
+        UNKNOWN = 0x3,
+    }
     /// RevocationReasonCode.
     revocation_reason_code: u32 {
         UNSPECIFIED = 0x1,

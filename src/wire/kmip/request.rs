@@ -6,7 +6,7 @@ use super::crypt::Fields;
 use super::enums::{batch_error_continuation_option, credential_type, operation};
 use super::objects::{Create, DiscoverVersions, GetAttributes, Locate, ObjectRef, Query, Revoke};
 use super::{
-    AddAttribute, Decrypt, Encrypt, KmipError, ModifyAttribute, ProtocolVersion, RngRetrieve,
+    AddAttribute, Decrypt, Encrypt, KmipError, Mac, ModifyAttribute, ProtocolVersion, RngRetrieve,
     check_count, need, once, open, tags,
 };
 use crate::limits::KMIP_BATCH_ITEMS_MAX;
@@ -151,6 +151,10 @@ pub enum RequestPayload<'a> {
     ModifyAttribute(ModifyAttribute<'a>),
     /// Random bytes.
     RngRetrieve(RngRetrieve),
+    /// A MAC; its own `mac` is not sent.
+    Mac(Mac<'a>),
+    /// Whether a MAC is right.
+    MacVerify(Mac<'a>),
 }
 
 impl RequestPayload<'_> {
@@ -171,6 +175,8 @@ impl RequestPayload<'_> {
             Self::AddAttribute(_) => operation::ADD_ATTRIBUTE,
             Self::ModifyAttribute(_) => operation::MODIFY_ATTRIBUTE,
             Self::RngRetrieve(_) => operation::RNG_RETRIEVE,
+            Self::Mac(_) => operation::MAC,
+            Self::MacVerify(_) => operation::MAC_VERIFY,
         }
     }
 }
@@ -205,6 +211,8 @@ impl Call<'_> {
             RequestPayload::AddAttribute(add) => self.wrap(w, |w| add.encode(w, version)),
             RequestPayload::ModifyAttribute(modify) => self.wrap(w, |w| modify.encode(w, version)),
             RequestPayload::RngRetrieve(retrieve) => self.wrap(w, |w| retrieve.encode(w)),
+            RequestPayload::Mac(mac) => self.wrap(w, |w| Mac { mac: None, ..*mac }.encode(w)),
+            RequestPayload::MacVerify(mac) => self.wrap(w, |w| mac.encode(w)),
         }
     }
 

@@ -5,8 +5,8 @@ use std::fmt::{self, Write as _};
 use super::enums::{object_type, operation, result_status};
 use super::objects::{DiscoverVersions, Located, Query};
 use super::{
-    Decrypted, Encrypted, KeyAttributes, KmipError, ProtocolVersion, RngRetrieved, check_count,
-    need, once, open, tags, usual,
+    Decrypted, Encrypted, KeyAttributes, KmipError, MacMade, MacVerified, ProtocolVersion,
+    RngRetrieved, check_count, need, once, open, tags, usual,
 };
 use crate::limits::KMIP_BATCH_ITEMS_MAX;
 use crate::wire::ttlv::{Item, Kind, Reader, Sink, Writer};
@@ -246,6 +246,10 @@ pub enum ReplyPayload<'a> {
     ModifyAttribute(&'a str),
     /// The bytes.
     RngRetrieve(RngRetrieved<'a>),
+    /// The MAC.
+    Mac(MacMade<'a>),
+    /// Whether it is right.
+    MacVerify(MacVerified<'a>),
 }
 
 impl ReplyPayload<'_> {
@@ -265,6 +269,8 @@ impl ReplyPayload<'_> {
             Self::AddAttribute(_) => operation::ADD_ATTRIBUTE,
             Self::ModifyAttribute(_) => operation::MODIFY_ATTRIBUTE,
             Self::RngRetrieve(_) => operation::RNG_RETRIEVE,
+            Self::Mac(_) => operation::MAC,
+            Self::MacVerify(_) => operation::MAC_VERIFY,
         }
     }
 
@@ -284,6 +290,8 @@ impl ReplyPayload<'_> {
             | Self::AddAttribute(uid)
             | Self::ModifyAttribute(uid) => w.text(tags::UNIQUE_IDENTIFIER, uid),
             Self::RngRetrieve(retrieved) => retrieved.encode(w),
+            Self::Mac(made) => made.encode(w),
+            Self::MacVerify(verified) => verified.encode(w),
             Self::Encrypt(encrypted) => encrypted.encode(w),
             Self::Decrypt(decrypted) => decrypted.encode(w),
         }

@@ -89,6 +89,8 @@ tags! {
     IV_COUNTER_NONCE = 0x42003D, "IV/Counter/Nonce";
     DATA = 0x4200C2, "Data";
     DATA_LENGTH = 0x4200C4, "Data Length";
+    MAC_DATA = 0x4200C6, "MAC Data";
+    VALIDITY_INDICATOR = 0x42009B, "Validity Indicator";
     CORRELATION_VALUE = 0x4200D6, "Correlation Value";
     INIT_INDICATOR = 0x4200D7, "Init Indicator";
     FINAL_INDICATOR = 0x4200D8, "Final Indicator";

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::enums::{
-    cryptographic_algorithm, cryptographic_usage_mask as mask, operation, state,
+    cryptographic_algorithm, cryptographic_usage_mask as mask, operation, state, validity_indicator,
 };
 use super::super::*;
 use super::unhex;
@@ -284,4 +284,51 @@ proptest! {
         let bytes = response(version, ReplyPayload::Decrypt(decrypted));
         prop_assert_eq!(Decrypted::decode(answered(&bytes)), Ok(decrypted));
     }
+}
+
+#[test]
+fn macs_are_asked_for_and_verified() {
+    let parameters = CryptographicParameters {
+        cryptographic_algorithm: Some(cryptographic_algorithm::HMAC_SHA256),
+        ..CryptographicParameters::default()
+    };
+    let mac = Mac {
+        unique_identifier: Some("7"),
+        parameters: Some(parameters),
+        data: b"what it is over",
+        mac: Some(&[5; 32]),
+    };
+    for version in VERSIONS {
+        let bytes = request(version, RequestPayload::Mac(mac));
+        let item = asked(&bytes);
+        assert_eq!(item.operation, operation::MAC);
+        let sent = Mac { mac: None, ..mac };
+        assert_eq!(Mac::decode(item.payload), Ok(sent), "{version}");
+
+        let bytes = request(version, RequestPayload::MacVerify(mac));
+        let item = asked(&bytes);
+        assert_eq!(item.operation, operation::MAC_VERIFY);
+        assert_eq!(Mac::decode(item.payload), Ok(mac), "{version}");
+
+        let made = MacMade {
+            unique_identifier: Some("7"),
+            mac: &[5; 32],
+        };
+        let bytes = response(version, ReplyPayload::Mac(made));
+        assert_eq!(MacMade::decode(answered(&bytes)), Ok(made), "{version}");
+
+        for validity in [validity_indicator::VALID, validity_indicator::INVALID] {
+            let verified = MacVerified {
+                unique_identifier: Some("7"),
+                validity,
+            };
+            let bytes = response(version, ReplyPayload::MacVerify(verified));
+            assert_eq!(MacVerified::decode(answered(&bytes)), Ok(verified));
+            assert_eq!(
+                MacMade::decode(answered(&bytes)),
+                Err(KmipError::Missing(tags::MAC_DATA))
+            );
+        }
+    }
+    assert!(!format!("{mac:?}").contains("over"));
 }
