@@ -19,8 +19,8 @@ mod value;
 pub use build::{Loaded, load, parse};
 pub use error::{ConfigError, Problem, Warning};
 pub use model::{
-    CacheKind, CacheSettings, Config, Embedded, Hsm, KeystoreRef, KmipCredential, LogFormat,
-    LogSettings, Origin, Protocol, RoleSettings, Server, Setting, Sizes,
+    CacheKind, CacheSettings, Config, Embedded, Hsm, KeystoreRef, KmipCipher, KmipCredential,
+    LogFormat, LogSettings, Origin, Protocol, RoleSettings, Server, Setting, Sizes,
 };
 pub use template::render_template;
 pub use url::Endpoint;

@@ -3,7 +3,6 @@
 use crate::api::Fault;
 use crate::api::reply::Reply;
 use crate::keys::Known;
-use crate::limits::{NONCE_BYTES, TAG_BYTES};
 use crate::wire::Out;
 use crate::wire::transit::{self, CryptBody, Item as Asked, Verb};
 
@@ -138,7 +137,7 @@ impl Engine {
             .ok_or_else(Fault::key_not_found)?;
         let sealed_len = crypt::decode_onto(decoded, text)
             .map_err(|_| refuse("invalid ciphertext: could not decode base64"))?;
-        if sealed_len < NONCE_BYTES + TAG_BYTES {
+        if !self.envelope.fits(sealed_len) {
             return Err(refuse(transit::CIPHERTEXT_LENGTH_ERROR));
         }
         if let Some(associated_data) = &asked.associated_data {

@@ -33,7 +33,7 @@ use crate::api::{Command, Fault};
 use crate::cache::{Cache, Digest};
 use crate::flight::Flights;
 use crate::hsm::store::Store;
-use crate::hsm::{Answer, ClientTag, Hsm, HsmError, SentStamp};
+use crate::hsm::{Answer, ClientTag, Envelope, Hsm, HsmError, SentStamp};
 use crate::identity::{Pin, Role};
 use crate::keys::Directory;
 use crate::metrics::Metrics;
@@ -115,6 +115,8 @@ pub struct Engine {
     flights: Arc<Flights<FlightKey, Waiter, Outcome>>,
     keys: Arc<Directory>,
     hsm: Arc<dyn Hsm>,
+    /// Of `hsm`: it never changes.
+    envelope: Envelope,
     refused: Arc<Refused>,
     digest_key: DigestKey,
     /// Where data keys of our own making wait.
@@ -150,6 +152,7 @@ impl Engine {
                 deliver,
             ),
             keys: Arc::new(Directory::new(time.now())),
+            envelope: hsm.envelope(),
             hsm,
             refused: Arc::new(Refused::default()),
             digest_key: DigestKey::random()?,

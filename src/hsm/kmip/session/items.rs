@@ -1,11 +1,24 @@
 //! Jobs as KMIP's items, and KMIP's items as answers to jobs.
 
 use super::super::super::Request;
-use super::super::super::batch::{Item, Outcome, Reply};
+use super::super::super::batch::{Ask, Item, Outcome, Reply};
 use crate::limits::{NONCE_BYTES, TAG_BYTES};
-use crate::wire::kmip::enums::operation;
+use crate::wire::kmip::enums::{
+    block_cipher_mode, cryptographic_algorithm, operation, padding_method,
+};
 use crate::wire::kmip::{
-    Call, Decrypt, Decrypted, Encrypt, Encrypted, GCM_PARAMETERS, RequestPayload, ResponseItem,
+    Call, CryptographicParameters, Decrypt, Decrypted, Encrypt, Encrypted, GCM_PARAMETERS,
+    RequestPayload, ResponseItem,
+};
+
+/// AES-CBC with our own IV.
+const CBC_PARAMETERS: CryptographicParameters = CryptographicParameters {
+    block_cipher_mode: Some(block_cipher_mode::CBC),
+    padding_method: Some(padding_method::PKCS5),
+    cryptographic_algorithm: Some(cryptographic_algorithm::AES),
+    random_iv: None,
+    iv_length: None,
+    tag_length: None,
 };
 
 /// Bytes of one item beside its data: tags, lengths, parameters, ids.
@@ -58,7 +71,7 @@ pub(super) fn call_of(item: &Item) -> Call<'_> {
             unique_identifier: Some(&object.0),
             parameters,
             data: plaintext.expose(),
-            iv: Some(&item.nonce),
+            iv: Some(item.gcm_nonce()),
             associated_data,
         }),
         _ => RequestPayload::Query(&[]),
@@ -67,6 +80,35 @@ pub(super) fn call_of(item: &Item) -> Call<'_> {
         id: Some(item.id),
         payload,
     }
+}
+
+/// The call of one operation of AES-CBC with HMAC.
+pub(super) fn call_of_ask((id, ask): (u64, Ask<'_>)) -> Call<'_> {
+    let payload = match ask {
+        Ask::Encrypt {
+            object,
+            iv,
+            plaintext,
+        } => RequestPayload::Encrypt(Encrypt {
+            unique_identifier: Some(object),
+            parameters: Some(CBC_PARAMETERS),
+            data: plaintext,
+            iv: Some(iv),
+            associated_data: &[],
+        }),
+        Ask::Decrypt { object, iv, data } => RequestPayload::Decrypt(Decrypt {
+            unique_identifier: Some(object),
+            parameters: Some(CBC_PARAMETERS),
+            data,
+            iv: Some(iv),
+            associated_data: &[],
+            tag: None,
+        }),
+        Ask::Mac { object, data } => RequestPayload::Query(&[]),
+        Ask::MacVerify { object, data, mac } => RequestPayload::Query(&[]),
+    };
+    let id = Some(id);
+    Call { id, payload }
 }
 
 /// What an item of the HSM's answer says, for `Batch::settle`.
