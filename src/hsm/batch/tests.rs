@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::secret::{Arena, ArenaPlan, Mode, SecretBytes};
 
+mod cbc;
 mod reasons;
 
 type Outcomes = mpsc::Receiver<(usize, Result<Answer, HsmError>)>;
@@ -115,7 +116,7 @@ fn settle(batch: Batch, said: &[Said]) -> Settled {
             },
         })
         .collect();
-    batch.settle(&replies, store)
+    batch.settle(&replies, &mut ItemIds::default(), store)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -305,6 +306,7 @@ fn an_encrypt_is_believed_only_with_our_nonce_and_a_whole_tag() {
                 id: Some(&id),
                 outcome,
             }],
+            &mut ItemIds::default(),
             store,
         );
         assert_eq!(settled.broken.is_none(), works, "{name}");
