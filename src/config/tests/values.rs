@@ -31,6 +31,11 @@ fn good_values() {
             "(set)",
         ),
         (
+            "kms.hsm.kmip.cipher=CBC-HMAC",
+            "kms.hsm.kmip.cipher",
+            "CBC-HMAC",
+        ),
+        (
             "kms.hsm.server.name=hsm.example.com",
             "kms.hsm.server.name",
             "hsm.example.com",

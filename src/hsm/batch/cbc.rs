@@ -4,7 +4,7 @@
 //! verified and is decrypted in one message, in this order; by an HSM that takes one item a message, the
 //! MAC first, and the decryption only when it holds. The MAC is over
 //! associated data | IV | ciphertext | length of the associated data in bits (8 bytes), as in
-//! AEAD_AES_256_CBC_HMAC, under a key of its own.
+//! `AEAD_AES_256_CBC_HMAC`, under a key of its own.
 //!
 //! Must never be true: a plaintext read before its MAC holds; a refusal that tells a wrong MAC from wrong
 //! padding; an expected MAC compared in a time that depends on its bytes.

@@ -194,121 +194,143 @@ fn the_length_of_associated_data_is_authenticated() {
     assert_eq!(over[end..], 8_u64.to_be_bytes());
 }
 
+/// What the HSM says instead: about the MAC, and about the decryption.
+struct Row {
+    name: &'static str,
+    mac_verify: bool,
+    says: fn(usize) -> Option<Outcome<'static>>,
+    /// `None`: the state of the key is asked for first.
+    want: Option<HsmError>,
+}
+
+fn fails(reason: u32) -> Option<Outcome<'static>> {
+    Some(Outcome::Failed { reason, text: "no" })
+}
+
+fn says_mac(object: &'static str, mac: &'static [u8]) -> Option<Outcome<'static>> {
+    let object = Some(object);
+    Some(Outcome::Mac { object, mac })
+}
+
+fn check(rows: Vec<Row>) {
+    for row in rows {
+        let request = unwrap_of(&sealed(&[9; 31], b"aad"));
+        let form = form(row.mac_verify, false);
+        let (outcome, stored) = outcome_of(form, request, |at, outcome| {
+            if let Some(said) = (row.says)(at) {
+                *outcome = said;
+            }
+        });
+        let outcome = outcome.map(Result::unwrap_err);
+        assert_eq!((outcome, stored), (row.want, 0), "{}", row.name);
+    }
+}
+
 #[test]
-fn lies_and_refusals_open_nothing() {
-    type Change = fn(usize, &mut Outcome<'_>);
-    let failed = |reason| HsmError::Refused {
-        reason,
-        text: "no".into(),
+fn lies_open_nothing() {
+    let protocol = |why| Some(HsmError::Protocol(why));
+    let row = |name, mac_verify, says, want| Row {
+        name,
+        mac_verify,
+        says,
+        want,
     };
-    let rows: [(&str, bool, Change, Option<HsmError>); 8] = [
-        (
-            "wrong padding beside a wrong MAC",
-            true,
-            |at, outcome| match (at, outcome) {
-                (0, Outcome::MacVerified { holds, .. }) => *holds = false,
-                (_, outcome) => {
-                    *outcome = Outcome::Failed {
-                        reason: 0x0A,
-                        text: "padding",
-                    }
-                }
-            },
-            Some(HsmError::AuthenticationFailed),
-        ),
-        (
+    let failed = Some(HsmError::AuthenticationFailed);
+    let stray = protocol("an item was answered as another operation");
+    check(vec![
+        row(
             "a cut MAC",
             false,
-            |_, outcome| {
-                if let Outcome::Mac { mac, .. } = outcome {
-                    *mac = &mac[..16];
-                }
-            },
-            Some(HsmError::AuthenticationFailed),
+            |at| (at == 0).then(|| says_mac("mac", &[0; 16]))?,
+            failed,
         ),
-        (
+        row(
             "the MAC of another key",
             false,
-            |_, outcome| {
-                if let Outcome::Mac { object, .. } = outcome {
-                    *object = Some("enc");
-                }
-            },
-            Some(HsmError::Protocol("an item was answered for another key")),
+            |at| (at == 0).then(|| says_mac("enc", &[0; 32]))?,
+            protocol("an item was answered for another key"),
         ),
-        (
+        row(
             "a MAC where verification was asked",
             true,
-            |at, outcome| {
-                if at == 0 {
-                    *outcome = Outcome::Mac {
-                        object: None,
-                        mac: &[0; 32],
-                    };
-                }
-            },
-            Some(HsmError::Protocol(
-                "an item was answered as another operation",
-            )),
+            |at| (at == 0).then(|| says_mac("mac", &[0; 32]))?,
+            stray.clone(),
         ),
-        (
-            "a MAC refused for good",
+        row(
+            "a plaintext where a MAC was asked",
             false,
-            |at, outcome| {
-                if at == 0 {
-                    *outcome = Outcome::Failed {
-                        reason: 0x07,
-                        text: "no",
-                    };
-                }
+            |_| {
+                Some(Outcome::Decrypted {
+                    object: None,
+                    data: &[9; 31],
+                })
             },
-            Some(failed(0x07)),
+            stray,
         ),
-        (
-            "MAC Verify fails as the standard has it",
-            true,
-            |at, outcome| {
-                if at == 0 {
-                    *outcome = Outcome::Failed {
-                        reason: 0x0A,
-                        text: "no",
-                    };
-                }
-            },
-            Some(HsmError::AuthenticationFailed),
-        ),
-        (
-            "a MAC refused for its key's state, perhaps",
-            false,
-            |at, outcome| {
-                if at == 0 {
-                    *outcome = Outcome::Failed {
-                        reason: 0x0C,
-                        text: "no",
-                    };
-                }
-            },
-            None,
-        ),
-        (
+        row(
             "a plaintext of a wrong length",
             true,
-            |_, outcome| {
-                if let Outcome::Decrypted { data, .. } = outcome {
-                    *data = &data[..3];
-                }
+            |at| {
+                (at == 1).then_some(Outcome::Decrypted {
+                    object: None,
+                    data: &[9; 3],
+                })
             },
-            Some(HsmError::Protocol(
-                "a plaintext has not its ciphertext's length",
-            )),
+            protocol("a plaintext has not its ciphertext's length"),
         ),
-    ];
-    for (name, verifies, change, want) in rows {
-        let request = unwrap_of(&sealed(&[9; 31], b"aad"));
-        let (outcome, stored) = outcome_of(form(verifies, false), request, change);
-        assert_eq!(outcome.map(|outcome| outcome.unwrap_err()), want, "{name}");
-        assert_eq!(stored, 0, "{name}");
-    }
+    ]);
+}
+
+#[test]
+fn refusals_are_read_and_tell_no_padding() {
+    let row = |name, mac_verify, says, want| Row {
+        name,
+        mac_verify,
+        says,
+        want,
+    };
+    let failed = Some(HsmError::AuthenticationFailed);
+    check(vec![
+        row(
+            "wrong padding beside a wrong MAC",
+            true,
+            |at| match at {
+                0 => Some(Outcome::MacVerified {
+                    object: None,
+                    holds: false,
+                }),
+                _ => fails(0x0A),
+            },
+            failed.clone(),
+        ),
+        row(
+            "MAC Verify fails as the standard has it",
+            true,
+            |at| (at == 0).then(|| fails(0x0A))?,
+            failed.clone(),
+        ),
+        row(
+            "wrong padding under a right MAC",
+            true,
+            |at| (at == 1).then(|| fails(0x0A))?,
+            failed,
+        ),
+        row(
+            "a MAC refused for good",
+            false,
+            |at| (at == 0).then(|| fails(0x07))?,
+            Some(HsmError::Refused {
+                reason: 0x07,
+                text: "no".into(),
+            }),
+        ),
+        row(
+            "a MAC refused for its key's state, perhaps",
+            false,
+            |at| (at == 0).then(|| fails(0x0C))?,
+            None,
+        ),
+    ]);
 }
 
 #[test]

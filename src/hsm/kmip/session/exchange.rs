@@ -130,14 +130,13 @@ impl Session {
         let mut states: HashMap<ObjectId, Option<KeyState>> = HashMap::new();
         for doubt in doubtful {
             let object = doubt.object();
-            let state = match states.get(object) {
-                Some(known) => *known,
-                None => {
-                    let until = doubt.deadline().unwrap_or_else(Instant::now);
-                    let state = self.ask_state(object, until, served);
-                    states.insert(object.clone(), state);
-                    state
-                }
+            let state = if let Some(known) = states.get(object) {
+                *known
+            } else {
+                let until = doubt.deadline().unwrap_or_else(Instant::now);
+                let state = self.ask_state(object, until, served);
+                states.insert(object.clone(), state);
+                state
             };
             let mut finished = Finished::new();
             doubt.resolve(state, &mut finished);

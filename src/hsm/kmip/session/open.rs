@@ -32,6 +32,9 @@ const VERSIONS: [ProtocolVersion; 5] = [
     ProtocolVersion::V1_2,
 ];
 
+/// The first with Discover Versions.
+const V1_1: ProtocolVersion = ProtocolVersion { major: 1, minor: 1 };
+
 /// Those in which an envelope can be had.
 fn versions(envelope: Envelope) -> &'static [ProtocolVersion] {
     match envelope {
@@ -75,15 +78,15 @@ impl Session {
         Ok(session)
     }
 
-    /// The header of a version that the HSM does not know may be refused; 1.2, the oldest that will
-    /// do, is understood by all that come into question.
+    /// An HSM may refuse the header of a version that it does not know, and is then asked under the
+    /// oldest that has Discover Versions, if only to tell the operator what it speaks.
     fn negotiate(&mut self, deadline: Instant) -> Result<ProtocolVersion, String> {
         let wanted = versions(self.envelope);
         let oldest = wanted.last().copied().unwrap_or(ProtocolVersion::V1_4);
         self.version = oldest;
         let mut spoken = self.discover(wanted, deadline)?;
-        if spoken.is_none() && oldest > ProtocolVersion::V1_2 {
-            self.version = ProtocolVersion::V1_2;
+        if spoken.is_none() {
+            self.version = V1_1;
             spoken = self.discover(wanted, deadline)?;
         }
         // Discover Versions may be missing; what follows then proves the oldest.
