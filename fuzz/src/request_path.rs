@@ -241,6 +241,7 @@ fn shared(hsm: &Arc<ToyHsm>, tickets: mpsc::Sender<(Waiter, Outcome)>, start: In
     );
     let settings = Settings {
         connections_max: 1,
+        balancers: Vec::new(),
         body_bytes_max: BODY_BYTES_MAX,
         request_timeout: Duration::from_secs(5),
         handshake_timeout: Duration::from_secs(5),

@@ -11,7 +11,9 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::server::{Shared, thread};
-use crate::wire::http::{self, Method, Progress, RequestDecoder, ResponseHead};
+use crate::wire::http::{
+    self, BodyForm, Connection, Method, Progress, RequestDecoder, ResponseHead,
+};
 
 use super::{exposition, readiness};
 
@@ -292,8 +294,16 @@ impl Answer {
             out,
             &ResponseHead {
                 status: self.status,
-                keep_alive,
-                head_only: self.head_only,
+                connection: if keep_alive {
+                    Connection::Silent
+                } else {
+                    Connection::Close
+                },
+                body: if self.head_only {
+                    BodyForm::LengthOnly
+                } else {
+                    BodyForm::Sent
+                },
                 retry_after_s: None,
                 server_timing: None,
                 location: None,

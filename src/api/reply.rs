@@ -4,7 +4,7 @@
 //! whole; nothing here keeps a secret.
 
 use crate::wire::Out;
-use crate::wire::http::{self, OpenResponse, ResponseHead, ServerTiming};
+use crate::wire::http::{self, BodyForm, Connection, OpenResponse, ResponseHead, ServerTiming};
 use crate::wire::transit;
 
 use super::Fault;
@@ -14,8 +14,8 @@ use super::Fault;
 pub struct ReplyHead<'a> {
     /// `Date`, as RFC 9110 prints it.
     pub date: &'a [u8; 29],
-    /// False: say `Connection: close`.
-    pub keep_alive: bool,
+    /// What to say of the connection.
+    pub connection: Connection,
     /// A HEAD request: headers only.
     pub head_only: bool,
     /// Random; becomes the envelope's `request_id`.
@@ -92,7 +92,13 @@ impl<'a, O: Out> Reply<'a, O> {
 
     /// A body without the envelope (`sys/health`), or none.
     pub fn plain(&mut self, status: u16, body: impl FnOnce(&mut O)) {
-        let response = self.begin(status, None, None);
+        // To a HEAD request OpenBao writes no body here, and so does not know its length.
+        let form = if self.head.head_only {
+            BodyForm::Untold
+        } else {
+            BodyForm::Sent
+        };
+        let response = self.begin_with(form, status, None, None);
         body(self.out);
         http::end_response(self.out, response);
     }
@@ -122,6 +128,21 @@ impl<'a, O: Out> Reply<'a, O> {
         retry_after_s: Option<u32>,
         location: Option<&str>,
     ) -> OpenResponse {
+        let body = if self.head.head_only {
+            BodyForm::LengthOnly
+        } else {
+            BodyForm::Sent
+        };
+        self.begin_with(body, status, retry_after_s, location)
+    }
+
+    fn begin_with(
+        &mut self,
+        body: BodyForm,
+        status: u16,
+        retry_after_s: Option<u32>,
+        location: Option<&str>,
+    ) -> OpenResponse {
         self.status = status;
         // A refusal was not served by the cache.
         let server_timing = self.timing.map(|timing| ServerTiming {
@@ -133,8 +154,8 @@ impl<'a, O: Out> Reply<'a, O> {
             &ResponseHead {
                 status,
                 date: self.head.date,
-                keep_alive: self.head.keep_alive,
-                head_only: self.head.head_only,
+                connection: self.head.connection,
+                body,
                 retry_after_s,
                 server_timing,
                 location,

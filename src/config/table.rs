@@ -17,6 +17,8 @@ pub enum Kind {
     Aliases,
     /// An IP address.
     Address,
+    /// IP addresses and networks by comma.
+    Networks,
     /// `address:port`.
     Socket,
     /// A host name without port.
@@ -177,6 +179,10 @@ keys! {
         "Address the service listens on.";
     SERVER_PORT "kms.server.port", number(0, 65535, ""), Value("8443"),
         "Port of the service. 0 takes a free one and logs it.";
+    SERVER_PROXY_PROTOCOL "kms.server.proxy-protocol", Kind::Choice(&["off", "v2"]), Value("off"),
+        "v2: each connection begins with a PROXY protocol v2 header, which names the client's address (HAProxy: send-proxy-v2). Connections without one are closed.";
+    SERVER_PROXY_FROM "kms.server.proxy-protocol.from", Kind::Networks, Default::None,
+        "The load balancers: with kms.server.proxy-protocol = v2 every connection from elsewhere is closed.";
     SERVER_KEYSTORE_FILE "kms.server.keystore.file", Kind::Path, Derived("that of kms.keystore.file"),
         "Keystore with the server certificate (was keystoreFile in Tomcat's server.xml).";
     SERVER_KEYSTORE_PASSWORD "kms.server.keystore.password", Kind::Secret, Derived("that of kms.keystore.password"),

@@ -182,10 +182,8 @@ impl Engine {
                 plaintext,
                 body,
             } => self.datakey(call, (key, *plaintext), body, gather, reply),
-            Command::ReadKey { key } => self.read_key(call, key, gather, reply),
-            Command::ListKeys { after, limit } => {
-                self.list_keys(call, (after, *limit), gather, reply)
-            }
+            Command::ReadKey { key, warnings } => self.read_key(call, key, warnings, gather, reply),
+            Command::ListKeys(query) => self.list_keys(call, query, gather, reply),
             Command::RotateKey { key, body } => self.rotate_key(call, key, body, gather, reply),
             Command::ConfigKey { key, body } => self.config_key(call, key, body, gather, reply),
             Command::DeleteKey { key } => self.delete_key(call, key, gather, reply),

@@ -253,6 +253,7 @@ fn quota(config: &Config, plan: &Plan) -> QuotaConfig {
 fn settings(config: &Config, plan: &Plan, deadlines: &Deadlines) -> Settings {
     Settings {
         connections_max: config.sizes.connections_max,
+        balancers: config.server.proxies.clone(),
         body_bytes_max: config.sizes.request_body_bytes_max,
         request_timeout: Duration::from_millis(config.hsm.timeout_ms),
         handshake_timeout: deadlines.handshake,

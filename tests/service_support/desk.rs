@@ -161,7 +161,7 @@ impl Desk {
         };
         let head = ReplyHead {
             date: b"Mon, 23 Nov 2026 18:28:34 GMT",
-            keep_alive: true,
+            connection: kms::wire::http::Connection::Silent,
             head_only: false,
             request_id: [0; 16],
         };

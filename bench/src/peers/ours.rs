@@ -185,6 +185,7 @@ fn properties(folder: &Path, port: u16, health: &str, entries_max: usize) -> Str
          kms.hsm.embedded.passphrase={PASSWORD}\n\
          kms.cache.entries.max={entries_max}\n\
          kms.cache.ttl.s=86400\n\
+         kms.limit.inflight=1000000\n\
          kms.log.level=warn\n\
          kms.threads=1\n\
          kms.handshake.threads=1\n"
