@@ -29,14 +29,7 @@ impl Session {
         let deadline = self.until.map_or(deadline, |until| until.min(deadline));
         let weights = batch.items().iter().map(|item| self.weight(&item.request));
         let bytes = weights.sum();
-        let sent = match self.envelope {
-            Envelope::AesGcm => self.send(batch.items().iter().map(call_of), bytes, deadline),
-            Envelope::AesCbcHmac => {
-                let calls: Vec<Call<'_>> = batch.asks().map(call_of_ask).collect();
-                self.send(calls, bytes, deadline)
-            }
-        };
-        let sent = match sent {
+        let sent = match self.send_batch(&batch, bytes, deadline) {
             // Nothing was written: the connection is as good as before.
             Err(LinkError::NoLockedMemory) => return give(batch.fail(&HsmError::NoLockedMemory)),
             sent => sent,
@@ -85,6 +78,21 @@ impl Session {
         self.resolve(settled.doubtful, served);
         if !settled.next.is_empty() {
             self.exchange_unless_broken(settled.next, served);
+        }
+    }
+
+    fn send_batch(
+        &mut self,
+        batch: &Batch,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<(), LinkError> {
+        match self.envelope {
+            Envelope::AesGcm => self.send(batch.items().iter().map(call_of), bytes, deadline),
+            Envelope::AesCbcHmac => {
+                let calls: Vec<Call<'_>> = batch.asks().map(call_of_ask).collect();
+                self.send(calls, bytes, deadline)
+            }
         }
     }
 

@@ -62,8 +62,7 @@ type Opening = (
     Result<&'static str, &'static str>,
 );
 
-#[test]
-fn older_versions_do_for_cbc_and_are_its_remedy() {
+fn openings() -> [Opening; 7] {
     let versions = |list: &[(i32, i32)]| {
         let version = |(major, minor): &(i32, i32)| ProtocolVersion {
             major: *major,
@@ -71,8 +70,7 @@ fn older_versions_do_for_cbc_and_are_its_remedy() {
         };
         Some(list.iter().map(version).collect::<Vec<_>>())
     };
-    let all = [operation::ENCRYPT, operation::DECRYPT, operation::MAC];
-    let rows: [Opening; 7] = [
+    [
         (
             versions(&[(1, 3), (1, 2)]),
             3,
@@ -117,8 +115,13 @@ fn older_versions_do_for_cbc_and_are_its_remedy() {
             Envelope::AesGcm,
             Err("loses its tag: enable KMIP 1.4 on the HSM"),
         ),
-    ];
-    for (versions, operations, envelope, want) in rows {
+    ]
+}
+
+#[test]
+fn older_versions_do_for_cbc_and_are_its_remedy() {
+    let all = [operation::ENCRYPT, operation::DECRYPT, operation::MAC];
+    for (versions, operations, envelope, want) in openings() {
         let name = format!("{envelope:?} {versions:?}");
         let hsm = FakeHsm::start(World {
             versions,
