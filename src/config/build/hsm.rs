@@ -33,7 +33,14 @@ impl Builder<'_> {
             password: password.unwrap_or_default(),
         });
         let cipher = match self.word(&table::HSM_KMIP_CIPHER) {
-            "cbc-hmac" => KmipCipher::CbcHmac,
+            "cbc-hmac" => {
+                self.not_served(
+                    &table::HSM_KMIP_CIPHER,
+                    "cbc-hmac",
+                    "use gcm, and an HSM of KMIP 1.4",
+                );
+                KmipCipher::CbcHmac
+            }
             _ => KmipCipher::Gcm,
         };
         let ca_aliases = if let Some(Value::List(list)) = self.value(&table::HSM_CA_ALIAS) {

@@ -110,6 +110,10 @@ fn bad_values_name_what_is_wrong() {
             "kms.hsm.kmip.username is not set",
         ),
         (
+            "kms.hsm.kmip.cipher=cbc-hmac",
+            "is not served by this version yet",
+        ),
+        (
             "kms.role.device.operations=decript",
             "did you mean decrypt?",
         ),
