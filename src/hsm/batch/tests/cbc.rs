@@ -203,13 +203,13 @@ struct Row {
     want: Option<HsmError>,
 }
 
-fn fails(reason: u32) -> Option<Outcome<'static>> {
-    Some(Outcome::Failed { reason, text: "no" })
+fn fails(reason: u32) -> Outcome<'static> {
+    Outcome::Failed { reason, text: "no" }
 }
 
-fn says_mac(object: &'static str, mac: &'static [u8]) -> Option<Outcome<'static>> {
+fn says_mac(object: &'static str, mac: &'static [u8]) -> Outcome<'static> {
     let object = Some(object);
-    Some(Outcome::Mac { object, mac })
+    Outcome::Mac { object, mac }
 }
 
 fn check(rows: Vec<Row>) {
@@ -241,19 +241,19 @@ fn lies_open_nothing() {
         row(
             "a cut MAC",
             false,
-            |at| (at == 0).then(|| says_mac("mac", &[0; 16]))?,
+            |at| (at == 0).then(|| says_mac("mac", &[0; 16])),
             failed,
         ),
         row(
             "the MAC of another key",
             false,
-            |at| (at == 0).then(|| says_mac("enc", &[0; 32]))?,
+            |at| (at == 0).then(|| says_mac("enc", &[0; 32])),
             protocol("an item was answered for another key"),
         ),
         row(
             "a MAC where verification was asked",
             true,
-            |at| (at == 0).then(|| says_mac("mac", &[0; 32]))?,
+            |at| (at == 0).then(|| says_mac("mac", &[0; 32])),
             stray.clone(),
         ),
         row(
@@ -299,26 +299,26 @@ fn refusals_are_read_and_tell_no_padding() {
                     object: None,
                     holds: false,
                 }),
-                _ => fails(0x0A),
+                _ => Some(fails(0x0A)),
             },
             failed.clone(),
         ),
         row(
             "MAC Verify fails as the standard has it",
             true,
-            |at| (at == 0).then(|| fails(0x0A))?,
+            |at| (at == 0).then(|| fails(0x0A)),
             failed.clone(),
         ),
         row(
             "wrong padding under a right MAC",
             true,
-            |at| (at == 1).then(|| fails(0x0A))?,
+            |at| (at == 1).then(|| fails(0x0A)),
             failed,
         ),
         row(
             "a MAC refused for good",
             false,
-            |at| (at == 0).then(|| fails(0x07))?,
+            |at| (at == 0).then(|| fails(0x07)),
             Some(HsmError::Refused {
                 reason: 0x07,
                 text: "no".into(),
@@ -327,7 +327,7 @@ fn refusals_are_read_and_tell_no_padding() {
         row(
             "a MAC refused for its key's state, perhaps",
             false,
-            |at| (at == 0).then(|| fails(0x0C))?,
+            |at| (at == 0).then(|| fails(0x0C)),
             None,
         ),
     ]);
