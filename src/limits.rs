@@ -30,11 +30,18 @@ pub const CACHED_PLAINTEXT_BYTES_MAX: usize = 512;
 pub const NONCE_BYTES: usize = 12;
 /// Bytes of the tag of a sealed DEK. Shorter tags are refused before the HSM is asked.
 pub const TAG_BYTES: usize = 16;
+/// Bytes of the IV of a DEK sealed with AES-CBC, and of the longest nonce of any envelope.
+pub const IV_BYTES: usize = 16;
+/// Bytes that the ciphertext of AES-CBC is a multiple of.
+pub const CBC_BLOCK_BYTES: usize = 16;
+/// Bytes of the MAC (HMAC-SHA256) of a DEK sealed with AES-CBC.
+pub const MAC_BYTES: usize = 32;
 /// Clients (a certificate at an address) that limits tell apart; further ones share what is left.
 pub const CLIENTS_MAX: usize = 16 * 1024;
 /// Bytes of a keystore file.
 pub const KEYSTORE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 const _: () = assert!(HTTP_BODY_BYTES_DEFAULT <= HTTP_BODY_BYTES_MAX);
+const _: () = assert!(NONCE_BYTES <= IV_BYTES);
 const _: () = assert!(KMIP_MESSAGE_BYTES_MAX > HTTP_BODY_BYTES_MAX);
 const _: () = assert!(BATCH_ITEMS_MAX * 2 <= JSON_STRINGS_MAX);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use kms::hsm::kmip::{self, Address, KmipPlan, LOCKED_BYTES_PER_CONNECTION};
 use kms::hsm::pool::{Pool, PoolPlan};
 use kms::hsm::store::Store;
-use kms::hsm::{Answer, ClientTag, Hsm as _, HsmError, Job, ObjectId, Request};
+use kms::hsm::{Answer, ClientTag, Envelope, Hsm as _, HsmError, Job, ObjectId, Request};
 use kms::net::tls::{HsmTrust, Identity, hsm_config};
 use kms::secret::{Arena, ArenaPlan, SecretBytes};
 use kms_loadgen::sim::site::{Ports, Site as SimSite};
@@ -105,6 +105,7 @@ impl Simulated {
             }],
             tls: hsm_config(&trust, Some(&identity)).map_err(failed)?,
             login: None,
+            envelope: Envelope::AesGcm,
         };
         let sizes = PoolPlan {
             name: "kmip1",

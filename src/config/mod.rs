@@ -20,8 +20,8 @@ mod value;
 pub use build::{Loaded, load, parse};
 pub use error::{ConfigError, Problem, Warning};
 pub use model::{
-    CacheKind, CacheSettings, Config, Embedded, Hsm, KeystoreRef, KmipCredential, LogFormat,
-    LogSettings, Origin, Protocol, RoleSettings, Server, Setting, Sizes,
+    CacheKind, CacheSettings, Config, Embedded, Hsm, KeystoreRef, KmipCipher, KmipCredential,
+    LogFormat, LogSettings, Origin, Protocol, RoleSettings, Server, Setting, Sizes,
 };
 pub use network::Network;
 pub use template::render_template;

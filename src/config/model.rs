@@ -98,6 +98,15 @@ pub struct KmipCredential {
     pub password: SecretString,
 }
 
+/// How an HSM seals keys.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KmipCipher {
+    /// AES-GCM.
+    Gcm,
+    /// AES-CBC with HMAC-SHA256.
+    CbcHmac,
+}
+
 /// Where the embedded back end keeps its keys.
 #[derive(Clone, Debug)]
 pub struct Embedded {
@@ -130,6 +139,8 @@ pub struct Hsm {
     pub timeout_ms: u64,
     /// Credential of the KMIP header.
     pub credential: Option<KmipCredential>,
+    /// How the HSM seals keys.
+    pub cipher: KmipCipher,
     /// `Some` exactly with [`Protocol::Embedded`].
     pub embedded: Option<Embedded>,
 }

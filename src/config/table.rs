@@ -226,6 +226,8 @@ keys! {
         "User name sent in each message, if the HSM wants one beside the certificate.";
     HSM_KMIP_PASSWORD "kms.hsm.kmip.password" only "kmip1", Kind::Secret, Unset,
         "Password sent with the user name.";
+    HSM_KMIP_CIPHER "kms.hsm.kmip.cipher" only "kmip1", Kind::Choice(&["gcm", "cbc-hmac"]), Value("gcm"),
+        "How the HSM seals keys: gcm is AES-GCM and needs KMIP 1.4. cbc-hmac is AES-CBC with HMAC-SHA256 under a second HSM key, for HSMs of KMIP 1.2 and 1.3. What was sealed with one is not opened with the other.";
     HSM_VAULT_NAMESPACE "kms.hsm.vault.namespace" only "VAULT", Kind::Text, Unset,
         "Vault namespace.";
     HSM_VAULT_AUTH "kms.hsm.vault.auth" only "VAULT", Kind::Choice(&["token", "azure"]), Value("token"),

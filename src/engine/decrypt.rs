@@ -3,7 +3,7 @@
 use crate::api::Fault;
 use crate::api::reply::Reply;
 use crate::keys::Known;
-use crate::limits::{NONCE_BYTES, TAG_BYTES};
+use crate::limits::NONCE_BYTES;
 use crate::metrics::LIFE_PARTS;
 use crate::wire::Out;
 use crate::wire::transit::{self, CryptBody, Item as Asked, Verb};
@@ -244,8 +244,8 @@ impl Engine {
             crypt::decode_onto(decoded, associated_data.as_str())
                 .map_err(|error| Fault::associated_data(&error.to_string()))?;
         }
-        if sealed_len < NONCE_BYTES + TAG_BYTES {
-            return Err(Unmet::Fault(too_short(sealed_len)));
+        if !self.envelope.fits(sealed_len) {
+            return Err(Unmet::Fault(misfit(sealed_len)));
         }
         let (sealed, associated_data) = decoded.split_at(sealed_len);
         let digest = self.digest_key.digest(version, sealed, associated_data);
@@ -260,9 +260,9 @@ impl Engine {
     }
 }
 
-/// A ciphertext that has no room for nonce and tag never needs the HSM to be refused.
+/// A ciphertext of a length that none has never needs the HSM to be refused.
 #[cold]
-fn too_short(sealed_len: usize) -> Fault {
+fn misfit(sealed_len: usize) -> Fault {
     if sealed_len < NONCE_BYTES {
         Fault::new(400, transit::CIPHERTEXT_LENGTH_ERROR)
     } else {

@@ -36,7 +36,7 @@ use crate::api::{Command, Fault};
 use crate::cache::{Cache, Digest};
 use crate::flight::Flights;
 use crate::hsm::store::Store;
-use crate::hsm::{Answer, ClientTag, Hsm, HsmError, SentStamp};
+use crate::hsm::{Answer, ClientTag, Envelope, Hsm, HsmError, SentStamp};
 use crate::identity::{Pin, Role};
 use crate::keys::Directory;
 use crate::metrics::Metrics;
@@ -118,6 +118,8 @@ pub struct Engine {
     flights: Arc<Flights<FlightKey, Waiter, Outcome>>,
     keys: Arc<Directory>,
     hsm: Arc<dyn Hsm>,
+    /// Of `hsm`: it never changes.
+    envelope: Envelope,
     refused: Arc<Refused>,
     ledger: budget::Ledger,
     digest_key: DigestKey,
@@ -154,6 +156,7 @@ impl Engine {
                 deliver,
             ),
             keys: Arc::new(Directory::new(time.now())),
+            envelope: hsm.envelope(),
             hsm,
             refused: Arc::new(Refused::default()),
             ledger: budget::Ledger::default(),

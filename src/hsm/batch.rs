@@ -10,16 +10,23 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Answer, ClientTag, Done, HsmError, Job, KeyState, ObjectId, Request, SentStamp};
-use crate::limits::{NONCE_BYTES, TAG_BYTES};
+use super::{
+    Answer, ClientTag, Done, Envelope, HsmError, Job, KeyState, ObjectId, Request, SentStamp,
+};
+use crate::limits::IV_BYTES;
 use crate::secret::SecretKey;
 
+mod cbc;
 mod fault;
+mod gcm;
 mod parts;
 #[cfg(test)]
 mod tests;
 
+pub use cbc::Ask;
 pub use fault::{Doubtful, clean};
+
+use cbc::{Stage, Verdict};
 
 /// Numbers the items of one connection; a number never comes back.
 #[derive(Debug, Default)]
@@ -65,6 +72,20 @@ pub enum Outcome<'a> {
         /// The authentication tag.
         tag: Option<&'a [u8]>,
     },
+    /// A MAC succeeded.
+    Mac {
+        /// The key that it names.
+        object: Option<&'a str>,
+        /// The MAC.
+        mac: &'a [u8],
+    },
+    /// A MAC Verify succeeded, whatever it found.
+    MacVerified {
+        /// The key that it names.
+        object: Option<&'a str>,
+        /// The MAC is right.
+        holds: bool,
+    },
     /// The operation failed: Result Reason and Result Message.
     Failed {
         /// Result Reason.
@@ -78,12 +99,13 @@ pub enum Outcome<'a> {
 
 /// One question and all who ask it.
 pub struct Item {
-    /// Its Unique Batch Item ID.
+    /// Its Unique Batch Item ID; that of its first operation, if it has two.
     pub id: u64,
     /// A Decrypt or an Encrypt.
     pub request: Request,
-    /// Made by us for an Encrypt; unused for a Decrypt.
-    pub nonce: [u8; NONCE_BYTES],
+    /// Made by us for an Encrypt; unused for a Decrypt. AES-GCM takes [`Item::gcm_nonce`].
+    pub nonce: [u8; IV_BYTES],
+    stage: Stage,
     waiters: Vec<Waiter>,
 }
 
@@ -99,7 +121,22 @@ struct Waiter {
 #[derive(Default)]
 pub struct Batch {
     items: Vec<Item>,
+    form: Form,
 }
+
+/// How items are asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Form {
+    /// What is sealed and opened.
+    pub envelope: Envelope,
+    /// The HSM has MAC Verify; else a MAC is asked for and compared.
+    pub mac_verify: bool,
+    /// It takes one item a message.
+    pub single: bool,
+}
+
+/// What came back for one item: for each of its operations a reply.
+type Answers<'r, 'a> = [Option<&'r Reply<'a>>; 2];
 
 /// Answers that are ready to be given.
 pub type Finished = Vec<(Done, Result<Answer, HsmError>)>;
@@ -115,15 +152,18 @@ pub struct Settled {
     pub broken: Option<&'static str>,
     /// The HSM is at its limit.
     pub busy: bool,
+    /// What is to be asked next, under new ids, to finish the rest.
+    pub next: Batch,
 }
 
 impl Batch {
     /// Makes items of Encrypt and Decrypt jobs; equal Decrypts share one. Jobs of other kinds are
     /// given back.
     pub fn gather(
+        form: Form,
         jobs: Vec<Job>,
         ids: &mut ItemIds,
-        mut nonce: impl FnMut() -> [u8; NONCE_BYTES],
+        mut nonce: impl FnMut() -> [u8; IV_BYTES],
     ) -> (Self, Vec<Job>) {
         let mut items: Vec<Item> = Vec::with_capacity(jobs.len());
         let mut others = Vec::new();
@@ -148,7 +188,7 @@ impl Batch {
                         item.waiters.push(waiter);
                         continue;
                     }
-                    [0; NONCE_BYTES]
+                    [0; IV_BYTES]
                 }
                 Request::Encrypt { .. } => nonce(),
                 _ => {
@@ -156,15 +196,33 @@ impl Batch {
                     continue;
                 }
             };
-            let waiters = vec![waiter];
-            items.push(Item {
-                id: ids.next_id(),
+            let mut item = Item {
+                id: 0,
                 request,
                 nonce,
-                waiters,
-            });
+                stage: Stage::Gcm,
+                waiters: vec![waiter],
+            };
+            if form.envelope == Envelope::AesCbcHmac {
+                item.begin(form.single);
+            }
+            item.renumber(ids);
+            items.push(item);
         }
-        (Self { items }, others)
+        (Self { items, form }, others)
+    }
+
+    /// How many operations its message has.
+    pub fn operations(&self) -> usize {
+        self.items.iter().map(Item::ask_count).sum()
+    }
+
+    /// The operations of [`Envelope::AesCbcHmac`] with their ids, in the order they are to be sent.
+    pub fn asks(&self) -> impl Iterator<Item = (u64, Ask<'_>)> {
+        self.items.iter().flat_map(|item| {
+            let asks = item.asks(self.form.mac_verify);
+            (item.id..).zip(asks.into_iter().flatten())
+        })
     }
 
     /// The items, in the order they are to be sent.
@@ -190,6 +248,7 @@ impl Batch {
     pub fn settle(
         self,
         replies: &[Reply<'_>],
+        ids: &mut ItemIds,
         mut store: impl FnMut(&[u8]) -> Result<SecretKey, HsmError>,
     ) -> Settled {
         let by_item = match self.match_ids(replies) {
@@ -204,20 +263,25 @@ impl Batch {
             }
         };
         let mut settled = Settled::default();
-        for (item, reply) in self.items.into_iter().zip(by_item) {
-            let verdict = match reply {
-                None => Err(HsmError::Protocol("an item of the batch was not answered")),
-                Some(Reply {
-                    outcome: Outcome::Failed { reason, text },
-                    ..
-                }) => {
-                    let Some(error) = fault::judge(&item.request, *reason, text) else {
-                        settled.doubtful.push(Doubtful::new(item, *reason, text));
-                        continue;
-                    };
-                    Err(error)
+        settled.next.form = self.form;
+        for (mut item, replies) in self.items.into_iter().zip(by_item) {
+            let verdict = if matches!(item.stage, Stage::Gcm) {
+                item.settle_gcm(replies[0], &mut store)
+            } else {
+                item.settle(replies, self.form.mac_verify, &mut store)
+            };
+            let verdict = match verdict {
+                Verdict::Finished(verdict) => verdict,
+                Verdict::Doubtful(doubt) => {
+                    settled.doubtful.push(Doubtful::new(item, doubt));
+                    continue;
                 }
-                Some(reply) => item.answer(&reply.outcome, &mut store),
+                Verdict::Next(stage) => {
+                    item.stage = stage;
+                    item.renumber(ids);
+                    settled.next.items.push(item);
+                    continue;
+                }
             };
             match verdict {
                 Err(HsmError::Protocol(why)) => settled.broken = Some(why),
@@ -233,8 +297,8 @@ impl Batch {
     fn match_ids<'r, 'a>(
         &self,
         replies: &'r [Reply<'a>],
-    ) -> Result<Vec<Option<&'r Reply<'a>>>, &'static str> {
-        let mut by_item = vec![None; self.items.len()];
+    ) -> Result<Vec<Answers<'r, 'a>>, &'static str> {
+        let mut by_item = vec![[None; 2]; self.items.len()];
         for reply in replies {
             let Some(id) = reply.id else {
                 return Err("an answered item bears no Unique Batch Item ID");
@@ -244,10 +308,15 @@ impl Batch {
             };
             let id = u64::from_be_bytes(id);
             // Ids rise within a batch.
-            let Ok(at) = self.items.binary_search_by_key(&id, |item| item.id) else {
+            let at = self.items.partition_point(|item| item.id <= id);
+            let item = at.checked_sub(1).and_then(|at| self.items.get(at));
+            let nth = item.and_then(|item| usize::try_from(id - item.id).ok());
+            let nth = nth.filter(|nth| item.is_some_and(|item| *nth < item.ask_count()));
+            let Some(nth) = nth else {
                 return Err("an answered item bears a Unique Batch Item ID that was not asked");
             };
-            match by_item.get_mut(at) {
+            let answers = by_item.get_mut(at - 1);
+            match answers.and_then(|answers| answers.get_mut(nth)) {
                 Some(slot @ None) => *slot = Some(reply),
                 _ => return Err("two answered items bear the same Unique Batch Item ID"),
             }
@@ -269,54 +338,12 @@ impl Waiter {
 }
 
 impl Item {
-    fn answer(
-        &self,
-        outcome: &Outcome<'_>,
-        store: &mut impl FnMut(&[u8]) -> Result<SecretKey, HsmError>,
-    ) -> Result<Answer, HsmError> {
-        match (&self.request, outcome) {
-            (Request::Decrypt { object, sealed, .. }, Outcome::Decrypted { object: by, data }) => {
-                check_object(object, *by)?;
-                if data.len() + NONCE_BYTES + TAG_BYTES != sealed.len() {
-                    return Err(HsmError::Protocol(
-                        "a plaintext has not its ciphertext's length",
-                    ));
-                }
-                store(data).map(Answer::Plaintext)
-            }
-            (
-                Request::Encrypt {
-                    object, plaintext, ..
-                },
-                Outcome::Encrypted {
-                    object: by,
-                    data,
-                    nonce,
-                    tag,
-                },
-            ) => {
-                check_object(object, *by)?;
-                if data.len() != plaintext.expose().len() {
-                    return Err(HsmError::Protocol(
-                        "a ciphertext has not its plaintext's length",
-                    ));
-                }
-                if nonce.is_some_and(|nonce| nonce != self.nonce) {
-                    return Err(HsmError::Protocol(
-                        "the HSM used a nonce other than the one sent",
-                    ));
-                }
-                let Some(tag) = tag.filter(|tag| tag.len() == TAG_BYTES) else {
-                    return Err(HsmError::Protocol(
-                        "the HSM sealed without an authentication tag of 16 bytes",
-                    ));
-                };
-                Ok(Answer::Sealed([&self.nonce[..], data, tag].concat()))
-            }
-            (_, Outcome::Malformed(why)) => Err(HsmError::Protocol(why)),
-            _ => Err(HsmError::Protocol(
-                "an item was answered as another operation",
-            )),
+    /// The key.
+    fn object(&self) -> Option<&ObjectId> {
+        match &self.request {
+            Request::Decrypt { object, .. } | Request::Encrypt { object, .. } => Some(object),
+            // `gather` makes no items of these.
+            _ => None,
         }
     }
 
@@ -326,15 +353,6 @@ impl Item {
                 .into_iter()
                 .map(|waiter| (waiter.done, verdict.clone())),
         );
-    }
-}
-
-fn check_object(asked: &ObjectId, answered: Option<&str>) -> Result<(), HsmError> {
-    match answered {
-        Some(answered) if answered != &*asked.0 => {
-            Err(HsmError::Protocol("an item was answered for another key"))
-        }
-        _ => Ok(()),
     }
 }
 

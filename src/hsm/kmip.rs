@@ -1,8 +1,8 @@
-//! The KMIP back end: what an HSM that speaks KMIP 1.4 to 2.1 needs behind the seam.
+//! The KMIP back end: what an HSM that speaks KMIP 1.2 to 2.1 needs behind the seam.
 //!
 //! `link` carries messages over TLS, `session` speaks, [`super::pool`] owns the threads. Must never be
 //! true: a plaintext outside the arena's buffers and keys; a key chosen among several of one name;
-//! authenticated encryption below KMIP 1.4, where servers drop the tag.
+//! AES-GCM below KMIP 1.4, where servers drop the tag; a ciphertext without authentication.
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
+use super::Envelope;
 use super::pool::{Connector, Pool, PoolPlan, Session as PoolSession};
 use super::store::Store;
 use crate::secret::SecretString;
@@ -59,6 +60,8 @@ pub struct KmipPlan {
     pub tls: Arc<ClientConfig>,
     /// Login, if the HSM wants one.
     pub login: Option<Login>,
+    /// How keys are sealed: AES-GCM from KMIP 1.4, AES-CBC with HMAC from 1.2.
+    pub envelope: Envelope,
 }
 
 /// Starts the back end. Fails only when a thread cannot be made: an HSM that is down is no error.
@@ -102,6 +105,10 @@ impl Connector for KmipConnector {
         self.plan.addresses.iter().map(label).collect()
     }
 
+    fn envelope(&self) -> Envelope {
+        self.plan.envelope
+    }
+
     fn connect(&self, server: usize, deadline: Instant) -> Result<Box<dyn PoolSession>, String> {
         let address = self.plan.addresses.get(server);
         let address = address.ok_or("no such address is configured")?;
@@ -124,6 +131,7 @@ impl KmipConnector {
             place,
             Arc::clone(&self.store),
             login,
+            self.plan.envelope,
             deadline,
         )
     }

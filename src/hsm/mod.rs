@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod change;
 pub mod embedded;
+pub mod envelope;
 pub mod fleet;
 pub mod kmip;
 pub mod pool;
@@ -18,8 +19,10 @@ use std::time::Instant;
 use crate::secret::{SecretBytes, SecretKey};
 
 pub use change::KeyChange;
+pub use envelope::Envelope;
 
-/// A back end's own name for one version of a key (KMIP: Unique Identifier).
+/// A back end's own name for one version of a key (KMIP: Unique Identifier, or [`ObjectId::pair`]
+/// of two).
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct ObjectId(pub Arc<str>);
 
@@ -67,14 +70,14 @@ pub struct KeyRecord {
     pub deletion_allowed: bool,
 }
 
-/// What is asked. `sealed` is nonce (12) | ciphertext | tag (16), its length already checked.
+/// What is asked. `sealed` is laid out as [`Hsm::envelope`] says, its length already checked.
 #[derive(Clone, Debug)]
 pub enum Request {
     /// Unwraps.
     Decrypt {
         /// With which key.
         object: ObjectId,
-        /// nonce | ciphertext | tag.
+        /// As [`Envelope`] has it.
         sealed: Vec<u8>,
         /// Bound to the ciphertext.
         associated_data: Vec<u8>,
@@ -131,7 +134,7 @@ pub enum Request {
 pub enum Answer {
     /// Of a Decrypt or a Random, in locked memory.
     Plaintext(SecretKey),
-    /// nonce | ciphertext | tag.
+    /// As [`Envelope`] has it.
     Sealed(Vec<u8>),
     /// `None`: no such key.
     Key(Option<Arc<KeyRecord>>),
@@ -259,6 +262,10 @@ pub trait Hsm: Send + Sync {
     }
     /// State now; cheap.
     fn health(&self) -> Health;
+    /// How ciphertexts are laid out; never changes.
+    fn envelope(&self) -> Envelope {
+        Envelope::AesGcm
+    }
     /// Whether [`Request::Random`] is served: data keys then come from there.
     fn offers_random(&self) -> bool {
         false

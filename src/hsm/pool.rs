@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::fleet::Fleet;
-use super::{Answer, ClientTag, Errand, Health, Hsm, HsmError, Job};
+use super::{Answer, ClientTag, Envelope, Errand, Health, Hsm, HsmError, Job};
 use crate::net::lane::{Lane, Mark, Refused, SparePlan};
 
 #[cfg(test)]
@@ -30,6 +30,10 @@ const SWEEP: Duration = Duration::from_millis(20);
 pub trait Connector: Send + Sync + 'static {
     /// Labels of the servers, `host:port`, in the configured order; never empty.
     fn servers(&self) -> Vec<Arc<str>>;
+    /// How all its servers' ciphertexts are laid out; never changes.
+    fn envelope(&self) -> Envelope {
+        Envelope::AesGcm
+    }
     /// Connects to the server at that index, logs in, negotiates: when this returns, a request has
     /// been answered. The text of an error tells what went wrong.
     fn connect(&self, server: usize, deadline: Instant) -> Result<Box<dyn Session>, String>;
@@ -219,6 +223,10 @@ impl Hsm for Pool {
             queued: self.shared.lane.len(),
             detail: status.detail.clone(),
         }
+    }
+
+    fn envelope(&self) -> Envelope {
+        self.shared.connector.envelope()
     }
 
     fn offers_random(&self) -> bool {

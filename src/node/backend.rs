@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use crate::cache::Cache;
 use crate::config::plan::{HSM_BUFFER_BYTES, Plan};
-use crate::config::{Config, Protocol};
-use crate::hsm::Hsm;
+use crate::config::{Config, KmipCipher, Protocol};
 use crate::hsm::embedded::{self, Embedded};
 use crate::hsm::kmip::{self, Address, KmipPlan, Login};
 use crate::hsm::pool::PoolPlan;
 use crate::hsm::store::{MakeRoom, Store};
+use crate::hsm::{Envelope, Hsm};
 use crate::net::tls::{self, HsmTrust};
 use crate::secret::{Arena, ArenaPlan};
 
@@ -106,6 +106,10 @@ fn kmip_plan(config: &Config, credentials: &Credentials) -> Result<KmipPlan, Sta
         addresses,
         tls,
         login,
+        envelope: match config.hsm.cipher {
+            KmipCipher::Gcm => Envelope::AesGcm,
+            KmipCipher::CbcHmac => Envelope::AesCbcHmac,
+        },
     })
 }
 

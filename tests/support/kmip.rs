@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kms::hsm::kmip::{Address, KmipPlan, LOCKED_BYTES_PER_CONNECTION, start};
 use kms::hsm::pool::{Pool, PoolPlan};
 use kms::hsm::store::Store;
-use kms::hsm::{Answer, Hsm as _, HsmError, Job, KeyRecord, ObjectId, Request};
+use kms::hsm::{Answer, Envelope, Hsm as _, HsmError, Job, KeyRecord, ObjectId, Request};
 use kms::net::tls::{HsmTrust, Identity, hsm_config};
 use kms::secret::{Arena, ArenaPlan, Mode, SecretBytes};
 use rustls::ClientConfig;
@@ -30,12 +30,21 @@ pub struct Site {
 
 impl Site {
     pub fn new(kind: KeyKind) -> Self {
+        Self::over(kind, PyKmip::new)
+    }
+
+    /// In front of a server that speaks no newer KMIP.
+    pub fn older(version_max: &'static str) -> Self {
+        Self::over(KeyKind::P256, |pki| PyKmip::older(pki, version_max))
+    }
+
+    fn over(kind: KeyKind, server: impl FnOnce(&Pki) -> PyKmip) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let pki = Pki::new(folder.path(), kind);
         pki.root("kmipSigningCA");
         pki.leaf("hsm", "kmipSigningCA", SERVER);
         pki.leaf("kmsClient", "kmipSigningCA", CLIENT);
-        let mut server = PyKmip::new(&pki);
+        let mut server = server(&pki);
         server.start();
         let certificate = |name: &str| {
             let pem = fs::read(pki.path(&format!("{name}.crt"))).unwrap();
@@ -69,6 +78,11 @@ impl Site {
 
     /// One node's back end, with one connection.
     pub fn pool(&self) -> Pool {
+        self.pool_of(Envelope::AesGcm)
+    }
+
+    /// The same with this envelope.
+    pub fn pool_of(&self, envelope: Envelope) -> Pool {
         let plan = KmipPlan {
             addresses: vec![Address {
                 host: "127.0.0.1".into(),
@@ -77,6 +91,7 @@ impl Site {
             }],
             tls: Arc::clone(&self.tls),
             login: None,
+            envelope,
         };
         let sizes = PoolPlan {
             name: "kmip1",

@@ -30,6 +30,8 @@ pub struct Hsm {
     pub port: u16,
     folder: PathBuf,
     kind: KeyKind,
+    /// The newest KMIP that it speaks, if not all that PyKMIP has.
+    version_max: Option<&'static str>,
     process: Option<Process>,
 }
 
@@ -52,16 +54,35 @@ impl Hsm {
             port,
             folder,
             kind: pki.kind,
+            version_max: None,
             process: None,
         }
+    }
+
+    /// As an older server: KMIP up to `version_max`, such as `1.2`. It prints the logins it gets.
+    pub fn older(pki: &Pki, version_max: &'static str) -> Self {
+        Self {
+            version_max: Some(version_max),
+            ..Self::new(pki)
+        }
+    }
+
+    /// The logins an [`Hsm::older`] server got, each `user password`.
+    pub fn logins(&self) -> Vec<String> {
+        let said = fs::read_to_string(self.folder.join("out.log")).unwrap();
+        let logins = said.lines().filter_map(|line| line.strip_prefix("login "));
+        logins.map(str::to_owned).collect()
     }
 
     pub fn start(&mut self) {
         let mut command = Command::new(python());
         command.args(["-W", "ignore"]);
-        match self.kind {
-            KeyKind::P256 => command.args(["-c", STOCK]),
-            KeyKind::Rsa2048 => command.arg(
+        if let Some(most) = self.version_max {
+            command.env("KMS_TEST_KMIP_MAX", most);
+        }
+        match (self.kind, self.version_max) {
+            (KeyKind::P256, None) => command.args(["-c", STOCK]),
+            _ => command.arg(
                 Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/pykmip_launcher.py"),
             ),
         };

@@ -96,6 +96,7 @@ impl Bench {
             }],
             tls: self.tls(),
             login: None,
+            envelope: kms::hsm::Envelope::AesGcm,
         };
         let sizes = PoolPlan {
             name: "kmip1",

@@ -2,7 +2,7 @@
 
 use super::Builder;
 use crate::config::error::{Problem, Warning};
-use crate::config::model::{Embedded, Hsm, KmipCredential, Protocol};
+use crate::config::model::{Embedded, Hsm, KmipCipher, KmipCredential, Protocol};
 use crate::config::table::{self, KEYS, Key};
 use crate::config::url::{Endpoint, Url};
 use crate::config::value::Value;
@@ -32,6 +32,10 @@ impl Builder<'_> {
             username,
             password: password.unwrap_or_default(),
         });
+        let cipher = match self.word(&table::HSM_KMIP_CIPHER) {
+            "cbc-hmac" => KmipCipher::CbcHmac,
+            _ => KmipCipher::Gcm,
+        };
         let ca_aliases = if let Some(Value::List(list)) = self.value(&table::HSM_CA_ALIAS) {
             list
         } else {
@@ -54,6 +58,7 @@ impl Builder<'_> {
             queue_max: self.number(&table::HSM_QUEUE_MAX),
             timeout_ms: u64::try_from(self.number(&table::HSM_TIMEOUT_MS)?).ok()?,
             credential,
+            cipher,
             embedded,
         })
     }

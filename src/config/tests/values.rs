@@ -30,6 +30,7 @@ fn good_values() {
             "kms.hsm.kmip.password",
             "(set)",
         ),
+        ("kms.hsm.kmip.cipher=GCM", "kms.hsm.kmip.cipher", "GCM"),
         (
             "kms.hsm.server.name=hsm.example.com",
             "kms.hsm.server.name",

@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::cbc::Verdict;
 use super::{Finished, HsmError, Item, KeyState, ObjectId, Request};
 use crate::secret::SecretBytes;
 
@@ -36,9 +37,21 @@ pub fn clean(text: &str) -> Arc<str> {
         .into()
 }
 
+/// The verdict on an operation that the HSM refused. `opens`: it may have been the ciphertext's fault.
+pub(super) fn refused(object: &ObjectId, opens: bool, reason: u32, text: &str) -> Verdict {
+    match judge(opens, reason, text) {
+        Some(error) => Verdict::Finished(Err(error)),
+        None => Verdict::Doubtful(Doubt {
+            object: object.clone(),
+            opens,
+            reason,
+            text: clean(text),
+        }),
+    }
+}
+
 /// What the failure means, or `None` when the key's state must be known first.
-pub(super) fn judge(request: &Request, reason: u32, text: &str) -> Option<HsmError> {
-    let decrypts = matches!(request, Request::Decrypt { .. });
+fn judge(decrypts: bool, reason: u32, text: &str) -> Option<HsmError> {
     Some(match reason {
         CRYPTOGRAPHIC_FAILURE if decrypts => HsmError::AuthenticationFailed,
         ITEM_NOT_FOUND | OBJECT_NOT_FOUND => HsmError::ObjectNotFound,
@@ -65,33 +78,33 @@ fn says_busy(text: &str) -> bool {
         .any(|word| text.contains(word))
 }
 
-/// A failure whose meaning depends on the key's state.
-pub struct Doubtful {
-    item: Item,
+/// Why an item failed, as far as it can be read.
+pub(super) struct Doubt {
+    object: ObjectId,
+    /// It is the ciphertext's fault if nothing is wrong with the object.
+    opens: bool,
     reason: u32,
     text: Arc<str>,
 }
 
+/// A failure whose meaning depends on the key's state.
+pub struct Doubtful {
+    item: Item,
+    doubt: Doubt,
+}
+
 impl Doubtful {
-    pub(super) fn new(mut item: Item, reason: u32, text: &str) -> Self {
+    pub(super) fn new(mut item: Item, doubt: Doubt) -> Self {
         // Nobody reads the plaintext again; it need not wait for one more round trip.
         if let Request::Encrypt { plaintext, .. } = &mut item.request {
             *plaintext = SecretBytes::default();
         }
-        Self {
-            item,
-            reason,
-            text: clean(text),
-        }
+        Self { item, doubt }
     }
 
     /// The key to ask about.
-    pub fn object(&self) -> Option<&ObjectId> {
-        match &self.item.request {
-            Request::Decrypt { object, .. } | Request::Encrypt { object, .. } => Some(object),
-            // `gather` makes no items of these.
-            _ => None,
-        }
+    pub fn object(&self) -> &ObjectId {
+        &self.doubt.object
     }
 
     /// Until when the most patient waiter waits.
@@ -102,14 +115,13 @@ impl Doubtful {
 
     /// Decides, given the state the HSM tells (`None`: it would not tell).
     pub fn resolve(self, state: Option<KeyState>, finished: &mut Finished) {
-        let decrypts = matches!(self.item.request, Request::Decrypt { .. });
         let error = match state {
-            Some(KeyState::Active) if decrypts && self.reason == GENERAL_FAILURE => {
+            Some(KeyState::Active) if self.doubt.opens && self.doubt.reason == GENERAL_FAILURE => {
                 HsmError::AuthenticationFailed
             }
             Some(KeyState::Active) | None => HsmError::Refused {
-                reason: self.reason,
-                text: self.text,
+                reason: self.doubt.reason,
+                text: self.doubt.text,
             },
             Some(state) => HsmError::NotActive { state },
         };

@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
-use super::super::{HsmError, Job};
+use super::super::{Envelope, HsmError, Job};
 use super::{Batch, Finished, Item, ItemIds};
 
 impl Batch {
-    /// Batches of one item each, under new ids: for an HSM that refuses the whole message.
-    pub fn split(self, ids: &mut ItemIds) -> Vec<Batch> {
+    /// Batches of one item and one operation each, under new ids: for an HSM that refuses the whole message.
+    pub fn split(mut self, ids: &mut ItemIds) -> Vec<Batch> {
+        self.form.single = true;
         self.parts(1, ids)
     }
 
@@ -23,9 +24,13 @@ impl Batch {
         while rest.peek().is_some() {
             let mut items: Vec<Item> = rest.by_ref().take(items_max.max(1)).collect();
             for item in &mut items {
-                item.id = ids.next_id();
+                if self.form.envelope == Envelope::AesCbcHmac {
+                    item.begin(self.form.single);
+                }
+                item.renumber(ids);
             }
-            parts.push(Batch { items });
+            let form = self.form;
+            parts.push(Batch { items, form });
         }
         parts
     }

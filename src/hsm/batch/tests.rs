@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::secret::{Arena, ArenaPlan, Mode, SecretBytes};
 
+mod cbc;
 mod reasons;
 
 type Outcomes = mpsc::Receiver<(usize, Result<Answer, HsmError>)>;
@@ -70,7 +71,10 @@ fn decrypts(all: &[Vec<u8>]) -> (Vec<Job>, Outcomes) {
 }
 
 fn gather(jobs: Vec<Job>) -> Batch {
-    Batch::gather(jobs, &mut ItemIds::default(), || [7; NONCE_BYTES]).0
+    Batch::gather(Form::default(), jobs, &mut ItemIds::default(), || {
+        [7; IV_BYTES]
+    })
+    .0
 }
 
 fn give(finished: Finished) {
@@ -112,7 +116,7 @@ fn settle(batch: Batch, said: &[Said]) -> Settled {
             },
         })
         .collect();
-    batch.settle(&replies, store)
+    batch.settle(&replies, &mut ItemIds::default(), store)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -191,7 +195,7 @@ proptest! {
         let all: Vec<Vec<u8>> = seeds.iter().map(|&(n, len)| sealed(n, len)).collect();
         let (jobs, outcomes) = decrypts(&all);
         let mut ids = ItemIds { last: 10 };
-        let (batch, _) = Batch::gather(jobs, &mut ids, || [0; NONCE_BYTES]);
+        let (batch, _) = Batch::gather(Form::default(), jobs, &mut ids, || [0; IV_BYTES]);
         let mut said = honest(&batch);
         let must_drop = tell(lie, at, &mut said);
         let settled = settle(batch, &said);
@@ -218,7 +222,9 @@ fn ids_never_repeat_on_a_connection() {
     let mut seen = std::collections::HashSet::new();
     for _ in 0..10 {
         let all: Vec<_> = (0..5).map(|n| sealed(n, 8)).collect();
-        let (batch, _) = Batch::gather(decrypts(&all).0, &mut ids, || [0; NONCE_BYTES]);
+        let (batch, _) = Batch::gather(Form::default(), decrypts(&all).0, &mut ids, || {
+            [0; IV_BYTES]
+        });
         let single = batch.split(&mut ids);
         for item in single.iter().flat_map(Batch::items) {
             assert!(seen.insert(item.id), "{}", item.id);
@@ -300,6 +306,7 @@ fn an_encrypt_is_believed_only_with_our_nonce_and_a_whole_tag() {
                 id: Some(&id),
                 outcome,
             }],
+            &mut ItemIds::default(),
             store,
         );
         assert_eq!(settled.broken.is_none(), works, "{name}");
@@ -340,7 +347,10 @@ fn other_kinds_come_back() {
         sent: None,
         done: Box::new(|_| ()),
     };
-    let (batch, others) = Batch::gather(vec![job], &mut ItemIds::default(), || [0; NONCE_BYTES]);
+    let (batch, others) =
+        Batch::gather(Form::default(), vec![job], &mut ItemIds::default(), || {
+            [0; IV_BYTES]
+        });
     assert!(batch.is_empty());
     assert_eq!(others.len(), 1);
 }

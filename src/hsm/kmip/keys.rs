@@ -32,6 +32,7 @@ mod claim;
 mod delete;
 mod family;
 mod list;
+mod mac;
 mod random;
 mod settings;
 
@@ -136,17 +137,24 @@ impl Work<'_> {
     /// A key left Pre-Active by a crash between Create and Activate is finished here. One that bears an
     /// Activation Date was made so on purpose, and stays as it is.
     fn create(&mut self, name: &Arc<str>) -> Result<Option<Arc<KeyRecord>>, Stop> {
-        let family = self.look(name)?;
-        let record = family.record()?;
+        let family = self.look_to_create(name)?;
+        let record = family.bare_record()?;
+        let mut until = 1;
         match family.left_behind() {
             Some(object) if family.is_bare(object) => self.wake(name, &object.clone())?,
-            None if record.is_some() => return Ok(record.map(Arc::new)),
+            None if let Some(record) = record => {
+                if !family.lacks_mac()? {
+                    return Ok(family.record()?.map(Arc::new));
+                }
+                until = record.latest();
+            }
             _ => {
                 let seen = family.seen(1);
-                self.claim(&family::object_name(name, 1), Settings::default(), seen)?;
+                let made = Made::Version(Settings::default());
+                self.claim(&family::object_name(name, 1), made, seen)?;
             }
         }
-        match self.look_until(name, 1)?.record()? {
+        match self.look_completed(name, until)?.record()? {
             None => Err(hidden(name).into()),
             found => Ok(found.map(Arc::new)),
         }
@@ -166,19 +174,27 @@ impl Work<'_> {
 
     /// Nodes that rotate at the same moment claim the same number, and so share the one new version.
     fn rotate(&mut self, name: &Arc<str>) -> Result<Option<Arc<KeyRecord>>, Stop> {
-        let family = self.look(name)?;
-        let Some(record) = family.record()? else {
+        let mut family = self.look(name)?;
+        let Some(record) = family.bare_record()? else {
             return Ok(None);
         };
-        let next = family
-            .highest
-            .max(record.latest())
+        if family.lacks_mac()? && family.unfinished()?.is_none() {
+            let highest = family.highest;
+            family = self.look_completed(name, record.latest())?;
+            family.highest = family.highest.max(highest);
+        }
+        let last = match family.unfinished()? {
+            Some(number) if number >= family.highest => number - 1,
+            _ => family.highest.max(record.latest()),
+        };
+        let next = last
             .checked_add(1)
             .ok_or(HsmError::Unsupported("more versions than can be counted"))?;
         let copy = Settings::of(&record).copy_for_new_version();
         let seen = family.seen(next);
-        self.claim(&family::object_name(name, next), copy, seen)?;
-        let found = self.look_until(name, next)?.record()?;
+        let made = Made::Version(copy);
+        self.claim(&family::object_name(name, next), made, seen)?;
+        let found = self.look_completed(name, next)?.record()?;
         match &found {
             Some(record) if record.latest() == next => Ok(found.map(Arc::new)),
             // Deleted in the same moment.
@@ -188,13 +204,16 @@ impl Work<'_> {
     }
 
     /// Makes an object of this name, together with whoever else does; `seen` is what a look has shown.
-    fn claim(&mut self, name: &str, settings: Settings, seen: Vec<Seen>) -> Result<(), Stop> {
+    fn claim(&mut self, name: &str, made: Made, seen: Vec<Seen>) -> Result<(), Stop> {
         let mut claim = Claim::new();
         claim.happened(Event::Seen(seen));
         loop {
             let event = match claim.step().clone() {
                 Step::Look => Event::Seen(self.look_exactly(name)?),
-                Step::Create => self.make(name, settings)?,
+                Step::Create => match made {
+                    Made::Version(settings) => self.make(name, settings)?,
+                    Made::Mac => self.make_mac(name)?,
+                },
                 Step::Destroy(object) => {
                     let unique_identifier = Some(&*object.0);
                     self.attempt(RequestPayload::Destroy(ObjectRef { unique_identifier }))?
@@ -234,13 +253,25 @@ impl Work<'_> {
         if matches!(made, Event::Refused((reason, _)) if settings::is_unsupported(reason)) {
             made = self.attempt(RequestPayload::Create(plain))?;
         }
-        Ok(match made {
-            Event::Refused((
-                reason::OBJECT_ALREADY_EXISTS | reason::NON_UNIQUE_NAME_ATTRIBUTE,
-                _,
-            )) => Event::Taken,
-            made => made,
-        })
+        Ok(or_taken(made))
+    }
+}
+
+/// What a claim is for.
+#[derive(Clone, Copy)]
+enum Made {
+    /// A version's own object, with the key's settings.
+    Version(Settings),
+    /// Its MAC key.
+    Mac,
+}
+
+fn or_taken(made: Event<Refusal>) -> Event<Refusal> {
+    match made {
+        Event::Refused((reason::OBJECT_ALREADY_EXISTS | reason::NON_UNIQUE_NAME_ATTRIBUTE, _)) => {
+            Event::Taken
+        }
+        made => made,
     }
 }
 

@@ -10,13 +10,13 @@ use std::time::Instant;
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroize;
 
-use super::super::batch::{Batch, Finished, ItemIds, clean};
+use super::super::batch::{Batch, Finished, Form, ItemIds, clean};
 use super::super::pool::{Served, Session as PoolSession};
 use super::super::store::Store;
-use super::super::{Done, HsmError, Job, Request};
+use super::super::{Done, Envelope, HsmError, Job, Request};
 use super::keys;
 use super::link::{Link, LinkError};
-use crate::limits::{NONCE_BYTES, TAG_BYTES};
+use crate::limits::IV_BYTES;
 use crate::secret::{LockedBuf, SecretString};
 use crate::wire::kmip::{
     Call, Credential, KmipError, ProtocolVersion, RequestHeader, RequestPayload, ResponseItem,
@@ -65,6 +65,10 @@ pub struct Session {
     random: SystemRandom,
     /// The HSM refuses more than one item a message.
     single: bool,
+    /// What is sealed and opened.
+    pub(super) envelope: Envelope,
+    /// The HSM has MAC Verify.
+    mac_verify: bool,
     /// The HSM has RNG Retrieve.
     pub(super) offers_random: bool,
     /// When a message that is not answered is given up, whatever time its jobs have.
@@ -198,14 +202,18 @@ impl PoolSession for Session {
     fn serve(&mut self, jobs: Vec<Job>, until: Option<Instant>) -> Served {
         self.until = until;
         let mut served = Served::default();
-        let mut rest = jobs.into_iter().filter_map(refuse_short).peekable();
+        let envelope = self.envelope;
+        let fit = jobs
+            .into_iter()
+            .filter_map(|job| refuse_unfit(job, envelope));
+        let mut rest = fit.peekable();
         while rest.peek().is_some() {
             let mut bytes = 0;
             let mut message = Vec::new();
             while let Some(job) = rest.next_if(|job| {
-                message.is_empty() || bytes + weight(&job.request) <= BATCH_BYTES_MAX
+                message.is_empty() || bytes + self.weight(&job.request) <= BATCH_BYTES_MAX
             }) {
-                bytes += weight(&job.request);
+                bytes += self.weight(&job.request);
                 message.push(job);
             }
             if served.broken.is_some() {
@@ -221,7 +229,7 @@ impl PoolSession for Session {
             };
             let mut nonces = nonces.into_iter();
             let next = || nonces.next().unwrap_or_default();
-            let (batch, others) = Batch::gather(message, &mut self.ids, next);
+            let (batch, others) = Batch::gather(self.form(), message, &mut self.ids, next);
             if !batch.is_empty() {
                 self.exchange(batch, &mut served);
             }
@@ -259,23 +267,47 @@ impl Session {
         Arc::clone(&self.store)
     }
 
+    fn form(&self) -> Form {
+        Form {
+            envelope: self.envelope,
+            mac_verify: self.mac_verify,
+            single: self.single,
+        }
+    }
+
+    /// Bytes that the job, or its answer, takes in a message.
+    fn weight(&self, request: &Request) -> usize {
+        match self.envelope {
+            Envelope::AesGcm => weight(request),
+            // The MAC is over nearly the same again.
+            Envelope::AesCbcHmac => 2 * weight(request),
+        }
+    }
+
     /// One nonce a job: an Encrypt never goes without.
-    fn nonces(&self, count: usize) -> Option<Vec<[u8; NONCE_BYTES]>> {
-        let mut all = vec![[0; NONCE_BYTES]; count];
+    fn nonces(&self, count: usize) -> Option<Vec<[u8; IV_BYTES]>> {
+        let mut all = vec![[0; IV_BYTES]; count];
         self.random.fill(all.as_flattened_mut()).ok()?;
         Some(all)
     }
 }
 
-/// Answers a Decrypt whose bytes cannot even hold nonce and tag: the HSM might take a shortened tag.
-fn refuse_short(job: Job) -> Option<Job> {
-    match &job.request {
-        Request::Decrypt { sealed, .. } if sealed.len() < NONCE_BYTES + TAG_BYTES => {
-            (job.done)(Err(HsmError::AuthenticationFailed));
-            None
+/// Answers a Decrypt whose bytes cannot even hold nonce and tag (the HSM might take a shortened tag), and
+/// a job of a key that was found for another envelope.
+fn refuse_unfit(job: Job, envelope: Envelope) -> Option<Job> {
+    let refusal = match &job.request {
+        Request::Decrypt { sealed, .. } if !envelope.fits(sealed.len()) => {
+            HsmError::AuthenticationFailed
         }
-        _ => Some(job),
-    }
+        Request::Decrypt { object, .. } | Request::Encrypt { object, .. }
+            if envelope == Envelope::AesCbcHmac && object.parts().is_none() =>
+        {
+            HsmError::ObjectNotFound
+        }
+        _ => return Some(job),
+    };
+    (job.done)(Err(refusal));
+    None
 }
 
 fn failed(item: &ResponseItem<'_>) -> Fault {

@@ -20,7 +20,10 @@ type Outcome = Result<Answer, HsmError>;
 
 /// A session of its own, without the pool's threads.
 fn open(hsm: &FakeHsm, login: Option<Login>) -> Result<Session, String> {
-    let plan = hsm.plan(login);
+    open_as(hsm.plan(login))
+}
+
+fn open_as(plan: KmipPlan) -> Result<Session, String> {
     let connector = KmipConnector {
         plan,
         store: store(),

@@ -22,6 +22,7 @@ fn failed(request: Request, reason: u32, state: Option<KeyState>) -> HsmError {
             id: Some(&id),
             outcome,
         }],
+        &mut ItemIds::default(),
         store,
     );
     assert_eq!(settled.broken, None);

@@ -104,6 +104,31 @@ impl Attributes {
         }
         Ok(())
     }
+
+    /// As [`Attributes::check`], for the key of a MAC. Servers that make no HMAC keys of their own take
+    /// an AES key's bytes.
+    pub(super) fn check_mac(&self, name: &str) -> Result<(), HsmError> {
+        let refused = |reason, text: String| {
+            let text = text.into();
+            Err(HsmError::Refused { reason, text })
+        };
+        let hmac = cryptographic_algorithm::HMAC_SHA256;
+        if !matches!(
+            self.algorithm.unwrap_or(hmac),
+            cryptographic_algorithm::HMAC_SHA256 | cryptographic_algorithm::AES
+        ) {
+            let text = format!("the object named \"{name}\" is no HMAC-SHA256 key");
+            return refused(result_reason::INVALID_OBJECT_TYPE, text);
+        }
+        let may_mac = |mask| mask & cryptographic_usage_mask::MAC_GENERATE != 0;
+        if !self.usage.is_none_or(may_mac) {
+            let text = format!(
+                "key \"{name}\" may make no MAC: give its Cryptographic Usage Mask MAC Generate and MAC Verify"
+            );
+            return refused(result_reason::INCOMPATIBLE_CRYPTOGRAPHIC_USAGE_MASK, text);
+        }
+        Ok(())
+    }
 }
 
 impl Session {

@@ -1,13 +1,15 @@
-//! Deleting a key: every object of its family, newest first, the one with the settings last, so that a
-//! delete that was cut short can be asked for again.
+//! Deleting a key: every object of its family, MAC keys first, then newest first, the one with the settings
+//! last, so that a delete that was cut short can be asked for again.
 //!
-//! Must never be true: an object revoked or destroyed while the key's settings forbid it.
+//! Must never be true: an object revoked or destroyed while the key's settings forbid it; a MAC key left
+//! when its version is gone.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::super::super::{HsmError, KeyState, ObjectId};
+use super::family::Family;
 use super::{Event, Refusal, Stop, Work, contended, refused};
 use crate::wire::kmip::enums::revocation_reason_code;
 use crate::wire::kmip::{ObjectRef, RequestPayload, Revoke};
@@ -21,11 +23,15 @@ impl Work<'_> {
         let mut doomed: HashSet<ObjectId> = HashSet::new();
         for round in 0..=ROUNDS_MAX {
             let family = self.look(name)?;
-            let record = family.record()?;
+            let record = family.bare_record()?;
             match record {
                 None if round == 0 => return Err(HsmError::ObjectNotFound.into()),
-                // What is left may be another node's candidate, and no key.
-                None => return Ok(()),
+                // What is left may be another node's candidate, and no key; a MAC key was this key's.
+                None if family.macs.is_empty() || round == ROUNDS_MAX => return Ok(()),
+                None => {
+                    refusal = self.end_macs(&family)?;
+                    continue;
+                }
                 Some(record) if round == 0 => record.check_deletion()?,
                 Some(_) if round == ROUNDS_MAX => break,
                 // Another first version than was there: the key was created anew.
@@ -38,6 +44,10 @@ impl Work<'_> {
                 }
                 // The settings may be gone already: leave was given before.
                 Some(_) => {}
+            }
+            refusal = self.end_macs(&family)?;
+            if refusal.is_some() {
+                continue;
             }
             let bearer = family.kept()?.map(|(member, _)| member.object.clone());
             let mut members = family.members;
@@ -61,6 +71,15 @@ impl Work<'_> {
             None => contended(name),
         }
         .into())
+    }
+
+    fn end_macs(&mut self, family: &Family) -> Result<Option<Refusal>, Stop> {
+        for mac in &family.macs {
+            if let Some(refusal) = self.end(&mac.object, mac.attributes.state)? {
+                return Ok(Some(refusal));
+            }
+        }
+        Ok(None)
     }
 
     /// Another node may end the same object: what counts is that it is gone.

@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use super::super::super::{HsmError, KeyRecord, KeyVersion, ObjectId};
+use super::super::super::{HsmError, KeyRecord, KeyState, KeyVersion, ObjectId};
 use super::attributes::Attributes;
 use super::claim::Seen;
+use super::mac::{MacKey, mac_name};
 use super::settings::{Kept, Settings};
 use super::{Stop, Work, is_gone, refused};
 use crate::wire::kmip::{Locate, Located, RequestPayload};
@@ -39,8 +40,11 @@ type Named = (u32, String, ObjectId);
 
 /// A key's objects, in the order of their numbers.
 pub(super) struct Family {
-    name: Arc<str>,
+    pub(super) name: Arc<str>,
     pub(super) members: Vec<Member>,
+    /// Each version needs a MAC key.
+    pub(super) needs_mac: bool,
+    pub(super) macs: Vec<MacKey>,
     /// Highest number in use, or used before as far as the HSM still tells. That of a candidate is still
     /// to be had.
     pub(super) highest: u32,
@@ -81,7 +85,10 @@ impl Work<'_> {
     ) -> Result<(), Stop> {
         let bare = (from == 1).then(|| (1, name.to_string()));
         let numbered = (from..=last).map(|number| (number, object_name(name, number)));
-        let asked: Vec<_> = bare.into_iter().chain(numbered).collect();
+        // MAC keys first: see `mac`.
+        let last_mac = if self.needs_mac() { last } else { 0 };
+        let macs = (from..=last_mac).map(|number| (number, mac_name(name, number)));
+        let asked: Vec<_> = macs.chain(bare).chain(numbered).collect();
         let objects = self.locate(asked.iter().map(|(_, bears)| bears.as_str()))?;
         for ((number, bears), objects) in asked.into_iter().zip(objects) {
             let each = |object| (number, bears.clone(), object);
@@ -135,6 +142,8 @@ impl Work<'_> {
         let mut family = Family {
             name: Arc::clone(name),
             members: Vec::new(),
+            needs_mac: self.needs_mac(),
+            macs: Vec::new(),
             highest: 0,
         };
         let named: Vec<_> = found
@@ -146,6 +155,16 @@ impl Work<'_> {
             let Some(attributes) = attributes else {
                 continue;
             };
+            if bears == mac_name(name, number) {
+                if attributes.is_live() {
+                    family.macs.push(MacKey {
+                        number,
+                        object,
+                        attributes,
+                    });
+                }
+                continue;
+            }
             if !attributes.is_candidate() {
                 family.highest = family.highest.max(number);
             }
@@ -163,6 +182,9 @@ impl Work<'_> {
                 });
             }
         }
+        // A number that still has a MAC key is used.
+        let left = family.left_macs().max().unwrap_or(0);
+        family.highest = family.highest.max(left);
         Ok(family)
     }
 
@@ -239,6 +261,24 @@ impl Family {
 
     /// The key as others know it; `None`: there is none.
     pub(super) fn record(&self) -> Result<Option<KeyRecord>, HsmError> {
+        let unfinished = self.unfinished()?;
+        self.record_of(|member| {
+            if Some(member.number) == unfinished {
+                return Ok(None);
+            }
+            self.sealing(member).map(Some)
+        })
+    }
+
+    /// The same with each version's own object alone, whether or not it could seal.
+    pub(super) fn bare_record(&self) -> Result<Option<KeyRecord>, HsmError> {
+        self.record_of(|member| Ok(Some((member.object.clone(), member.attributes.state))))
+    }
+
+    fn record_of(
+        &self,
+        mut sealing: impl FnMut(&Member) -> Result<Option<(ObjectId, KeyState)>, HsmError>,
+    ) -> Result<Option<KeyRecord>, HsmError> {
         let members = self.versions()?;
         if members.is_empty() {
             return Ok(None);
@@ -250,11 +290,14 @@ impl Family {
         let mut versions = Vec::with_capacity(members.len());
         for member in members {
             member.attributes.check(&self.name_of(member))?;
+            let Some((object, state)) = sealing(member)? else {
+                continue;
+            };
             versions.push(KeyVersion {
                 number: member.number,
-                object: member.object.clone(),
+                object,
                 created_unix_s: member.attributes.created_unix_s,
-                state: member.attributes.state,
+                state,
             });
         }
         Ok(Some(KeyRecord {

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use super::super::super::batch::{Batch, Doubtful, Finished, Reply, clean};
 use super::super::super::pool::{ItemsMax, Served};
-use super::super::super::{HsmError, KeyState, ObjectId};
+use super::super::super::{Envelope, HsmError, KeyState, ObjectId};
 use super::super::link::LinkError;
-use super::items::{call_of, reason_of, reply_of, weight};
+use super::items::{call_of, call_of_ask, reason_of, reply_of};
 use super::{ANSWER_BYTES_MAX, Fault, Session, blame, give};
-use crate::wire::kmip::{ResponseItem, decode_response};
+use crate::wire::kmip::{Call, ResponseItem, decode_response};
 
 /// Result Reasons that mean a message with fewer items would do.
 const RESPONSE_TOO_LARGE: u32 = 0x02;
@@ -23,12 +23,13 @@ impl Session {
         let Some(deadline) = batch.deadline().filter(|deadline| *deadline > now) else {
             return give(batch.fail(&HsmError::TimedOut));
         };
-        if self.single && batch.items().len() > 1 {
+        if self.single && batch.operations() > 1 {
             return self.exchange_singly(batch, served);
         }
         let deadline = self.until.map_or(deadline, |until| until.min(deadline));
-        let bytes = batch.items().iter().map(|item| weight(&item.request)).sum();
-        let sent = match self.send(batch.items().iter().map(call_of), bytes, deadline) {
+        let weights = batch.items().iter().map(|item| self.weight(&item.request));
+        let bytes = weights.sum();
+        let sent = match self.send_batch(&batch, bytes, deadline) {
             // Nothing was written: the connection is as good as before.
             Err(LinkError::NoLockedMemory) => return give(batch.fail(&HsmError::NoLockedMemory)),
             sent => sent,
@@ -53,7 +54,7 @@ impl Session {
             && !refusal.is_success()
         {
             let (reason, text) = reason_of(refusal);
-            if batch.items().len() > 1 {
+            if batch.operations() > 1 {
                 let text = clean(text);
                 return self.exchange_parts(batch, reason, &text, served);
             }
@@ -64,8 +65,9 @@ impl Session {
             }));
         }
         let replies: Vec<Reply<'_>> = items.iter().map(reply_of).collect();
-        let settled = batch.settle(&replies, |plain| {
-            self.store.put(plain).map_err(|_| HsmError::NoLockedMemory)
+        let store = &self.store;
+        let settled = batch.settle(&replies, &mut self.ids, |plain| {
+            store.put(plain).map_err(|_| HsmError::NoLockedMemory)
         });
         self.link.forget();
         give(settled.finished);
@@ -74,6 +76,24 @@ impl Session {
             served.broken = Some(format!("{}: {why}", self.place));
         }
         self.resolve(settled.doubtful, served);
+        if !settled.next.is_empty() {
+            self.exchange_unless_broken(settled.next, served);
+        }
+    }
+
+    fn send_batch(
+        &mut self,
+        batch: &Batch,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<(), LinkError> {
+        match self.envelope {
+            Envelope::AesGcm => self.send(batch.items().iter().map(call_of), bytes, deadline),
+            Envelope::AesCbcHmac => {
+                let calls: Vec<Call<'_>> = batch.asks().map(call_of_ask).collect();
+                self.send(calls, bytes, deadline)
+            }
+        }
     }
 
     /// The HSM refused a message of several items as a whole. Too long a message is halved; else one item
@@ -82,7 +102,7 @@ impl Session {
     fn exchange_parts(&mut self, batch: Batch, reason: u32, text: &str, served: &mut Served) {
         let count = batch.items().len();
         let why: Arc<str> = format!("reason {reason:#x}: {text}").into();
-        if matches!(reason, RESPONSE_TOO_LARGE | SERVER_LIMIT_EXCEEDED) {
+        if count > 1 && matches!(reason, RESPONSE_TOO_LARGE | SERVER_LIMIT_EXCEEDED) {
             let items = count / 2;
             served.learnt = Some(ItemsMax { items, why });
             for half in batch.halve(&mut self.ids) {
@@ -117,15 +137,15 @@ impl Session {
     fn resolve(&mut self, doubtful: Vec<Doubtful>, served: &mut Served) {
         let mut states: HashMap<ObjectId, Option<KeyState>> = HashMap::new();
         for doubt in doubtful {
-            let state = doubt.object().and_then(|object| {
-                if let Some(known) = states.get(object) {
-                    return *known;
-                }
+            let object = doubt.object();
+            let state = if let Some(known) = states.get(object) {
+                *known
+            } else {
                 let until = doubt.deadline().unwrap_or_else(Instant::now);
                 let state = self.ask_state(object, until, served);
                 states.insert(object.clone(), state);
                 state
-            });
+            };
             let mut finished = Finished::new();
             doubt.resolve(state, &mut finished);
             give(finished);

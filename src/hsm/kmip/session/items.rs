@@ -1,11 +1,34 @@
 //! Jobs as KMIP's items, and KMIP's items as answers to jobs.
 
 use super::super::super::Request;
-use super::super::super::batch::{Item, Outcome, Reply};
+use super::super::super::batch::{Ask, Item, Outcome, Reply};
 use crate::limits::{NONCE_BYTES, TAG_BYTES};
-use crate::wire::kmip::enums::operation;
+use crate::wire::kmip::enums::{
+    block_cipher_mode, cryptographic_algorithm, operation, padding_method, validity_indicator,
+};
 use crate::wire::kmip::{
-    Call, Decrypt, Decrypted, Encrypt, Encrypted, GCM_PARAMETERS, RequestPayload, ResponseItem,
+    Call, CryptographicParameters, Decrypt, Decrypted, Encrypt, Encrypted, GCM_PARAMETERS, Mac,
+    MacMade, MacVerified, RequestPayload, ResponseItem,
+};
+
+/// AES-CBC with our own IV.
+const CBC_PARAMETERS: CryptographicParameters = CryptographicParameters {
+    block_cipher_mode: Some(block_cipher_mode::CBC),
+    padding_method: Some(padding_method::PKCS5),
+    cryptographic_algorithm: Some(cryptographic_algorithm::AES),
+    random_iv: None,
+    iv_length: None,
+    tag_length: None,
+};
+
+/// Sent on every call: `PyKMIP` knows no default.
+const HMAC_PARAMETERS: CryptographicParameters = CryptographicParameters {
+    block_cipher_mode: None,
+    padding_method: None,
+    cryptographic_algorithm: Some(cryptographic_algorithm::HMAC_SHA256),
+    random_iv: None,
+    iv_length: None,
+    tag_length: None,
 };
 
 /// Bytes of one item beside its data: tags, lengths, parameters, ids.
@@ -58,7 +81,7 @@ pub(super) fn call_of(item: &Item) -> Call<'_> {
             unique_identifier: Some(&object.0),
             parameters,
             data: plaintext.expose(),
-            iv: Some(&item.nonce),
+            iv: Some(item.gcm_nonce()),
             associated_data,
         }),
         _ => RequestPayload::Query(&[]),
@@ -66,6 +89,48 @@ pub(super) fn call_of(item: &Item) -> Call<'_> {
     Call {
         id: Some(item.id),
         payload,
+    }
+}
+
+/// The call of one operation of AES-CBC with HMAC.
+pub(super) fn call_of_ask((id, ask): (u64, Ask<'_>)) -> Call<'_> {
+    let payload = match ask {
+        Ask::Encrypt {
+            object,
+            iv,
+            plaintext,
+        } => RequestPayload::Encrypt(Encrypt {
+            unique_identifier: Some(object),
+            parameters: Some(CBC_PARAMETERS),
+            data: plaintext,
+            iv: Some(iv),
+            associated_data: &[],
+        }),
+        Ask::Decrypt { object, iv, data } => RequestPayload::Decrypt(Decrypt {
+            unique_identifier: Some(object),
+            parameters: Some(CBC_PARAMETERS),
+            data,
+            iv: Some(iv),
+            associated_data: &[],
+            tag: None,
+        }),
+        Ask::Mac { object, data } => RequestPayload::Mac(mac(object, data, None)),
+        Ask::MacVerify {
+            object,
+            data,
+            mac: expected,
+        } => RequestPayload::MacVerify(mac(object, data, Some(expected))),
+    };
+    let id = Some(id);
+    Call { id, payload }
+}
+
+fn mac<'a>(object: &'a str, data: &'a [u8], expected: Option<&'a [u8]>) -> Mac<'a> {
+    Mac {
+        unique_identifier: Some(object),
+        parameters: Some(HMAC_PARAMETERS),
+        data,
+        mac: expected,
     }
 }
 
@@ -86,6 +151,18 @@ pub fn reply_of<'a>(item: &ResponseItem<'a>) -> Reply<'a> {
                     data: answer.data,
                     nonce: answer.iv,
                     tag: answer.tag,
+                })
+            }
+            (Some(operation::MAC), Ok(payload)) => {
+                MacMade::decode(payload).map_or(malformed, |answer| Outcome::Mac {
+                    object: answer.unique_identifier,
+                    mac: answer.mac,
+                })
+            }
+            (Some(operation::MAC_VERIFY), Ok(payload)) => {
+                MacVerified::decode(payload).map_or(malformed, |answer| Outcome::MacVerified {
+                    object: answer.unique_identifier,
+                    holds: answer.validity == validity_indicator::VALID,
                 })
             }
             _ => malformed,

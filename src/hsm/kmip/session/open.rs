@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use ring::rand::SystemRandom;
 
+use super::super::super::Envelope;
 use super::super::super::batch::{ItemIds, clean};
 use super::super::super::store::Store;
 use super::super::Login;
@@ -22,12 +23,25 @@ pub(super) const OPERATIONS: u32 = 1;
 /// Query Function Server Information.
 const SERVER_INFORMATION: u32 = 3;
 
-/// Versions we speak, best first. None below 1.4: there, servers drop the tag of AEAD.
-const VERSIONS: [ProtocolVersion; 3] = [
+/// Versions we speak, best first. AES-GCM has none below 1.4: there, servers drop the tag.
+const VERSIONS: [ProtocolVersion; 5] = [
     ProtocolVersion::V2_1,
     ProtocolVersion::V2_0,
     ProtocolVersion::V1_4,
+    ProtocolVersion { major: 1, minor: 3 },
+    ProtocolVersion::V1_2,
 ];
+
+/// The first with Discover Versions.
+const V1_1: ProtocolVersion = ProtocolVersion { major: 1, minor: 1 };
+
+/// Those in which an envelope can be had.
+fn versions(envelope: Envelope) -> &'static [ProtocolVersion] {
+    match envelope {
+        Envelope::AesGcm => VERSIONS.get(..3).unwrap_or_default(),
+        Envelope::AesCbcHmac => &VERSIONS,
+    }
+}
 
 impl Session {
     /// Negotiates over a fresh link. When this returns, the HSM has answered a request, which under
@@ -38,6 +52,7 @@ impl Session {
         place: String,
         store: Arc<Store>,
         login: Option<&Login>,
+        envelope: Envelope,
         deadline: Instant,
     ) -> Result<Self, String> {
         let out = store.arena().buffer(LOCKED_BYTES_PER_SESSION);
@@ -48,6 +63,8 @@ impl Session {
             ids: ItemIds::default(),
             random: SystemRandom::new(),
             single: false,
+            envelope,
+            mac_verify: false,
             offers_random: false,
             until: None,
             refused_whole: 0,
@@ -61,38 +78,50 @@ impl Session {
         Ok(session)
     }
 
+    /// An HSM may refuse the header of a version that it does not know, and is then asked under the
+    /// oldest that has Discover Versions, if only to tell the operator what it speaks.
     fn negotiate(&mut self, deadline: Instant) -> Result<ProtocolVersion, String> {
-        let offered = RequestPayload::DiscoverVersions(&VERSIONS);
+        let wanted = versions(self.envelope);
+        let oldest = wanted.last().copied().unwrap_or(ProtocolVersion::V1_4);
+        self.version = oldest;
+        let mut spoken = self.discover(wanted, deadline)?;
+        if spoken.is_none() {
+            self.version = V1_1;
+            spoken = self.discover(wanted, deadline)?;
+        }
+        // Discover Versions may be missing; what follows then proves the oldest.
+        let Some(mut spoken) = spoken else {
+            return Ok(oldest);
+        };
+        if let Some(best) = wanted.iter().find(|version| spoken.contains(version)) {
+            return Ok(*best);
+        }
+        if spoken.is_empty() {
+            spoken = self.discover(&[], deadline)?.unwrap_or_default();
+        }
+        Err(unspoken(self.envelope, &spoken))
+    }
+
+    /// What the HSM speaks of `wanted`, or at all if that is empty. `None`: it does not tell.
+    fn discover(
+        &mut self,
+        wanted: &[ProtocolVersion],
+        deadline: Instant,
+    ) -> Result<Option<Vec<ProtocolVersion>>, String> {
+        let offered = RequestPayload::DiscoverVersions(wanted);
         let spoken = self.call(offered, deadline, |payload| {
             DiscoverVersions::decode(payload)
                 .take(64)
                 .collect::<Result<Vec<_>, _>>()
         });
         match spoken {
-            Ok(spoken) => {
-                let best = VERSIONS
-                    .into_iter()
-                    .find(|version| spoken.contains(version));
-                best.ok_or_else(|| {
-                    let spoken: Vec<_> = spoken.iter().map(ToString::to_string).collect();
-                    format!(
-                        "the HSM offers none of KMIP 2.1, 2.0 and 1.4 (it names: {}); below 1.4 \
-                         authenticated encryption loses its tag: enable KMIP 1.4 on the HSM",
-                        if spoken.is_empty() {
-                            "none".into()
-                        } else {
-                            spoken.join(", ")
-                        }
-                    )
-                })
-            }
-            // Discover Versions may be missing; what follows then proves 1.4.
+            Ok(spoken) => Ok(Some(spoken)),
             Err(Fault::Failed { reason, text }) => {
+                let (place, version) = (&self.place, self.version);
                 log::debug!(
-                    "{}: Discover Versions refused: {reason:#x} {text}",
-                    self.place
+                    "{place}: Discover Versions refused under KMIP {version}: {reason:#x} {text}"
                 );
-                Ok(ProtocolVersion::V1_4)
+                Ok(None)
             }
             Err(Fault::Link(error)) => Err(explain(&error)),
         }
@@ -129,14 +158,16 @@ impl Session {
             self.vendor = vendor.map_or("vendor not told".into(), |text| clean(text).to_string());
             let can = items.iter().find(|item| item.id() == Some(ids[0]));
             if let Some(payload) = can.and_then(|item| item.need_payload().ok()) {
-                self.offers_random = offers(payload)?;
+                let offers = offers(payload, self.envelope)?;
+                self.take_in(offers);
                 return Ok(());
             }
         }
         let query = RequestPayload::Query(&[OPERATIONS]);
-        match self.call(query, deadline, |payload| Ok(offers(payload))) {
-            Ok(result) => {
-                self.offers_random = result?;
+        let envelope = self.envelope;
+        match self.call(query, deadline, |payload| Ok(offers(payload, envelope))) {
+            Ok(offers) => {
+                self.take_in(offers?);
                 Ok(())
             }
             Err(Fault::Failed { reason, text }) => Err(format!(
@@ -147,26 +178,79 @@ impl Session {
             Err(Fault::Link(error)) => Err(explain(&error)),
         }
     }
+
+    fn take_in(&mut self, offers: Offers) {
+        self.offers_random = offers.random;
+        self.mac_verify = offers.mac_verify;
+    }
 }
 
-/// Whether the HSM has RNG Retrieve. An error names what is missing among the operations that must be
+/// No version that will do: what the HSM names, and what to do.
+fn unspoken(envelope: Envelope, spoken: &[ProtocolVersion]) -> String {
+    let names: Vec<_> = spoken.iter().map(ToString::to_string).collect();
+    let names = if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    };
+    match envelope {
+        Envelope::AesCbcHmac => format!(
+            "the HSM offers none of KMIP 2.1, 2.0, 1.4, 1.3 and 1.2 (it names: {names}); below 1.2 it has \
+             neither Encrypt nor MAC, which kms.hsm.kmip.cipher = cbc-hmac needs: enable KMIP 1.2 or later \
+             on the HSM"
+        ),
+        Envelope::AesGcm => {
+            let text = format!(
+                "the HSM offers none of KMIP 2.1, 2.0 and 1.4 (it names: {names}); below 1.4 authenticated \
+                 encryption loses its tag: enable KMIP 1.4 on the HSM"
+            );
+            if versions(Envelope::AesCbcHmac)
+                .iter()
+                .any(|version| spoken.contains(version))
+            {
+                return format!(
+                    "{text}, or set kms.hsm.kmip.cipher = cbc-hmac, which 1.2 and 1.3 will do for"
+                );
+            }
+            text
+        }
+    }
+}
+
+/// What [`offers`] found beside what must be there.
+#[derive(Clone, Copy, Default)]
+struct Offers {
+    random: bool,
+    mac_verify: bool,
+}
+
+/// Whether the HSM has RNG Retrieve and MAC Verify. An error names what is missing among the operations that must be
 /// there; an HSM that names none at all is believed to have those.
-fn offers(payload: Reader<'_>) -> Result<bool, String> {
+fn offers(payload: Reader<'_>, envelope: Envelope) -> Result<Offers, String> {
     let answer = QueryAnswer::decode(payload)
         .map_err(|error| format!("the HSM's answer to Query cannot be read: {error}"))?;
     if answer.operations().next().is_none() {
-        return Ok(false);
+        return Ok(Offers::default());
     }
     let needed = [
         (operation::ENCRYPT, "Encrypt"),
         (operation::DECRYPT, "Decrypt"),
+        (operation::MAC, "MAC"),
     ];
+    let count = match envelope {
+        Envelope::AesGcm => 2,
+        Envelope::AesCbcHmac => 3,
+    };
     let missing = needed
         .into_iter()
+        .take(count)
         .filter(|(operation, _)| !answer.supports(*operation));
     let missing: Vec<&str> = missing.map(|(_, name)| name).collect();
     if missing.is_empty() {
-        return Ok(answer.supports(operation::RNG_RETRIEVE));
+        return Ok(Offers {
+            random: answer.supports(operation::RNG_RETRIEVE),
+            mac_verify: answer.supports(operation::MAC_VERIFY),
+        });
     }
     Err(format!(
         "the HSM does not offer this client {}: allow it there",

@@ -1,6 +1,7 @@
 //! What is agreed with an HSM before the first job, and what is not accepted.
 
 use super::*;
+use crate::hsm::Envelope;
 use crate::wire::kmip::ProtocolVersion;
 use crate::wire::kmip::enums::operation;
 
@@ -48,6 +49,99 @@ fn the_best_common_version_is_spoken() {
                 assert_eq!(plaintext(outcome), Ok(b"a".to_vec()), "{name}");
             }
             (Err(why), Err(want)) => assert!(why.contains(want), "{name}: {why}"),
+            (got, _) => panic!("{name}: {:?}", got.map(|session| session.describe())),
+        }
+    }
+}
+
+/// Versions, how many operations, what is asked for: what comes of it.
+type Opening = (
+    Option<Vec<ProtocolVersion>>,
+    usize,
+    Envelope,
+    Result<&'static str, &'static str>,
+);
+
+fn openings() -> [Opening; 7] {
+    let versions = |list: &[(i32, i32)]| {
+        let version = |(major, minor): &(i32, i32)| ProtocolVersion {
+            major: *major,
+            minor: *minor,
+        };
+        Some(list.iter().map(version).collect::<Vec<_>>())
+    };
+    [
+        (
+            versions(&[(1, 3), (1, 2)]),
+            3,
+            Envelope::AesCbcHmac,
+            Ok("KMIP 1.3"),
+        ),
+        (
+            versions(&[(1, 1), (1, 2)]),
+            3,
+            Envelope::AesCbcHmac,
+            Ok("KMIP 1.2"),
+        ),
+        (
+            versions(&[(2, 0), (1, 2)]),
+            3,
+            Envelope::AesCbcHmac,
+            Ok("KMIP 2.0"),
+        ),
+        (
+            versions(&[(1, 1), (1, 0)]),
+            3,
+            Envelope::AesCbcHmac,
+            Err(
+                "(it names: 1.1, 1.0); below 1.2 it has neither Encrypt nor MAC, which kms.hsm.kmip.cipher",
+            ),
+        ),
+        (
+            versions(&[(1, 2)]),
+            2,
+            Envelope::AesCbcHmac,
+            Err("the HSM does not offer this client MAC: allow it there"),
+        ),
+        (
+            versions(&[(1, 3)]),
+            3,
+            Envelope::AesGcm,
+            Err("enable KMIP 1.4 on the HSM, or set kms.hsm.kmip.cipher = cbc-hmac"),
+        ),
+        (
+            versions(&[(1, 1)]),
+            3,
+            Envelope::AesGcm,
+            Err("loses its tag: enable KMIP 1.4 on the HSM"),
+        ),
+    ]
+}
+
+#[test]
+fn older_versions_do_for_cbc_and_are_its_remedy() {
+    let all = [operation::ENCRYPT, operation::DECRYPT, operation::MAC];
+    for (versions, operations, envelope, want) in openings() {
+        let name = format!("{envelope:?} {versions:?}");
+        let hsm = FakeHsm::start(World {
+            versions,
+            operations: all[..operations].to_vec(),
+            ..World::default()
+        });
+        let plan = KmipPlan {
+            envelope,
+            ..hsm.plan(None)
+        };
+        match (open_as(plan), want) {
+            (Ok(session), Ok(want)) => {
+                let text = session.describe();
+                assert!(text.contains(want), "{name}: {text}");
+            }
+            (Err(why), Err(want)) => {
+                assert!(why.contains(want), "{name}: {why}");
+                let is_remedied = why.contains("or set kms.hsm.kmip.cipher");
+                assert_eq!(is_remedied, want.contains("or set"), "{name}: {why}");
+            }
             (got, _) => panic!("{name}: {:?}", got.map(|session| session.describe())),
         }
     }

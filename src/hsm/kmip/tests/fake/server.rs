@@ -161,6 +161,7 @@ impl FakeHsm {
             }],
             tls: hsm_config(&trust, None).unwrap(),
             login,
+            envelope: crate::hsm::Envelope::AesGcm,
         }
     }
 }
