@@ -10,21 +10,32 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use ring::rand::{SecureRandom, SystemRandom};
 
-use super::fleet::Fleet;
+use super::fleet::{Ending, Fleet, ServerId};
 use super::{Answer, Health, Hsm, HsmError, Job};
 use crate::net::lane::{Lane, Mark, Refused};
+use crate::net::time::Time;
 
+mod scout;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod worker;
 
+pub use scout::Scout;
+pub use worker::{Pace, Seat};
+
 /// How often expired jobs are looked for: how late a [`HsmError::TimedOut`] may be.
-const SWEEP: Duration = Duration::from_millis(20);
+pub const SWEEP: Duration = Duration::from_millis(20);
+
+/// `SplitMix64`'s increment.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Makes connections.
 pub trait Connector: Send + Sync + 'static {
@@ -114,7 +125,11 @@ struct Shared {
     plan: PoolPlan,
     connector: Box<dyn Connector>,
     fleet: Mutex<Fleet>,
+    is_several: bool,
     lane: Lane<Queued>,
+    time: Time,
+    /// State of the generator that spreads pauses; its numbers keep nothing secret.
+    spread: AtomicU64,
     status: Mutex<Status>,
     stopping: Mutex<bool>,
     stopped: Condvar,
@@ -126,47 +141,70 @@ pub struct Pool {
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
+/// A pool without threads, for whoever turns its clock: everything that a thread of [`Pool::start`]
+/// does, to be done by the caller.
+pub struct Unthreaded {
+    /// Takes jobs.
+    pub pool: Pool,
+    /// Connections, each to be stepped when it is due.
+    pub seats: Vec<Seat>,
+    /// To be stepped as well, where there are several servers.
+    pub scout: Option<Scout>,
+}
+
 impl Pool {
     /// Starts the threads; connecting goes on behind. Fails when a thread cannot be made.
     pub fn start(plan: PoolPlan, connector: Box<dyn Connector>) -> std::io::Result<Self> {
-        let connections = plan.connections.max(1);
-        let servers = connector.servers();
-        let several = servers.len() > 1;
-        let shared = Arc::new(Shared {
-            lane: Lane::new(plan.queue_max.max(1)),
-            fleet: Mutex::new(Fleet::new(servers, plan.batch_max)),
-            plan,
-            connector,
-            status: Mutex::new(Status {
-                detail: "not connected yet".into(),
-                ..Status::default()
-            }),
-            stopping: Mutex::new(false),
-            stopped: Condvar::new(),
-        });
+        let mut seed = [0; 8];
+        // Without randomness the pauses are merely not spread.
+        let _ = SystemRandom::new().fill(&mut seed);
+        let shared = Shared::new(plan, connector, Time::real(), u64::from_ne_bytes(seed));
         let pool = Self {
             shared: Arc::clone(&shared),
             threads: Mutex::default(),
         };
-        for n in 0..connections {
+        for n in 0..shared.plan.connections.max(1) {
             let shared = Arc::clone(&shared);
-            let thread = std::thread::Builder::new().name(format!("hsm-{n}"));
-            pool.threads
-                .lock()
-                .push(thread.spawn(move || worker::run(&shared))?);
+            pool.spawn(format!("hsm-{n}"), move || Seat::new(shared, true).run())?;
         }
-        if several {
+        if shared.is_several {
             let shared = Arc::clone(&shared);
-            let scout = std::thread::Builder::new().name("hsm-scout".into());
-            pool.threads
-                .lock()
-                .push(scout.spawn(move || worker::scout(&shared))?);
+            pool.spawn("hsm-scout".into(), move || Scout::new(shared).run())?;
         }
-        let sweeper = std::thread::Builder::new().name("hsm-sweep".into());
-        pool.threads
-            .lock()
-            .push(sweeper.spawn(move || shared.sweep())?);
+        pool.spawn("hsm-sweep".into(), move || shared.sweep())?;
         Ok(pool)
+    }
+
+    /// Without threads, by the clock `time`; equal seeds spread pauses alike.
+    pub fn unthreaded(
+        plan: PoolPlan,
+        connector: Box<dyn Connector>,
+        time: Time,
+        seed: u64,
+    ) -> Unthreaded {
+        let shared = Shared::new(plan, connector, time, seed);
+        let seats = 0..shared.plan.connections.max(1);
+        Unthreaded {
+            seats: seats
+                .map(|_| Seat::new(Arc::clone(&shared), false))
+                .collect(),
+            scout: shared.is_several.then(|| Scout::new(Arc::clone(&shared))),
+            pool: Self {
+                shared,
+                threads: Mutex::default(),
+            },
+        }
+    }
+
+    /// Answers jobs that have expired: what a thread does every [`SWEEP`].
+    pub fn sweep(&self) {
+        self.shared.sweep_once();
+    }
+
+    fn spawn(&self, name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        let thread = std::thread::Builder::new().name(name).spawn(work)?;
+        self.threads.lock().push(thread);
+        Ok(())
     }
 }
 
@@ -229,17 +267,74 @@ impl Queued {
 }
 
 impl Shared {
+    fn new(plan: PoolPlan, connector: Box<dyn Connector>, time: Time, seed: u64) -> Arc<Self> {
+        let servers = connector.servers();
+        Arc::new(Self {
+            lane: Lane::with_time(plan.queue_max.max(1), time.clone()),
+            time,
+            spread: AtomicU64::new(seed),
+            is_several: servers.len() > 1,
+            fleet: Mutex::new(Fleet::new(servers, plan.batch_max)),
+            plan,
+            connector,
+            status: Mutex::new(Status {
+                detail: "not connected yet".into(),
+                ..Status::default()
+            }),
+            stopping: Mutex::new(false),
+            stopped: Condvar::new(),
+        })
+    }
+
     /// Answers expired jobs even while every thread waits for the HSM.
     fn sweep(&self) {
         while !self.pause(SWEEP) {
-            for queued in self.lane.expire(Instant::now()) {
-                // One completion's panic must not leave the others without an end.
-                let told = catch_unwind(AssertUnwindSafe(|| queued.fail(HsmError::TimedOut)));
-                if told.is_err() {
-                    log::error!("telling a request of its end failed; this is a defect");
-                }
+            self.sweep_once();
+        }
+    }
+
+    fn sweep_once(&self) {
+        for queued in self.lane.expire(self.time.now()) {
+            // One completion's panic must not leave the others without an end.
+            let told = catch_unwind(AssertUnwindSafe(|| queued.fail(HsmError::TimedOut)));
+            if told.is_err() {
+                log::error!("telling a request of its end failed; this is a defect");
             }
         }
+    }
+
+    fn since(&self, then: Instant) -> Duration {
+        self.time.now().saturating_duration_since(then)
+    }
+
+    /// A random share of a pause, so that many threads and nodes do not knock at once.
+    fn share(&self) -> u8 {
+        let mixed = self.spread.fetch_add(GOLDEN, Ordering::Relaxed);
+        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let [share, ..] = (mixed ^ (mixed >> 27)).to_be_bytes();
+        share
+    }
+
+    /// Between half of `time` and all of it.
+    fn spread(&self, time: Duration) -> Duration {
+        time / 2 + time / 2 * u32::from(self.share()) / 255
+    }
+
+    /// An attempt to connect failed; why, with the server's name.
+    fn note_refusal(&self, server: ServerId, why: &str) -> String {
+        let share = self.share();
+        let mut fleet = self.fleet.lock();
+        let why = format!("{}: {why}", fleet.label(server));
+        log::debug!("{}: {why}", self.plan.name);
+        fleet.refused(server, &why, share, self.time.now());
+        why
+    }
+
+    /// A connection ended.
+    fn note_end(&self, server: ServerId, ending: Ending, why: &str) {
+        let (share, now) = (self.share(), self.time.now());
+        self.fleet.lock().ended(server, ending, why, share, now);
+        self.lost(why);
     }
 
     /// Sleeps; true when the pool is stopping.
@@ -263,7 +358,6 @@ impl Shared {
         status.detail = what;
     }
 
-    /// A connection ended.
     fn lost(&self, why: &str) {
         let mut status = self.status.lock();
         status.live = status.live.saturating_sub(1);

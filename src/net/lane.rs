@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::time::Time;
 use turns::{NotQueued, Turns};
 
 #[cfg(test)]
@@ -65,11 +66,18 @@ struct State<T> {
 pub struct Lane<T> {
     state: Mutex<State<T>>,
     arrived: Condvar,
+    /// By which deadlines are kept. Sleeping takes real time.
+    time: Time,
 }
 
 impl<T> Lane<T> {
     /// Room for `capacity` items, all of it reserved now.
     pub fn new(capacity: usize) -> Self {
+        Self::with_time(capacity, Time::real())
+    }
+
+    /// As [`Lane::new`], with deadlines of that clock.
+    pub fn with_time(capacity: usize, time: Time) -> Self {
         let state = State {
             back: VecDeque::new(),
             turns: Turns::new(capacity, (capacity / 2).max(1)),
@@ -80,6 +88,7 @@ impl<T> Lane<T> {
         Self {
             state: Mutex::new(state),
             arrived: Condvar::new(),
+            time,
         }
     }
 
@@ -142,7 +151,7 @@ impl<T> Lane<T> {
                 break;
             }
         }
-        let drained = state.take(max, Instant::now());
+        let drained = state.take(max, self.time.now());
         // One push wakes one thread; what this one leaves behind is another's.
         let wake = state.len() > 0 && state.sleepers > 0;
         drop(state);
