@@ -224,4 +224,9 @@ impl Engine {
     pub fn in_flight(&self) -> usize {
         self.flights.len()
     }
+
+    /// Waiters for them now.
+    pub fn waiters(&self) -> usize {
+        self.flights.waiters()
+    }
 }
