@@ -30,6 +30,9 @@ impl Counter {
     }
 }
 
+/// Equal parts that the life of a cache entry is counted in.
+pub const LIFE_PARTS: usize = 32;
+
 /// What one worker counts.
 #[derive(Debug, Default)]
 pub struct WorkerMetrics {
@@ -43,6 +46,12 @@ pub struct WorkerMetrics {
     pub requests_failed: Counter,
     /// Unwraps (items) served from the cache.
     pub hits: Counter,
+    /// Of these, by which part of its life the entry had left; rewraps not counted.
+    pub hits_by_life: [Counter; LIFE_PARTS],
+    /// Unwraps (items) served after their life, because the HSM was not reachable.
+    pub stale: Counter,
+    /// Other operations that the HSM was asked for: wraps, data keys, lists and changes of keys.
+    pub others: Counter,
     /// Unwraps (items) that asked the HSM.
     pub misses: Counter,
     /// Unwraps (items) that joined another's fetch.
@@ -65,6 +74,12 @@ pub struct Metrics {
     pub handshakes: Counter,
     /// Handshakes that failed or were refused.
     pub handshakes_failed: Counter,
+    /// Cache entries that were fetched anew before their life was over.
+    pub refreshes: Counter,
+    /// Such fetches that the HSM refused or failed.
+    pub refreshes_failed: Counter,
+    /// Such fetches that were given up because there was no capacity to spare.
+    pub refreshes_given_up: Counter,
 }
 
 impl Metrics {
@@ -85,6 +100,9 @@ impl Metrics {
             requests_limited: Counter(AtomicU64::new(0)),
             requests_failed: Counter(AtomicU64::new(0)),
             hits: Counter(AtomicU64::new(0)),
+            hits_by_life: [const { Counter(AtomicU64::new(0)) }; LIFE_PARTS],
+            stale: Counter(AtomicU64::new(0)),
+            others: Counter(AtomicU64::new(0)),
             misses: Counter(AtomicU64::new(0)),
             joins: Counter(AtomicU64::new(0)),
             timeouts: Counter(AtomicU64::new(0)),

@@ -82,4 +82,19 @@ fn documented_differences_are_few_and_have_reasons() {
             .any(|other| other.id == difference.id);
         assert!(!again, "{} stands twice", difference.id);
     }
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let (_, section) = readme
+        .split_once("### Where answers differ")
+        .expect("the section");
+    let rows = section.lines().take_while(|line| !line.starts_with("##"));
+    let mut told: Vec<_> = rows
+        .filter_map(|row| row.strip_prefix("| ")?.split_once(" | "))
+        .collect();
+    told.retain(|(id, _)| !id.is_empty() && *id != "|");
+    told.sort_unstable();
+    let mut held: Vec<_> = DIFFERENCES.iter().map(|difference| difference.id).collect();
+    held.sort_unstable();
+    let told: Vec<_> = told.into_iter().map(|(id, _)| id).collect();
+    assert_eq!(told, held, "README.md");
 }

@@ -41,7 +41,7 @@ fn wraps_keep_order_and_references() {
     assert_eq!((shape, warnings), (want, "null"));
     let failing = r#"{"batch_input":[{"plaintext":"!!","reference":"r2"},{"plaintext":"aGk=","key_version":99},{"plaintext":"aGk=","associated_data":"!!"}]}"#;
     let answer = client.post("/v1/transit/encrypt/k1", failing);
-    assert_eq!((answer.status, answer.body.ends_with('\n')), (500, false));
+    assert_eq!((answer.status, answer.body.ends_with('\n')), (400, false));
     let version = "requested version for encryption is higher than the latest key version";
     let want = [
         r#"{"error":"illegal base64 data at input byte 0","reference":"r2"}"#.to_owned(),

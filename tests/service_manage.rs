@@ -9,7 +9,7 @@ use std::time::Duration;
 use kms::api::Command;
 use kms::hsm::HsmError;
 use kms::keys::METADATA_TTL;
-use kms::wire::transit::{ConfigBody, IgnoredBody};
+use kms::wire::transit::{ConfigBody, IgnoredBody, ListQuery};
 use service_support::desk::{Asking, Desk, Said, role};
 use service_support::fake_hsm::{record, sealed_by};
 use service_support::transit::errors;
@@ -33,7 +33,10 @@ fn minimum(version: i64) -> ConfigBody {
 }
 
 fn read(desk: &Desk) -> Said {
-    desk.ask(&Command::ReadKey { key: "k" })
+    desk.ask(&Command::ReadKey {
+        key: "k",
+        warnings: Vec::new(),
+    })
 }
 
 fn under(desk: &Desk, version: u32, plaintext: &[u8]) -> (u16, usize) {
@@ -302,10 +305,11 @@ fn lists_tell_what_the_role_may_see() {
         ("none of the role's", "z*", "", None, None),
     ] {
         desk.pin.role = Arc::new(role(keys));
-        let said = desk.ask(&Command::ListKeys {
+        let said = desk.ask(&Command::ListKeys(ListQuery {
             after: after.into(),
             limit,
-        });
+            ..ListQuery::default()
+        }));
         match want {
             Some(names) => {
                 let want = format!("{{\"keys\":[\"{}\"]}}", names.replace(',', "\",\""));
@@ -315,10 +319,7 @@ fn lists_tell_what_the_role_may_see() {
         }
     }
     desk.hsm.fail(Some(HsmError::Unavailable("down".into())));
-    let command = Command::ListKeys {
-        after: "".into(),
-        limit: None,
-    };
+    let command = Command::ListKeys(ListQuery::default());
     assert_eq!(desk.ask(&command).status, 503);
 }
 
@@ -326,10 +327,7 @@ fn lists_tell_what_the_role_may_see() {
 fn lists_at_one_moment_are_one_job() {
     let desk = Desk::new();
     desk.hsm.hold();
-    let command = Command::ListKeys {
-        after: "".into(),
-        limit: None,
-    };
+    let command = Command::ListKeys(ListQuery::default());
     let mut askings: Vec<_> = (0..3).map(Asking::new).collect();
     for asking in &mut askings {
         assert_eq!(desk.run(asking, &command), None);

@@ -9,6 +9,7 @@
 pub mod credentials;
 pub mod echo;
 pub mod environment;
+pub mod hsm;
 pub mod peers;
 pub mod place;
 pub mod rounds;

@@ -1,6 +1,7 @@
 //! The rows: which servers each needs, what is compared, and the targets.
 
 pub mod batch;
+pub mod hsm;
 
 use std::sync::Arc;
 
@@ -34,6 +35,10 @@ pub enum Row {
     P2,
     /// Against OpenBao's Transit decrypt.
     P3,
+    /// Cold unwraps through the pool, batched, against a simulated HSM.
+    P5,
+    /// One lone client's miss against a direct KMIP client.
+    P6,
     /// Memory a cached key, and CPU as the cache grows.
     P8,
     /// TTLV against `kmip-ttlv`.

@@ -4,7 +4,7 @@ use kms::wire::base64;
 use kms::wire::json::{JsonError, Reader, Value, put_string};
 use kms::wire::transit::{
     self, ClientItem, CryptBody, Refusal, Verb, config_body, crypt_body, crypt_form, datakey_body,
-    decode_ciphertext, ignored_body, key_body, key_form, list_range, parse_answer,
+    decode_ciphertext, ignored_body, key_body, key_form, key_query, list_query, parse_answer,
     parse_ciphertext, put_ciphertext, put_crypt_request, token_body,
 };
 use serde_json::Value as Theirs;
@@ -107,7 +107,9 @@ pub fn transit_body(data: &[u8]) {
         ignored_body(data, form, &["bits"]).map_or_else(|refusal| check_refusal(&refusal), drop);
     }
     if let Ok(query) = std::str::from_utf8(data) {
-        list_range(query).map_or_else(|refusal| check_refusal(&refusal), drop);
+        list_query(query, data.len().is_multiple_of(2))
+            .map_or_else(|refusal| check_refusal(&refusal), drop);
+        key_query(query).map_or_else(|refusal| check_refusal(&refusal), drop);
     }
 }
 

@@ -10,6 +10,7 @@ pub mod http;
 pub mod json;
 pub mod keyfile;
 pub mod kmip;
+pub mod proxy;
 pub mod request_path;
 pub mod toy_hsm;
 
@@ -52,6 +53,7 @@ entries! {
     transit_answer: json::transit_answer, json::answer_seeds, json::TOKENS, 60_000;
     ciphertext_text: json::ciphertext_text, json::ciphertext_seeds, json::TOKENS, 60_000;
     base64: json::base64, json::base64_seeds, json::TOKENS, 60_000;
+    proxy: proxy::proxy, proxy::seeds, proxy::TOKENS, 60_000;
     ttlv: kmip::ttlv, kmip::request_seeds, kmip::TOKENS, 60_000;
     kmip_request: kmip::request, kmip::request_seeds, kmip::TOKENS, 60_000;
     kmip_response: kmip::response, kmip::response_seeds, kmip::TOKENS, 60_000;

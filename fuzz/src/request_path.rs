@@ -224,6 +224,7 @@ fn shared(hsm: &Arc<ToyHsm>, tickets: mpsc::Sender<(Waiter, Outcome)>, start: In
         &CacheConfig {
             entries_max: 16,
             ttl_s: 600,
+            stale_max_s: 0,
         },
         arena(),
         start,
@@ -241,6 +242,7 @@ fn shared(hsm: &Arc<ToyHsm>, tickets: mpsc::Sender<(Waiter, Outcome)>, start: In
     );
     let settings = Settings {
         connections_max: 1,
+        balancers: Vec::new(),
         body_bytes_max: BODY_BYTES_MAX,
         request_timeout: Duration::from_secs(5),
         handshake_timeout: Duration::from_secs(5),

@@ -1,6 +1,7 @@
 //! `/metrics`: the Prometheus text exposition format, version 0.0.4.
 
 use std::fmt::Write;
+use std::time::Instant;
 
 use crate::server::Shared;
 
@@ -48,8 +49,57 @@ pub(super) fn render(shared: &Shared) -> String {
     ] {
         number(&mut text, name, "counter", help, value);
     }
+    refreshes(shared, &mut text);
     gauges(shared, &mut text);
+    outage_budget(shared, &mut text);
     text
+}
+
+fn refreshes(shared: &Shared, text: &mut String) {
+    let metrics = &shared.metrics;
+    family(
+        text,
+        "kms_refreshes_total",
+        "Cache entries fetched anew before their life was over, by what became of it.",
+        "outcome",
+        &[
+            ("renewed", metrics.refreshes.get()),
+            ("failed", metrics.refreshes_failed.get()),
+            ("given_up", metrics.refreshes_given_up.get()),
+        ],
+    );
+    number(
+        text,
+        "kms_unwraps_stale_total",
+        "counter",
+        "Unwraps (items) served after their life because the HSM was not reachable (kms.cache.stale.max.s).",
+        metrics.sum(|worker| &worker.stale),
+    );
+}
+
+/// Writing to a String cannot fail.
+fn outage_budget(shared: &Shared, text: &mut String) {
+    let budget = shared.engine.outage_budget(Instant::now());
+    let name = "kms_outage_served_ratio";
+    let _ = writeln!(
+        text,
+        "# HELP {name} Share of the last 5 minutes' operations that the cache would serve if the HSM stopped now: hits of \
+         all unwraps, wraps and key changes. During an outage, what is left of it.\n# TYPE {name} gauge\n{name} {}",
+        budget.served_percent / 100.0
+    );
+    let name = "kms_outage_budget_seconds";
+    let _ = writeln!(
+        text,
+        "# HELP {name} How long at least that percentage of such operations would be served, by the lives left to the \
+         entries that were hit, kms.cache.stale.max.s included; 0: not even at first.\n# TYPE {name} gauge"
+    );
+    for step in &budget.steps {
+        let _ = writeln!(
+            text,
+            "{name}{{served=\"{}%\"}} {}",
+            step.percent, step.seconds
+        );
+    }
 }
 
 fn gauges(shared: &Shared, text: &mut String) {

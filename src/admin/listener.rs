@@ -11,9 +11,11 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::server::{Shared, thread};
-use crate::wire::http::{self, Method, Progress, RequestDecoder, ResponseHead};
+use crate::wire::http::{
+    self, BodyForm, Connection, Method, Progress, RequestDecoder, ResponseHead,
+};
 
-use super::{exposition, readiness};
+use super::{exposition, readiness, status};
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
@@ -292,10 +294,19 @@ impl Answer {
             out,
             &ResponseHead {
                 status: self.status,
-                keep_alive,
-                head_only: self.head_only,
+                connection: if keep_alive {
+                    Connection::Silent
+                } else {
+                    Connection::Close
+                },
+                body: if self.head_only {
+                    BodyForm::LengthOnly
+                } else {
+                    BodyForm::Sent
+                },
                 retry_after_s: None,
                 server_timing: None,
+                stale_items: 0,
                 location: None,
                 content_type: self.content_type,
                 date,
@@ -323,8 +334,14 @@ fn answer(method: Method, path: &str, shared: &Shared) -> Answer {
                 head_only: false,
             }
         }
+        "/status" => Answer {
+            status: 200,
+            content_type: ResponseHead::JSON,
+            body: serde_json::to_string(&status(shared)).unwrap_or_default() + "\n",
+            head_only: false,
+        },
         "/metrics" => Answer::text(200, exposition::render(shared)),
-        _ => Answer::text(404, "served here: /healthz /readyz /metrics\n"),
+        _ => Answer::text(404, "served here: /healthz /readyz /status /metrics\n"),
     };
     answer.head_only = method == Method::Head;
     answer

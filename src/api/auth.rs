@@ -24,11 +24,11 @@ fn need<'a>(command: &Command<'a>) -> Need<'a> {
         Command::Rewrap { key, .. } => Need::OnKey(Operation::Rewrap, key),
         Command::Datakey { key, .. } => Need::OnKey(Operation::Datakey, key),
         Command::CreateKey { key, .. } => Need::OnKey(Operation::Create, key),
-        Command::ReadKey { key } => Need::OnKey(Operation::Read, key),
+        Command::ReadKey { key, .. } => Need::OnKey(Operation::Read, key),
         Command::RotateKey { key, .. } => Need::OnKey(Operation::Rotate, key),
         Command::ConfigKey { key, .. } => Need::OnKey(Operation::Configure, key),
         Command::DeleteKey { key } => Need::OnKey(Operation::Delete, key),
-        Command::ListKeys { .. } => Need::OnAny(Operation::List),
+        Command::ListKeys(_) => Need::OnAny(Operation::List),
         Command::Health | Command::About(_) | Command::LoginAs { .. } => Need::Nothing,
     }
 }

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use crate::quota::Over;
+use crate::wire::http::percent_decode;
 use crate::wire::transit::Refusal;
 
 /// An answer other than success.
@@ -64,9 +65,17 @@ impl Fault {
 
     /// A path outside every mount.
     pub fn no_handler(path: &str) -> Self {
+        let decoded = percent_decode(path.as_bytes());
+        // A path that is no UTF-8 stands as it was sent; Go shows its bytes.
+        let shown = match decoded {
+            Some(bytes) if path.contains('%') && std::str::from_utf8(&bytes).is_err() => {
+                format!("\"{}\"", bytes.escape_ascii())
+            }
+            _ => format!("{path:?}"),
+        };
         Self::new(
             404,
-            format!("no handler for route {path:?}. route entry not found."),
+            format!("no handler for route {shown}. route entry not found."),
         )
     }
 

@@ -1,7 +1,7 @@
 //! `/v1/transit/keys`, `/v1/transit/keys/:key`, `/v1/transit/keys/:key/{rotate,config}`.
 
-use crate::wire::http::Request;
-use crate::wire::transit::{config_body, ignored_body, key_body, key_form, list_range};
+use crate::wire::http::{Method, Request};
+use crate::wire::transit::{config_body, ignored_body, key_body, key_form, key_query, list_query};
 
 use super::{Command, Fault};
 
@@ -16,8 +16,14 @@ pub(super) fn create<'a>(key: &'a str, request: &Request<'a>) -> Result<Command<
 }
 
 pub(super) fn list<'a>(request: &Request<'a>) -> Result<Command<'a>, Fault> {
-    let (after, limit) = list_range(request.head.query.unwrap_or_default())?;
-    Ok(Command::ListKeys { after, limit })
+    let by_query = request.head.method == Method::Get;
+    let query = list_query(request.head.query.unwrap_or_default(), by_query)?;
+    Ok(Command::ListKeys(query))
+}
+
+pub(super) fn read<'a>(key: &'a str, request: &Request<'a>) -> Result<Command<'a>, Fault> {
+    let warnings = key_query(request.head.query.unwrap_or_default())?;
+    Ok(Command::ReadKey { key, warnings })
 }
 
 pub(super) fn rotate<'a>(key: &'a str, request: &Request<'a>) -> Result<Command<'a>, Fault> {

@@ -17,7 +17,7 @@ use std::borrow::Cow;
 
 use crate::wire::http::{Method, Request};
 use crate::wire::transit::{
-    ConfigBody, CryptBody, DatakeyBody, IgnoredBody, KeyBody, ignored_body, token_body,
+    ConfigBody, CryptBody, DatakeyBody, IgnoredBody, KeyBody, ListQuery, ignored_body, token_body,
 };
 
 /// Everything a client may ask. Key names obey Transit's rule `\w(([\w-.]+)?\w)?`.
@@ -53,12 +53,7 @@ pub enum Command<'a> {
         body: DatakeyBody<'a>,
     },
     /// `LIST /v1/transit/keys`, `GET /v1/transit/keys?list=true`.
-    ListKeys {
-        /// Only names behind this one; empty: all.
-        after: Cow<'a, str>,
-        /// At most so many names; `None`: all.
-        limit: Option<usize>,
-    },
+    ListKeys(ListQuery<'a>),
     /// `POST|PUT /v1/transit/keys/:key/rotate`.
     RotateKey {
         /// Key name.
@@ -89,6 +84,8 @@ pub enum Command<'a> {
     ReadKey {
         /// Key name.
         key: &'a str,
+        /// Ready texts for `warnings`.
+        warnings: Vec<String>,
     },
     /// `GET|HEAD /v1/sys/health`.
     Health,
@@ -146,7 +143,7 @@ pub fn parse<'a>(request: &Request<'a>) -> Result<Command<'a>, Fault> {
         Endpoint::Datakey(kind, key) => crypt::datakey(kind, key, request),
         Endpoint::ListKeys => keys::list(request),
         Endpoint::CreateKey(key) => keys::create(key, request),
-        Endpoint::ReadKey(key) => Ok(Command::ReadKey { key }),
+        Endpoint::ReadKey(key) => keys::read(key, request),
         Endpoint::DeleteKey(key) => Ok(Command::DeleteKey { key }),
         Endpoint::RotateKey(key) => keys::rotate(key, request),
         Endpoint::ConfigKey(key) => keys::config(key, request),

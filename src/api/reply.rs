@@ -4,18 +4,22 @@
 //! whole; nothing here keeps a secret.
 
 use crate::wire::Out;
-use crate::wire::http::{self, OpenResponse, ResponseHead, ServerTiming};
+use crate::wire::http::{self, BodyForm, Connection, OpenResponse, ResponseHead, ServerTiming};
 use crate::wire::transit;
 
 use super::Fault;
+
+/// In an answer with plaintexts past their life; its `X-KMS-Stale` says how many.
+const STALE_WARNING: &str = "the HSM is not reachable: served from the cache after its time to live \
+                             (kms.cache.stale.max.s); the header X-KMS-Stale says how many items";
 
 /// What an answer needs besides its data.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplyHead<'a> {
     /// `Date`, as RFC 9110 prints it.
     pub date: &'a [u8; 29],
-    /// False: say `Connection: close`.
-    pub keep_alive: bool,
+    /// What to say of the connection.
+    pub connection: Connection,
     /// A HEAD request: headers only.
     pub head_only: bool,
     /// Random; becomes the envelope's `request_id`.
@@ -27,6 +31,7 @@ pub struct Reply<'a, O: Out> {
     out: &'a mut O,
     head: ReplyHead<'a>,
     timing: Option<ServerTiming>,
+    stale_items: usize,
     status: u16,
 }
 
@@ -44,6 +49,7 @@ impl<'a, O: Out> Reply<'a, O> {
             out,
             head,
             timing: None,
+            stale_items: 0,
             status: 0,
         }
     }
@@ -51,6 +57,11 @@ impl<'a, O: Out> Reply<'a, O> {
     /// Has the answer tell where its time went.
     pub fn tell(&mut self, timing: ServerTiming) {
         self.timing = Some(timing);
+    }
+
+    /// Has an answer with data say that so many of its items are past their life in the cache.
+    pub fn tell_stale(&mut self, items: usize) {
+        self.stale_items = items;
     }
 
     /// Where the envelope's `data` goes.
@@ -68,7 +79,13 @@ impl<'a, O: Out> Reply<'a, O> {
 
     /// Ends an envelope. Transit leaves the line feed out where a batch has failed items.
     pub fn close(&mut self, open: OpenEnvelope, warnings: &[impl AsRef<str>], newline: bool) {
-        transit::envelope_close(self.out, warnings, newline);
+        if self.stale_items == 0 {
+            transit::envelope_close(self.out, warnings, newline);
+        } else {
+            let own = warnings.iter().map(AsRef::as_ref);
+            let all: Vec<&str> = own.chain([STALE_WARNING]).collect();
+            transit::envelope_close(self.out, &all, newline);
+        }
         http::end_response(self.out, open.response);
     }
 
@@ -92,13 +109,20 @@ impl<'a, O: Out> Reply<'a, O> {
 
     /// A body without the envelope (`sys/health`), or none.
     pub fn plain(&mut self, status: u16, body: impl FnOnce(&mut O)) {
-        let response = self.begin(status, None, None);
+        // To a HEAD request OpenBao writes no body here, and so does not know its length.
+        let form = if self.head.head_only {
+            BodyForm::Untold
+        } else {
+            BodyForm::Sent
+        };
+        let response = self.begin_with(form, status, None, None);
         body(self.out);
         http::end_response(self.out, response);
     }
 
     /// `{"errors":[...]}`.
     pub fn fault(&mut self, fault: &Fault) {
+        self.stale_items = 0;
         let location = fault.location.as_deref();
         let response = self.begin(fault.status, fault.retry_after_s, location);
         if location.is_some() {
@@ -122,6 +146,21 @@ impl<'a, O: Out> Reply<'a, O> {
         retry_after_s: Option<u32>,
         location: Option<&str>,
     ) -> OpenResponse {
+        let body = if self.head.head_only {
+            BodyForm::LengthOnly
+        } else {
+            BodyForm::Sent
+        };
+        self.begin_with(body, status, retry_after_s, location)
+    }
+
+    fn begin_with(
+        &mut self,
+        body: BodyForm,
+        status: u16,
+        retry_after_s: Option<u32>,
+        location: Option<&str>,
+    ) -> OpenResponse {
         self.status = status;
         // A refusal was not served by the cache.
         let server_timing = self.timing.map(|timing| ServerTiming {
@@ -133,10 +172,11 @@ impl<'a, O: Out> Reply<'a, O> {
             &ResponseHead {
                 status,
                 date: self.head.date,
-                keep_alive: self.head.keep_alive,
-                head_only: self.head.head_only,
+                connection: self.head.connection,
+                body,
                 retry_after_s,
                 server_timing,
+                stale_items: self.stale_items,
                 location,
                 content_type: ResponseHead::JSON,
             },

@@ -14,6 +14,9 @@ use crate::wire::transit::wants_list;
 
 use super::{About, Fault};
 
+/// The content type of a PATCH.
+const MERGE_PATCH: &str = "application/merge-patch+json";
+
 /// A path that is served, with the key name in it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Endpoint<'a> {
@@ -106,8 +109,13 @@ fn front<'a>(head: &Head<'a>) -> Result<&'a str, Fault> {
         PathForm::Plain | PathForm::Decoded | PathForm::Unclean => {}
     }
     let Some(path) = head.path.strip_prefix("/v1/") else {
+        let begins_so = head.path_form == PathForm::Decoded
+            && http::percent_decode(head.path.as_bytes())
+                .is_some_and(|path| path.starts_with(b"/v1/"));
         return Err(match head.path {
             "/" | "/ui" => Fault::redirect("/ui/".to_owned()),
+            // To Go's mux it is another path, which its other checks do not know.
+            _ if begins_so => Fault::redirect("/ui/".to_owned()),
             _ => Fault::absent(),
         });
     };
@@ -159,17 +167,16 @@ fn action(head: &Head<'_>) -> Result<Action, Fault> {
         Method::List => Action::List,
         Method::Scan => Action::Scan,
         Method::Head | Method::Options => Action::Unserved,
-        Method::Patch => match head.merge_patch {
+        Method::Patch => match head.content_type {
             None => return Err(Fault::new(400, "mime: no media type")),
-            Some(false) => {
-                return Err(Fault::new(
-                    415,
-                    "PATCH requires Content-Type of application/merge-patch+json",
-                ));
+            Some(kind) if kind.eq_ignore_ascii_case(MERGE_PATCH) => Action::Unserved,
+            Some(kind) => {
+                let kind = kind.to_ascii_lowercase();
+                let text = format!("PATCH requires Content-Type of {MERGE_PATCH}, provided {kind}");
+                return Err(Fault::new(415, text));
             }
-            Some(true) => Action::Unserved,
         },
-        Method::Other => return Err(Fault::new(405, "")),
+        Method::Connect | Method::Other => return Err(Fault::new(405, "")),
     })
 }
 

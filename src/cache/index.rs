@@ -4,6 +4,7 @@
 //! that neither an uneven spread nor the marks of deleted entries use up its reserve.
 
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::AtomicU8;
 
 use dashmap::DashMap;
 
@@ -24,12 +25,14 @@ pub(super) struct Ready {
     pub(super) stamp: Stamp,
     pub(super) slot: u32,
     pub(super) family: FamilyIndex,
+    /// How often it was to be fetched anew; see `life`.
+    pub(super) refreshes: AtomicU8,
 }
 
 pub(super) type Index = DashMap<Name, Ready, BuildHasherDefault<Uniform>>;
 
 // Memory per key (performance.md P8) rests on this: two buckets an entry at worst fill.
-const _: () = assert!(size_of::<(Name, Ready)>() <= 48);
+const _: () = assert!(size_of::<(Name, Ready)>() <= 40);
 
 /// Passes a [`Name`] through: it is uniform already.
 #[derive(Default)]

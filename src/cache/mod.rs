@@ -10,6 +10,7 @@
 
 mod epochs;
 mod index;
+mod life;
 mod residents;
 mod sieve;
 mod slots;
@@ -17,10 +18,11 @@ mod slots;
 mod stress;
 #[cfg(test)]
 mod tests;
+mod tick;
 mod visited;
 mod wheel;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -32,10 +34,7 @@ use self::visited::Visited;
 use self::wheel::Tenths;
 use crate::secret::{Arena, KeyHandle, SecretKey};
 
-/// Slots one [`Cache::tick`] wipes at most.
-const TICK_WIPES_MAX: usize = 256;
-/// Slots one [`Cache::tick`] looks at after a purge.
-const TICK_LOOKS_MAX: usize = 1024;
+pub use life::Age;
 
 /// Names one (object, version, ciphertext, associated data, context): see `engine`'s key derivation.
 /// Uniform already (a digest under a key of this process), so the map hashes it by its first bytes.
@@ -64,6 +63,8 @@ pub struct CacheConfig {
     /// Life of an entry, hard; up to a tenth less by its digest, so that entries filled together do
     /// not expire together. 0: nothing is cached.
     pub ttl_s: u32,
+    /// How long after its life an entry is kept, for [`Cache::get_stale`] only.
+    pub stale_max_s: u32,
 }
 
 /// What left the cache since its start, by reason.
@@ -95,11 +96,15 @@ pub struct Cache {
     start: Instant,
     entries_max: usize,
     ttl: Tenths,
+    /// By how much an entry's expiry lies behind the end of its life.
+    stale: Tenths,
+    parts_scale: u64,
     len: AtomicUsize,
     sweep_wanted: AtomicBool,
     evictions: AtomicU64,
     expirations: AtomicU64,
     purged: AtomicU64,
+    purges: AtomicU64,
 }
 
 impl Cache {
@@ -107,20 +112,24 @@ impl Cache {
     pub fn new(config: &CacheConfig, arena: &'static Arena, start: Instant) -> Self {
         let entries_max = config.entries_max.min(slots::SLOTS_MAX);
         let ttl = config.ttl_s.saturating_mul(10);
+        let stale = config.stale_max_s.saturating_mul(10);
         Self {
             index: index::allocate(entries_max),
             visited: Visited::new(entries_max),
             epochs: Epochs::new(),
-            residents: Mutex::new(Residents::new(entries_max, ttl)),
+            residents: Mutex::new(Residents::new(entries_max, ttl.saturating_add(stale))),
             arena,
             start,
             entries_max,
             ttl,
+            stale,
+            parts_scale: life::parts_scale(ttl),
             len: AtomicUsize::new(0),
             sweep_wanted: AtomicBool::new(false),
             evictions: AtomicU64::new(0),
             expirations: AtomicU64::new(0),
             purged: AtomicU64::new(0),
+            purges: AtomicU64::new(0),
         }
     }
 
@@ -133,28 +142,33 @@ impl Cache {
     ///
     /// `hit` must not call the cache: a second lock of the same shard may never be had.
     pub fn lookup<R>(&self, key: &Digest, now: Instant, hit: impl FnOnce(&[u8]) -> R) -> Option<R> {
-        self.with_ready(key, now, |ready| self.arena.peek(&ready.handle, hit))
+        self.lookup_aged(key, now, hit).map(|(found, _)| found)
     }
 
     /// A handle on a ready key, for batch items that wait for others.
     pub fn get(&self, key: &Digest, now: Instant) -> Option<SecretKey> {
-        self.with_ready(key, now, |ready| self.arena.share(&ready.handle))
+        self.with_ready(key, now, self.stale, |ready, _| {
+            self.arena.share(&ready.handle)
+        })
     }
 
+    /// Lends an entry that has more than `unserved` left before it expires, and how much more.
     fn with_ready<R>(
         &self,
         key: &Digest,
         now: Instant,
-        hit: impl FnOnce(&Ready) -> R,
+        unserved: Tenths,
+        hit: impl FnOnce(&Ready, Tenths) -> R,
     ) -> Option<R> {
         let (name, rest) = index::split(key);
         let now = self.tenths(now);
         self.index
             .view(&name, |_, ready| {
-                let served = ready.rest == rest && now < ready.expires && self.is_current(ready);
+                let end = ready.expires.saturating_sub(unserved);
+                let served = ready.rest == rest && now < end && self.is_current(ready);
                 served.then(|| {
                     self.visited.mark(ready.slot);
-                    hit(ready)
+                    hit(ready, end.saturating_sub(now))
                 })
             })
             .flatten()
@@ -194,13 +208,15 @@ impl Cache {
             return false;
         }
         let (name, rest) = index::split(&key);
-        let expires = self.tenths(now).saturating_add(self.life(rest));
+        let life = self.life(rest).saturating_add(self.stale);
+        let expires = self.tenths(now).saturating_add(life);
         let mut ready = Ready {
             handle: plaintext.clone().into_handle(),
             rest,
             expires,
             stamp: Stamp::from(epoch),
             slot: slots::NIL,
+            refreshes: AtomicU8::new(0),
             family: FamilyIndex::of(family),
         };
         let mut residents = self.residents.lock();
@@ -281,64 +297,35 @@ impl Cache {
 
     /// No entry of `family` is served from now on; slots are wiped by the next ticks.
     pub fn purge_family(&self, family: Family) {
+        self.purges.fetch_add(1, Ordering::Relaxed);
         self.epochs.bump(FamilyIndex::of(family));
         self.sweep_wanted.store(true, Ordering::Release);
     }
 
     /// No entry is served from now on.
     pub fn purge_all(&self) {
+        self.purges.fetch_add(1, Ordering::Relaxed);
         self.epochs.bump_all();
         self.sweep_wanted.store(true, Ordering::Release);
     }
 
-    /// Once a second or more often: wipes at most 256 expired or purged slots a call. True: call again soon.
-    ///
-    /// The lock is taken for one slot at a time, so that a miss never waits for a whole tick.
-    pub fn tick(&self, now: Instant) -> bool {
-        let now = self.tenths(now);
-        if self.sweep_wanted.swap(false, Ordering::AcqRel) {
-            self.residents.lock().start_sweep();
-        }
-        let mut wipes = 0;
-        while wipes < TICK_WIPES_MAX
-            && self.wipe_one(|residents| Some((residents.expired(now)?, Reason::Expired)))
-        {
-            wipes += 1;
-        }
-        for _ in 0..TICK_LOOKS_MAX {
-            if wipes == TICK_WIPES_MAX {
-                break;
-            }
-            let mut is_over = false;
-            let wiped = self.wipe_one(|residents| {
-                let Some(slot) = residents.sweep() else {
-                    is_over = true;
-                    return None;
-                };
-                let is_purged = |ready: &Ready| ready.slot == slot && !self.is_current(ready);
-                let purged = self
-                    .index
-                    .view(&residents.slots.name(slot), |_, ready| is_purged(ready));
-                (purged == Some(true)).then_some((slot, Reason::Purged))
-            });
-            wipes += usize::from(wiped);
-            if is_over {
-                break;
-            }
-        }
-        wipes == TICK_WIPES_MAX || self.residents.lock().is_sweeping()
+    /// Purges so far, of a family or of all: what was known of the cache before the last one is history.
+    pub fn purges(&self) -> u64 {
+        self.purges.load(Ordering::Relaxed)
     }
 
-    /// Removes the slot that `choose` names, and wipes its key after the lock.
-    fn wipe_one(&self, choose: impl FnOnce(&mut Residents) -> Option<(u32, Reason)>) -> bool {
+    /// Drops one entry: the HSM says that it should not be.
+    pub fn forget(&self, key: &Digest) {
+        let (name, rest) = index::split(key);
         let mut residents = self.residents.lock();
-        let Some((slot, reason)) = choose(&mut residents) else {
-            return false;
-        };
-        let gone = self.remove(&mut residents, slot, reason);
+        let slot = self
+            .index
+            .view(&name, |_, ready| (ready.rest == rest).then_some(ready.slot));
+        let gone = slot
+            .flatten()
+            .and_then(|slot| self.remove(&mut residents, slot, Reason::Purged));
         drop(residents);
         self.wipe(gone);
-        true
     }
 
     /// Entries held now.
@@ -367,12 +354,6 @@ impl Cache {
             .saturating_mul(10)
             .saturating_add(u64::from(since.subsec_millis() / 100));
         Tenths::try_from(tenths).unwrap_or(Tenths::MAX)
-    }
-
-    /// The time to live, less up to a tenth by the digest.
-    fn life(&self, rest: u64) -> Tenths {
-        let jitter = rest % (u64::from(self.ttl / 10) + 1);
-        self.ttl - Tenths::try_from(jitter).unwrap_or(0)
     }
 }
 

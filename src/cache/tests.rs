@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::secret::{ArenaPlan, Mode};
 
+mod age;
+
 pub(super) fn arena() -> &'static Arena {
     static ARENA: std::sync::OnceLock<&'static Arena> = std::sync::OnceLock::new();
     ARENA.get_or_init(|| {
@@ -21,7 +23,15 @@ pub(super) fn arena() -> &'static Arena {
 pub(super) fn cache(entries_max: usize, ttl_s: u32) -> (Cache, Instant) {
     let start = Instant::now();
     (
-        Cache::new(&CacheConfig { entries_max, ttl_s }, arena(), start),
+        Cache::new(
+            &CacheConfig {
+                entries_max,
+                ttl_s,
+                stale_max_s: 0,
+            },
+            arena(),
+            start,
+        ),
         start,
     )
 }
@@ -293,6 +303,7 @@ fn everything_goes_back_to_the_arena() {
         &CacheConfig {
             entries_max: 1000,
             ttl_s: 60,
+            stale_max_s: 0,
         },
         small,
         now,

@@ -9,6 +9,7 @@ mod keyfile;
 pub mod log;
 pub mod pki;
 mod serve;
+mod status;
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -39,6 +40,8 @@ enum Command {
     },
     /// Check configuration, keystore, host and HSM, and show what would be in force.
     Check(check::Arguments),
+    /// Ask a running server how it is, and what it could serve without the HSM.
+    Status(status::Arguments),
     /// Try everything in one command: certificates, embedded back end, server, one unwrap.
     Demo(demo::Arguments),
     /// Back up or restore the key file of the embedded back end.
@@ -50,6 +53,7 @@ pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve { config } => serve::run(&config),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Keyfile(arguments) => keyfile::run(&arguments),
     }

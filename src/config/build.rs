@@ -12,6 +12,7 @@ use super::model::{
     CacheKind, CacheSettings, ClientLimits, Config, KeystoreRef, LogFormat, LogSettings, Origin,
     Server, Sizes,
 };
+use super::network::Network;
 use super::source::{self, Gathered};
 use super::table::{self, Default as KeyDefault, KEYS, Key};
 use super::value::{self, Value};
@@ -182,6 +183,7 @@ impl Builder<'_> {
                 address,
                 u16::try_from(self.number(&table::SERVER_PORT)?).ok()?,
             ),
+            proxies: self.proxies(),
             keystore: server_keystore,
             alias: self.text(&table::SERVER_ALIAS),
         };
@@ -213,6 +215,31 @@ impl Builder<'_> {
             sizes,
             settings,
         })
+    }
+
+    fn proxies(&mut self) -> Vec<Network> {
+        let from = self.value(&table::SERVER_PROXY_FROM);
+        let on = self.word(&table::SERVER_PROXY_PROTOCOL) == "v2";
+        match (on, from) {
+            (true, Some(Value::Networks(networks))) => networks,
+            (true, _) => {
+                self.missing(
+                    table::SERVER_PROXY_FROM.name,
+                    "name the load balancers: whoever may send the header may claim any client's address",
+                );
+                Vec::new()
+            }
+            (false, Some(_)) => {
+                self.all.problems.push(Problem::Conflict {
+                    origin: self.origin(table::SERVER_PROXY_FROM.name),
+                    reason: "kms.server.proxy-protocol.from is set and kms.server.proxy-protocol is off; set that \
+                             to v2, or remove this"
+                        .to_owned(),
+                });
+                Vec::new()
+            }
+            (false, None) => Vec::new(),
+        }
     }
 
     fn listeners_differ(&mut self, server: &Server, health: SocketAddr) {
@@ -261,10 +288,12 @@ impl Builder<'_> {
             );
         }
         let ttl_s = u32::try_from(self.number(&table::CACHE_TTL_S)?).ok()?;
+        let stale_max_s = u32::try_from(self.number(&table::CACHE_STALE_MAX_S)?).ok()?;
         Some(CacheSettings {
             kind: CacheKind::Local,
             entries_max: self.number(&table::CACHE_ENTRIES_MAX)?,
             ttl_s,
+            stale_max_s,
         })
     }
 

@@ -8,6 +8,7 @@
 mod build;
 mod error;
 mod model;
+mod network;
 pub mod plan;
 mod properties;
 mod source;
@@ -22,6 +23,7 @@ pub use model::{
     CacheKind, CacheSettings, Config, Embedded, Hsm, KeystoreRef, KmipCredential, LogFormat,
     LogSettings, Origin, Protocol, RoleSettings, Server, Setting, Sizes,
 };
+pub use network::Network;
 pub use template::render_template;
 pub use url::Endpoint;
 pub use value::OPERATION_NAMES;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
+use super::network::Network;
 use super::url::Endpoint;
 use crate::secret::SecretString;
 
@@ -70,6 +71,8 @@ pub struct KeystoreRef {
 pub struct Server {
     /// Address and port; port 0 means any free one.
     pub address: SocketAddr,
+    /// The load balancers, where each connection begins with a PROXY v2 header; empty: none does.
+    pub proxies: Vec<Network>,
     /// Where the server certificate is.
     pub keystore: KeystoreRef,
     /// Its alias, lower-cased; `None`: the only private key that is not [`Config::client_alias`], else `kmsserver`.
@@ -148,6 +151,8 @@ pub struct CacheSettings {
     pub entries_max: usize,
     /// Life of an entry.
     pub ttl_s: u32,
+    /// How long after that an entry may be served while the HSM is down; 0: never.
+    pub stale_max_s: u32,
 }
 
 /// What the holders of some aliases may do on which keys.

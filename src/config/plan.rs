@@ -26,6 +26,9 @@ pub const HSM_BUFFER_BYTES: usize = 128 * KIB;
 /// Large regions together take no more than this, save that there are at least two.
 const LARGE_TOTAL_BYTES_MAX: usize = 64 * KIB * KIB;
 
+/// Requests and items that may wait for the HSM at once; more are answered 503.
+pub const WAITERS_MAX: usize = 16 * KIB;
+
 /// One derived number and where it comes from.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Rule {
@@ -48,6 +51,8 @@ pub struct Plan {
     pub pool_size: usize,
     /// Jobs that may wait for the back end.
     pub queue_max: usize,
+    /// Distinct fetches at once.
+    pub flights_max: usize,
     /// Jobs that may wait for one client.
     pub client_inflight_max: usize,
     /// Connections of one address.
@@ -104,6 +109,7 @@ pub fn plan(config: &Config, cores: usize) -> Plan {
     let rule = "16 full messages for each connection, at least 1024, at most 65536";
     let (value, rule) = choose(config.hsm.queue_max, "kms.hsm.queue.max", derived, rule);
     let queue = note("jobs waiting", value, rule);
+    let flights_max = in_flight(config, pool, queue, &mut note);
     let [client_inflight_max, address_connections_max] = of_one_client(config, queue, &mut note);
     let arena = arena(config, [workers, handshakes, pool, queue], &mut note);
     Plan {
@@ -111,6 +117,7 @@ pub fn plan(config: &Config, cores: usize) -> Plan {
         handshake_threads: handshakes,
         pool_size: pool,
         queue_max: queue,
+        flights_max,
         client_inflight_max,
         address_connections_max,
         arena,
@@ -124,6 +131,35 @@ fn choose(set: Option<usize>, key: &str, derived: usize, rule: &str) -> (usize, 
         Some(value) => (value, format!("{key} is set")),
         None => (derived, rule.to_owned()),
     }
+}
+
+/// What may be on its way to the HSM besides the jobs waiting.
+fn in_flight(
+    config: &Config,
+    pool: usize,
+    queue: usize,
+    note: &mut impl FnMut(&'static str, usize, String) -> usize,
+) -> usize {
+    note(
+        "items of one HSM message",
+        config.hsm.batch_max,
+        "kms.hsm.batch.max; fewer to a server that was found to take fewer".to_owned(),
+    );
+    note(
+        "refreshes waiting",
+        pool * config.hsm.batch_max,
+        "one message for each HSM connection; none is sent while clients' jobs wait".to_owned(),
+    );
+    note(
+        "requests waiting for the HSM",
+        WAITERS_MAX,
+        "fixed; a batch counts each item".to_owned(),
+    );
+    note(
+        "fetches in flight",
+        queue * 2,
+        "twice the jobs waiting: those that wait and those at the HSM".to_owned(),
+    )
 }
 
 fn of_one_client(

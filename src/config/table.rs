@@ -17,6 +17,8 @@ pub enum Kind {
     Aliases,
     /// An IP address.
     Address,
+    /// IP addresses and networks by comma.
+    Networks,
     /// `address:port`.
     Socket,
     /// A host name without port.
@@ -177,6 +179,10 @@ keys! {
         "Address the service listens on.";
     SERVER_PORT "kms.server.port", number(0, 65535, ""), Value("8443"),
         "Port of the service. 0 takes a free one and logs it.";
+    SERVER_PROXY_PROTOCOL "kms.server.proxy-protocol", Kind::Choice(&["off", "v2"]), Value("off"),
+        "v2: each connection begins with a PROXY protocol v2 header, which names the client's address (HAProxy: send-proxy-v2). Connections without one are closed.";
+    SERVER_PROXY_FROM "kms.server.proxy-protocol.from", Kind::Networks, Default::None,
+        "The load balancers: with kms.server.proxy-protocol = v2 every connection from elsewhere is closed.";
     SERVER_KEYSTORE_FILE "kms.server.keystore.file", Kind::Path, Derived("that of kms.keystore.file"),
         "Keystore with the server certificate (was keystoreFile in Tomcat's server.xml).";
     SERVER_KEYSTORE_PASSWORD "kms.server.keystore.password", Kind::Secret, Derived("that of kms.keystore.password"),
@@ -245,6 +251,9 @@ keys! {
         "Unwrapped keys kept in locked memory.";
     CACHE_TTL_S "kms.cache.ttl.s", number(1, 86400, "s"), Value("300"),
         "How long an unwrapped key is kept. A key disabled in the HSM may be served this long.";
+    CACHE_STALE_MAX_S "kms.cache.stale.max.s", number(0, 86400, "s"), Value("0"),
+        "How long an unwrapped key whose life is over may still be served while the HSM is not reachable. Never after \
+         it was purged or its certificate revoked. 0: not at all.";
     LIMIT_INFLIGHT "kms.limit.inflight", number(1, 1_000_000, "operations"),
         Derived("half of kms.hsm.queue.max"),
         "Operations that may wait for the HSM at once for one client: a certificate and an address (IPv6: its /64). More are answered 429; what the cache has is served on.";

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use super::network::{self, Network};
 use super::table::Kind;
 use super::url::{self, Url};
 use crate::secret::SecretString;
@@ -32,6 +33,7 @@ pub(super) enum Value {
     Secret(SecretString),
     List(Vec<String>),
     Address(IpAddr),
+    Networks(Vec<Network>),
     Socket(SocketAddr),
     Urls(Vec<Url>),
     Fingerprint([u8; 32]),
@@ -58,6 +60,10 @@ pub(super) fn check(kind: Kind, text: &str, folder: &Path) -> Result<Value, Stri
         // Aliases and key names share this kind; build lower-cases the aliases.
         Kind::Globs => Value::List(list(text)?),
         Kind::Address => Value::Address(url::parse_ip(text)?),
+        Kind::Networks => {
+            let parsed = list(text)?.into_iter().map(|item| network::parse(&item));
+            Value::Networks(parsed.collect::<Result<_, _>>()?)
+        }
         Kind::Socket => Value::Socket(url::parse_socket(text)?),
         Kind::Host => Value::Text(url::parse_host(text)?),
         Kind::Urls => Value::Urls(url::parse_list(text)?),
@@ -81,6 +87,9 @@ pub(super) fn expected(kind: Kind) -> String {
         Kind::Alias => "a keystore alias; upper and lower case are the same".to_owned(),
         Kind::Aliases => "keystore aliases, several by comma".to_owned(),
         Kind::Address => "an IP address, such as 0.0.0.0 or ::".to_owned(),
+        Kind::Networks => {
+            "IP addresses or networks by comma, such as 10.0.0.5, 10.1.0.0/24".to_owned()
+        }
         Kind::Socket => "address:port, such as 127.0.0.1:8444 or [::1]:8444".to_owned(),
         Kind::Host => "a host name or IP address, without port".to_owned(),
         Kind::Urls => "[https://]host[:port], several by comma".to_owned(),

@@ -217,15 +217,19 @@ pub(super) fn put_items<O: Out>(
     transit::put_batch_close(out);
 }
 
-/// The status of a batch's answer: 200 when all went well; a server-side failure's own status; else
-/// Transit's 400, or the client's choice when at least one item went well.
+/// The status of a batch's answer: 200 when all went well; that of the HSM's failure; the client's
+/// choice when at least one item went well; else Transit's 400, or its 500 where no item failed otherwise
+/// than by an associated data that is no base64.
 fn batch_status(body: &CryptBody<'_>, items: &[Item]) -> u16 {
-    let failed = || items.iter().filter_map(fault_of);
-    match failed().map(|fault| fault.status).max() {
-        None => 200,
-        Some(status) if status >= 500 => status,
-        Some(_) if failed().count() == items.len() => 400,
-        Some(_) => body.partial_failure_response_code,
+    let failed = || items.iter().filter_map(fault_of).map(|fault| fault.status);
+    let (Some(least), Some(most)) = (failed().min(), failed().max()) else {
+        return 200;
+    };
+    let chosen = || body.partial_failure_response_code;
+    match most {
+        501.. => most,
+        _ if failed().count() < items.len() => chosen().unwrap_or(least),
+        _ => least,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::wire::transit::{self, CryptBody, Item as Asked};
 
 use super::crypt::{self, Key, Unmet};
 use super::gather::Item;
-use super::{Call, Engine, Flow, Gather};
+use super::{Call, Engine, Flow, Gather, key};
 
 impl Engine {
     pub(super) fn encrypt<O: Out>(
@@ -27,7 +27,7 @@ impl Engine {
         let known = match self.key(call, key, gather)? {
             Key::Known(known) => known,
             Key::Parked => return Ok(Flow::Parked),
-            Key::Absent => return self.create_for_encrypt(call, key, gather),
+            Key::Absent => return self.create_for_encrypt(call, key, body, gather),
         };
         if gather.items.is_empty() {
             gather.items.resize_with(body.len(), Item::default);
@@ -53,11 +53,13 @@ impl Engine {
         &self,
         call: &Call<'_>,
         key: &str,
+        body: &CryptBody<'_>,
         gather: &mut Gather,
     ) -> Result<Flow, Fault> {
         if !call.role.allows(Operation::Create, key) {
             return Err(Fault::permission_denied());
         }
+        key::check_for_encrypt(body)?;
         if std::mem::replace(&mut gather.changed, true) {
             return Err(Fault::internal("the HSM created no key"));
         }

@@ -30,7 +30,7 @@ pub(super) fn of(error: &HsmError) -> Fault {
         HsmError::TimedOut => {
             Fault::new(504, "the HSM did not answer in time").retry_after(RETRY_AFTER_S)
         }
-        HsmError::Overloaded => {
+        HsmError::Overloaded | HsmError::GaveWay => {
             Fault::new(503, "too many operations wait for the HSM").retry_after(RETRY_AFTER_S)
         }
         HsmError::Protocol(what) => {

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use crate::api::Fault;
 use crate::cache::{Digest, Family};
 use crate::flight::{Joined, Lead};
-use crate::hsm::{Answer, HsmError, Job, KeyVersion, Request};
+use crate::hsm::{HsmError, Job, KeyVersion, Request};
 use crate::secret::{SecretBytes, SecretKey};
 
 use super::gather::{Item, KEY_ITEM, KeyAnswer, Wants};
@@ -18,6 +18,8 @@ use super::{Call, Engine, FlightKey, Flow, Gather, Outcome, Waiter, faults};
 
 /// An unwrap to fetch.
 pub(super) struct Wanted<'a> {
+    /// Of the key.
+    pub name: &'a Arc<str>,
     pub digest: Digest,
     pub family: Family,
     pub version: &'a KeyVersion,
@@ -60,7 +62,7 @@ impl Engine {
                 };
                 self.submit_key(call, name, request, lead);
             }
-            Ok(Joined::Waiting) => gather.await_key(false),
+            Ok(Joined::Waiting | Joined::WaitingFirst) => gather.await_key(false),
             Ok(Joined::Full(_)) | Err(()) => {
                 gather.key = KeyAnswer::Failed(HsmError::Overloaded);
             }
@@ -138,6 +140,9 @@ impl Engine {
         request: Request,
         done: impl FnOnce(Outcome) + Send + 'static,
     ) {
+        if is_an_operation(&request) {
+            self.metrics.worker(call.waiter.worker).others.bump();
+        }
         self.hsm.submit(Job {
             request,
             deadline: call.deadline,
@@ -161,7 +166,11 @@ impl Engine {
             return;
         }
         let version = wanted.version.number;
-        let ready = || -> Option<SecretKey> { self.cache.get(&wanted.digest, call.now) };
+        let ready = || -> Option<SecretKey> { self.ready(call, wanted, purpose) };
+        let wants = match purpose {
+            Purpose::Decrypt if self.keeps_stale() => Wants::PlaintextOrStale,
+            _ => Wants::Plaintext,
+        };
         let waiter = item_waiter(call, index);
         let counters = self.metrics.worker(call.waiter.worker);
         let flight = match purpose {
@@ -169,20 +178,22 @@ impl Engine {
             Purpose::Rewrap => FlightKey::Rewrap(wanted.digest),
         };
         match self.flights.join(flight, waiter, ready) {
-            Err(key) => {
-                counters.hits.bump();
-                gather.items[index] = Item::Plaintext(key);
-            }
+            Err(key) => gather.items[index] = Item::Plaintext(key),
             Ok(Joined::Waiting) => {
                 counters.joins.bump();
-                gather.await_item(index, Wants::Plaintext, version, false);
+                gather.await_item(index, wants, version, false);
+            }
+            Ok(Joined::WaitingFirst) => {
+                counters.joins.bump();
+                gather.await_item(index, wants, version, false);
+                self.raise(call, wanted);
             }
             Ok(Joined::Full(_)) => {
                 gather.items[index] = Item::Failed(faults::of(&HsmError::Overloaded));
             }
             Ok(Joined::Lead(lead)) => {
                 counters.misses.bump();
-                gather.await_item(index, Wants::Plaintext, version, true);
+                gather.await_item(index, wants, version, true);
                 self.submit_unwrap(call, wanted, purpose, lead);
             }
         }
@@ -195,25 +206,11 @@ impl Engine {
         purpose: Purpose,
         lead: Lead<FlightKey, Waiter, Outcome>,
     ) {
-        let (cache, refused) = (Arc::clone(&self.cache), Arc::clone(&self.refused));
-        let (digest, family) = (wanted.digest, wanted.family);
-        let epoch = cache.begin_fill(family);
-        let request = Request::Decrypt {
-            object: wanted.version.object.clone(),
-            sealed: wanted.sealed.to_vec(),
-            associated_data: wanted.associated_data.to_vec(),
-        };
-        let (quota, time) = (Arc::clone(call.quota), self.time.clone());
-        self.submit(call, request, move |outcome| {
-            match &outcome {
-                Ok(Answer::Plaintext(key)) if purpose == Purpose::Decrypt => {
-                    let now = time.now();
-                    if quota.may_fill(cache.len(), now) {
-                        cache.insert(digest, family, key, epoch, now);
-                    }
-                }
-                Err(HsmError::AuthenticationFailed) => refused.insert(digest, time.now()),
-                _ => {}
+        let (keeper, quota) = (self.keeper(wanted), Arc::clone(call.quota));
+        self.submit(call, wanted.request(), move |outcome| {
+            match purpose {
+                Purpose::Decrypt => keeper.keep(&outcome, Some(&quota)),
+                Purpose::Rewrap => keeper.note(&outcome),
             }
             lead.finish(outcome);
         });
@@ -261,6 +258,15 @@ impl Engine {
 pub(super) fn hold(call: &Call<'_>, gather: &mut Gather) -> Result<(), Fault> {
     let items = gather.items.len().max(1);
     Ok(call.quota.hold(&mut gather.held, items)?)
+}
+
+/// Whether the job is what a client asked for; unwraps are counted by where their plaintext came from, and
+/// lookups of keys and random bytes belong to another operation.
+fn is_an_operation(request: &Request) -> bool {
+    !matches!(
+        request,
+        Request::Decrypt { .. } | Request::Find { .. } | Request::Random { .. }
+    )
 }
 
 pub(super) fn item_waiter(call: &Call<'_>, index: usize) -> Waiter {

@@ -8,6 +8,7 @@ use crate::hsm::{Answer, HsmError, KeyRecord};
 use crate::quota::Held;
 use crate::secret::SecretKey;
 
+use super::ahead::is_outage;
 use super::{Outcome, faults};
 
 /// The item number of the key record itself.
@@ -47,6 +48,11 @@ pub enum Item {
     },
     /// Unwrapped.
     Plaintext(SecretKey),
+    /// Unwrapped long ago, and served because the HSM is not reachable. The answer says so, and so must
+    /// whatever else is told of it: an audit line's source is `stale`.
+    Stale(SecretKey),
+    /// The HSM was not reached, for this reason; the cache may have it past its life.
+    Unreached(Fault),
     /// Wrapped.
     Sealed {
         /// Version of the key that wrapped.
@@ -65,6 +71,8 @@ pub enum Item {
 pub enum Wants {
     /// An unwrapped or a new key.
     Plaintext,
+    /// An unwrapped key, which the cache may have past its life.
+    PlaintextOrStale,
     /// A wrapped one.
     Sealed,
     /// The names of all keys.
@@ -197,11 +205,18 @@ impl Gather {
         };
         self.waiting -= 1;
         *slot = match (wants, outcome) {
-            (Wants::Plaintext, Ok(Answer::Plaintext(key))) => Item::Plaintext(key),
+            (Wants::Plaintext | Wants::PlaintextOrStale, Ok(Answer::Plaintext(key))) => {
+                Item::Plaintext(key)
+            }
             (Wants::Sealed, Ok(Answer::Sealed(bytes))) => Item::Sealed { version, bytes },
             (Wants::Names, Ok(Answer::Names(names))) => Item::Names(names),
             (_, Ok(_)) => Item::Failed(faults::of(&ANOTHER_ANSWER)),
-            (_, Err(HsmError::TimedOut)) if !leads && time_left => Item::Untried,
+            (_, Err(HsmError::TimedOut | HsmError::GaveWay)) if !leads && time_left => {
+                Item::Untried
+            }
+            (Wants::PlaintextOrStale, Err(error)) if is_outage(&error) => {
+                Item::Unreached(faults::of(&error))
+            }
             (_, Err(error)) => Item::Failed(faults::of(&error)),
         };
     }
@@ -213,8 +228,13 @@ impl Gather {
             self.key = KeyAnswer::Failed(HsmError::TimedOut);
         }
         for item in &mut self.items {
-            if matches!(item, Item::Waiting { .. } | Item::Untried) {
-                *item = Item::Failed(fault.clone());
+            match item {
+                Item::Waiting {
+                    wants: Wants::PlaintextOrStale,
+                    ..
+                } => *item = Item::Unreached(fault.clone()),
+                Item::Waiting { .. } | Item::Untried => *item = Item::Failed(fault.clone()),
+                _ => {}
             }
         }
         self.waiting = 0;

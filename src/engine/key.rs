@@ -4,7 +4,7 @@ use crate::api::Fault;
 use crate::api::reply::Reply;
 use crate::hsm::{KeyRecord, Request};
 use crate::wire::Out;
-use crate::wire::transit::{self, KeyBody, KeyData, Text};
+use crate::wire::transit::{self, CryptBody, KeyBody, KeyData, Text};
 
 use super::crypt::Key;
 use super::gather::KeyAnswer;
@@ -18,12 +18,13 @@ impl Engine {
         &self,
         call: &Call<'_>,
         name: &str,
+        warnings: &[String],
         gather: &mut Gather,
         reply: &mut Reply<'_, O>,
     ) -> Result<Flow, Fault> {
         match self.key(call, name, gather)? {
             Key::Known(known) => {
-                encode(&known.record, &[""; 0], reply);
+                encode(&known.record, warnings, reply);
                 Ok(Flow::Answered)
             }
             Key::Absent => Err(Fault::absent()),
@@ -40,8 +41,9 @@ impl Engine {
         gather: &mut Gather,
         reply: &mut Reply<'_, O>,
     ) -> Result<Flow, Fault> {
+        check(body)?;
         if let Some((known, _)) = self.keys.lookup(name, call.now) {
-            encode(&known.record, &[""; 0], reply);
+            encode(&known.record, &body.warnings, reply);
             return Ok(Flow::Answered);
         }
         match &gather.key {
@@ -52,12 +54,102 @@ impl Engine {
             KeyAnswer::Waiting { .. } => Ok(Flow::Parked),
             KeyAnswer::Failed(error) => Err(faults::of(error)),
             KeyAnswer::Is(Some(record)) => {
-                encode(record, &[""; 0], reply);
+                encode(record, &body.warnings, reply);
                 Ok(Flow::Answered)
             }
             KeyAnswer::Is(None) => Err(Fault::internal("the HSM created no key")),
         }
     }
+}
+
+/// The types of key that Transit has; [`KIND`] is one.
+const KINDS: [&str; 12] = [
+    "aes128-gcm96",
+    "aes256-gcm96",
+    "chacha20-poly1305",
+    "xchacha20-poly1305",
+    "ecdsa-p256",
+    "ecdsa-p384",
+    "ecdsa-p521",
+    "ed25519",
+    "hmac",
+    "rsa-2048",
+    "rsa-3072",
+    "rsa-4096",
+];
+/// Seconds of the shortest rotation period.
+const ROTATION_PERIOD_S_MIN: u64 = 3600;
+
+/// What Transit refuses whether or not the key exists, in its order.
+fn check(body: &KeyBody<'_>) -> Result<(), Fault> {
+    check_rotation_period(body.auto_rotate_period_s)?;
+    if body.convergent_encryption == Some(true) && body.derived != Some(true) {
+        let text = "convergent encryption requires derivation to be enabled";
+        return Err(Fault::new(400, text));
+    }
+    let kind = body.kind.as_ref().map_or(KIND, Text::as_str);
+    if !KINDS.contains(&kind) {
+        return Err(unknown_kind(kind));
+    }
+    match body.key_size {
+        None | Some(0) => Ok(()),
+        Some(size) if kind == "hmac" => Err(Fault::new(400, format!("invalid key_size {size}"))),
+        Some(_) => {
+            let text = format!("key_size is not valid for algorithm {kind}");
+            Err(Fault::new(400, text))
+        }
+    }
+}
+
+pub(super) fn check_rotation_period(period_s: Option<u64>) -> Result<(), Fault> {
+    if (1..ROTATION_PERIOD_S_MIN).contains(&period_s.unwrap_or(0)) {
+        let text = "auto rotate period must be 0 to disable or at least an hour";
+        return Err(Fault::new(400, text));
+    }
+    Ok(())
+}
+
+fn unknown_kind(kind: &str) -> Fault {
+    Fault::new(400, format!("unknown key type {kind}"))
+}
+
+fn unserved_kind(kind: &str) -> Fault {
+    Fault::new(
+        400,
+        format!("key type {kind} is not supported by this back end; use {KIND}"),
+    )
+}
+
+/// What an encrypt may ask of the key that it makes.
+pub(super) fn check_for_encrypt(body: &CryptBody<'_>) -> Result<(), Fault> {
+    let refuse = |text: &'static str| Err(Fault::new(400, text));
+    let context = body.first().context.is_some();
+    if body.convergent && !context {
+        return refuse(
+            "convergent encryption requires derivation to be enabled, so context is required",
+        );
+    }
+    match body.kind.as_ref().map_or(KIND, Text::as_str) {
+        KIND => {}
+        kind @ ("aes128-gcm96" | "chacha20-poly1305" | "xchacha20-poly1305") => {
+            return Err(unserved_kind(kind));
+        }
+        kind if kind.starts_with("ecdsa-p") && KINDS.contains(&kind) => {
+            let text = format!("key type {kind} not supported for this operation");
+            return Err(Fault::new(400, text));
+        }
+        kind => return Err(unknown_kind(kind)),
+    }
+    if body.convergent {
+        return refuse("convergent_encryption is not supported by this back end");
+    }
+    if context {
+        return refuse(
+            "there is no such key, and one made for a context would be derived, which is not supported by \
+             this back end; create the key first",
+        );
+    }
+    Ok(())
 }
 
 /// Options that only a Vault can hold are refused, never ignored in silence.
@@ -66,9 +158,7 @@ fn refuse_what_an_hsm_cannot(body: &KeyBody<'_>) -> Result<(), Fault> {
     if let Some(kind) = body.kind.as_ref().map(Text::as_str)
         && kind != KIND
     {
-        return refuse(format!(
-            "key type {kind} is not supported by this back end; use {KIND}"
-        ));
+        return Err(unserved_kind(kind));
     }
     for (field, asked) in [
         ("derived", body.derived),

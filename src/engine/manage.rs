@@ -6,7 +6,7 @@ use crate::flight::Joined;
 use crate::hsm::{HsmError, KeyChange, KeyRecord, Request};
 use crate::identity::Operation;
 use crate::wire::Out;
-use crate::wire::transit::{self, ConfigBody, IgnoredBody};
+use crate::wire::transit::{self, ConfigBody, IgnoredBody, ListQuery};
 
 use super::crypt::Key;
 use super::fetch::{hold, item_waiter};
@@ -21,7 +21,7 @@ impl Engine {
     pub(super) fn list_keys<O: Out>(
         &self,
         call: &Call<'_>,
-        (after, limit): (&str, Option<usize>),
+        query: &ListQuery<'_>,
         gather: &mut Gather,
         reply: &mut Reply<'_, O>,
     ) -> Result<Flow, Fault> {
@@ -35,19 +35,20 @@ impl Engine {
             Item::Waiting { .. } => Ok(Flow::Parked),
             Item::Failed(fault) => Err(fault.clone()),
             Item::Names(names) => {
+                let after: &str = &query.after;
                 let names: Vec<&str> = names
                     .iter()
                     .map(AsRef::as_ref)
                     .filter(|name| after.is_empty() || *name > after)
                     .filter(|name| call.role.allows(Operation::List, name))
-                    .take(limit.unwrap_or(usize::MAX))
+                    .take(query.limit.unwrap_or(usize::MAX))
                     .collect();
                 if names.is_empty() {
                     return Err(Fault::absent());
                 }
                 let open = reply.open(200, None);
                 transit::put_key_list(reply.out(), &names);
-                reply.close(open, &[""; 0], true);
+                reply.close(open, &query.warnings, true);
                 Ok(Flow::Answered)
             }
             _ => Err(Fault::internal("a list ended without an answer")),
@@ -65,7 +66,9 @@ impl Engine {
                 gather.await_item(0, Wants::Names, 0, true);
                 self.submit(call, Request::List, move |outcome| lead.finish(outcome));
             }
-            Ok(Joined::Waiting) => gather.await_item(0, Wants::Names, 0, false),
+            Ok(Joined::Waiting | Joined::WaitingFirst) => {
+                gather.await_item(0, Wants::Names, 0, false);
+            }
             Ok(Joined::Full(_)) | Err(()) => {
                 gather.items[0] = Item::Failed(faults::of(&HsmError::Overloaded));
             }
@@ -184,6 +187,7 @@ fn change_of(body: &ConfigBody, record: &KeyRecord) -> Result<KeyChange, Fault> 
         .min_encryption_version
         .map(|asked| minimum("encryption", asked));
     let encryption = encryption.transpose()?;
+    key::check_rotation_period(body.auto_rotate_period_s)?;
     for (field, asked) in [
         ("exportable", body.exportable == Some(true)),
         (

@@ -10,6 +10,8 @@
 //! says is gone; an error of the HSM worded anywhere but in [`faults`]. Called by `server`.
 
 mod about;
+mod ahead;
+pub mod budget;
 mod crypt;
 mod datakey;
 mod decrypt;
@@ -19,6 +21,7 @@ mod faults;
 mod fetch;
 pub mod gather;
 mod health;
+mod keep;
 mod key;
 mod learn;
 mod manage;
@@ -116,6 +119,7 @@ pub struct Engine {
     keys: Arc<Directory>,
     hsm: Arc<dyn Hsm>,
     refused: Arc<Refused>,
+    ledger: budget::Ledger,
     digest_key: DigestKey,
     /// Where data keys of our own making wait.
     store: Arc<Store>,
@@ -152,6 +156,7 @@ impl Engine {
             keys: Arc::new(Directory::new(time.now())),
             hsm,
             refused: Arc::new(Refused::default()),
+            ledger: budget::Ledger::default(),
             digest_key: DigestKey::random()?,
             alone: std::sync::atomic::AtomicU64::new(0),
             metrics,
@@ -187,10 +192,8 @@ impl Engine {
                 plaintext,
                 body,
             } => self.datakey(call, (key, *plaintext), body, gather, reply),
-            Command::ReadKey { key } => self.read_key(call, key, gather, reply),
-            Command::ListKeys { after, limit } => {
-                self.list_keys(call, (after, *limit), gather, reply)
-            }
+            Command::ReadKey { key, warnings } => self.read_key(call, key, warnings, gather, reply),
+            Command::ListKeys(query) => self.list_keys(call, query, gather, reply),
             Command::RotateKey { key, body } => self.rotate_key(call, key, body, gather, reply),
             Command::ConfigKey { key, body } => self.config_key(call, key, body, gather, reply),
             Command::DeleteKey { key } => self.delete_key(call, key, gather, reply),

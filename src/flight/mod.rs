@@ -37,6 +37,8 @@ pub enum Joined<K: Hash + Eq + Clone, W, R: Clone> {
     Lead(Lead<K, W, R>),
     /// Somebody fetches already; the waiter will be told.
     Waiting,
+    /// As `Waiting`, and it is the first: until now it was fetched for nobody ([`Flights::begin`]).
+    WaitingFirst,
     /// A bound is reached (flights, or waiters in all); the waiter comes back.
     Full(W),
 }
@@ -117,7 +119,10 @@ impl<K: Hash + Eq + Clone, W, R: Clone> Flights<K, W, R> {
                 return Ok(Joined::Full(waiter));
             }
             waiting.push(waiter);
-            return Ok(Joined::Waiting);
+            return Ok(match waiting.len() {
+                1 => Joined::WaitingFirst,
+                _ => Joined::Waiting,
+            });
         }
         if let Some(ready) = recheck() {
             return Err(ready);
@@ -134,6 +139,26 @@ impl<K: Hash + Eq + Clone, W, R: Clone> Flights<K, W, R> {
             table: Arc::clone(self),
             key: Some(key),
         }))
+    }
+
+    /// Starts the flight of `key` for nobody; whoever joins it is told as usual. `None`: it flies already,
+    /// or as many fly as may.
+    pub fn begin(self: &Arc<Self>, key: K) -> Option<Lead<K, W, R>> {
+        let mut shard = self.shard(&key).lock();
+        if shard.contains_key(&key) || !self.flying.take() {
+            return None;
+        }
+        shard.insert(key.clone(), Vec::new());
+        Some(Lead {
+            table: Arc::clone(self),
+            key: Some(key),
+        })
+    }
+
+    /// Whether anybody waits for the flight of `key`.
+    pub fn is_awaited(&self, key: &K) -> bool {
+        let shard = self.shard(key).lock();
+        shard.get(key).is_some_and(|waiting| !waiting.is_empty())
     }
 
     /// Flights now.

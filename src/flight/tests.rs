@@ -160,7 +160,7 @@ fn threads_complete_every_waiter_exactly_once() {
                                 std::thread::yield_now();
                                 lead.finish(1);
                             }
-                            Ok(Joined::Waiting) => {}
+                            Ok(Joined::Waiting | Joined::WaitingFirst) => {}
                             Ok(Joined::Full(_)) | Err(()) => refused += 1,
                         }
                         assert!(table.len() <= 3 && table.waiters() <= 6);
@@ -183,6 +183,22 @@ fn threads_complete_every_waiter_exactly_once() {
         (count, THREADS * JOINS)
     );
     assert_eq!((table.len(), table.waiters()), (0, 0));
+}
+
+#[test]
+fn a_flight_for_nobody_is_joined_and_tells_who_came_first() {
+    let (table, delivered) = table(1, 5);
+    let lead = table.begin(1).unwrap();
+    assert!(table.begin(1).is_none(), "it flies");
+    assert!(table.begin(2).is_none(), "no room");
+    assert!(!table.is_awaited(&1));
+    assert!(matches!(table.join(1, 10, none), Ok(Joined::WaitingFirst)));
+    assert!(matches!(table.join(1, 11, none), Ok(Joined::Waiting)));
+    assert!(table.is_awaited(&1));
+    lead.finish(9);
+    assert_eq!(delivered.try_iter().collect::<Vec<_>>(), [(10, 9), (11, 9)]);
+    assert_eq!((table.len(), table.waiters()), (0, 0));
+    assert!(!table.is_awaited(&1));
 }
 
 proptest! {

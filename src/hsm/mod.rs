@@ -176,6 +176,8 @@ pub enum HsmError {
     TimedOut,
     /// The queue is full (us, 503 with Retry-After).
     Overloaded,
+    /// A job that nobody waited for was given up for others (us). Whoever came to wait for it asks anew.
+    GaveWay,
     /// The HSM's answer broke the protocol (HSM, 502).
     Protocol(&'static str),
     /// No locked memory left for the plaintext (us, 503).
@@ -222,6 +224,10 @@ impl Job {
     }
 }
 
+/// Names a job that nobody waits for, while it waits itself; no two of one time are the same.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Errand(pub u128);
+
 /// What readiness and metrics want to know.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Health {
@@ -241,6 +247,16 @@ pub trait Hsm: Send + Sync {
     fn name(&self) -> &'static str;
     /// Takes the job and returns at once, or calls `done` with [`HsmError::Overloaded`].
     fn submit(&self, job: Job);
+    /// As [`Self::submit`], for a job that nobody waits for: it goes behind all others, and is answered
+    /// [`HsmError::GaveWay`] when there is no capacity to spare.
+    fn submit_spare(&self, errand: Errand, job: Job) {
+        let _ = errand;
+        self.submit(job);
+    }
+    /// Somebody waits for `errand` now: if it still waits, it takes `client`'s turn from here on.
+    fn raise(&self, errand: Errand, client: ClientTag, deadline: Instant) {
+        let _ = (errand, client, deadline);
+    }
     /// State now; cheap.
     fn health(&self) -> Health;
     /// Whether [`Request::Random`] is served: data keys then come from there.

@@ -8,34 +8,30 @@
 //! Must never be true: a job that waits past its deadline; a connection used after a timeout or a
 //! broken answer; an attempt to connect that blocks for ever. Called by the engine through [`Hsm`].
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::fleet::{Ending, Fleet, ServerId};
-use super::{Answer, Health, Hsm, HsmError, Job};
-use crate::net::lane::{Lane, Mark, Refused};
+use super::{Answer, ClientTag, Errand, Health, Hsm, HsmError, Job};
+use crate::net::lane::{Refused, SparePlan};
 use crate::net::time::Time;
 
 mod scout;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod turn;
 mod worker;
 
 pub use scout::Scout;
+use shared::Shared;
 pub use worker::{Pace, Seat};
 
 /// How often expired jobs are looked for: how late a [`HsmError::TimedOut`] may be.
 pub const SWEEP: Duration = Duration::from_millis(20);
-
-/// `SplitMix64`'s increment.
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Makes connections.
 pub trait Connector: Send + Sync + 'static {
@@ -103,36 +99,22 @@ pub struct PoolPlan {
     pub connect_timeout: Duration,
 }
 
+impl PoolPlan {
+    /// Jobs that nobody waits for: a message for each connection, and none when a message's worth of
+    /// others waits. One connection is left to clients, where there are several.
+    fn spare(&self) -> SparePlan {
+        SparePlan {
+            waiting_max: self.connections.max(1) * self.batch_max,
+            busy: self.batch_max,
+            idle_threads: usize::from(self.connections > 1),
+        }
+    }
+}
+
 struct Queued {
     job: Job,
     /// It has died with a connection once.
     tried: bool,
-}
-
-#[derive(Default)]
-struct Status {
-    /// Connections that stand.
-    live: usize,
-    was_up: bool,
-    /// A state was logged.
-    known: bool,
-    /// What the last connection said.
-    offers_random: bool,
-    detail: String,
-}
-
-struct Shared {
-    plan: PoolPlan,
-    connector: Box<dyn Connector>,
-    fleet: Mutex<Fleet>,
-    is_several: bool,
-    lane: Lane<Queued>,
-    time: Time,
-    /// State of the generator that spreads pauses; its numbers keep nothing secret.
-    spread: AtomicU64,
-    status: Mutex<Status>,
-    stopping: Mutex<bool>,
-    stopped: Condvar,
 }
 
 /// The pool.
@@ -196,6 +178,11 @@ impl Pool {
         }
     }
 
+    /// Whether a seat whose step ended [`Pace::Idle`] would find a job.
+    pub fn wants_seat(&self) -> bool {
+        self.shared.lane.wants_sleeper()
+    }
+
     /// Answers jobs that have expired: what a thread does every [`SWEEP`].
     pub fn sweep(&self) {
         self.shared.sweep_once();
@@ -221,6 +208,20 @@ impl Hsm for Pool {
             Err(Refused::Full(queued)) => queued.fail(HsmError::Overloaded),
             Err(Refused::Closed(queued)) => queued.fail(HsmError::Abandoned),
         }
+    }
+
+    fn submit_spare(&self, errand: Errand, job: Job) {
+        let deadline = job.deadline;
+        let queued = Queued { job, tried: false };
+        match self.shared.lane.push_spare(errand.0, queued, deadline) {
+            Ok(()) => {}
+            Err(Refused::Full(queued)) => queued.fail(HsmError::GaveWay),
+            Err(Refused::Closed(queued)) => queued.fail(HsmError::Abandoned),
+        }
+    }
+
+    fn raise(&self, errand: Errand, client: ClientTag, deadline: Instant) {
+        self.shared.lane.raise(errand.0, client.0, deadline);
     }
 
     fn health(&self) -> Health {
@@ -263,130 +264,5 @@ impl Queued {
     fn fail(self, error: HsmError) {
         let outcome: Result<Answer, HsmError> = Err(error);
         (self.job.done)(outcome);
-    }
-}
-
-impl Shared {
-    fn new(plan: PoolPlan, connector: Box<dyn Connector>, time: Time, seed: u64) -> Arc<Self> {
-        let servers = connector.servers();
-        Arc::new(Self {
-            lane: Lane::with_time(plan.queue_max.max(1), time.clone()),
-            time,
-            spread: AtomicU64::new(seed),
-            is_several: servers.len() > 1,
-            fleet: Mutex::new(Fleet::new(servers, plan.batch_max)),
-            plan,
-            connector,
-            status: Mutex::new(Status {
-                detail: "not connected yet".into(),
-                ..Status::default()
-            }),
-            stopping: Mutex::new(false),
-            stopped: Condvar::new(),
-        })
-    }
-
-    /// Answers expired jobs even while every thread waits for the HSM.
-    fn sweep(&self) {
-        while !self.pause(SWEEP) {
-            self.sweep_once();
-        }
-    }
-
-    fn sweep_once(&self) {
-        for queued in self.lane.expire(self.time.now()) {
-            // One completion's panic must not leave the others without an end.
-            let told = catch_unwind(AssertUnwindSafe(|| queued.fail(HsmError::TimedOut)));
-            if told.is_err() {
-                log::error!("telling a request of its end failed; this is a defect");
-            }
-        }
-    }
-
-    fn since(&self, then: Instant) -> Duration {
-        self.time.now().saturating_duration_since(then)
-    }
-
-    /// A random share of a pause, so that many threads and nodes do not knock at once.
-    fn share(&self) -> u8 {
-        let mixed = self.spread.fetch_add(GOLDEN, Ordering::Relaxed);
-        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let [share, ..] = (mixed ^ (mixed >> 27)).to_be_bytes();
-        share
-    }
-
-    /// Between half of `time` and all of it.
-    fn spread(&self, time: Duration) -> Duration {
-        time / 2 + time / 2 * u32::from(self.share()) / 255
-    }
-
-    /// An attempt to connect failed; why, with the server's name.
-    fn note_refusal(&self, server: ServerId, why: &str) -> String {
-        let share = self.share();
-        let mut fleet = self.fleet.lock();
-        let why = format!("{}: {why}", fleet.label(server));
-        log::debug!("{}: {why}", self.plan.name);
-        fleet.refused(server, &why, share, self.time.now());
-        why
-    }
-
-    /// A connection ended.
-    fn note_end(&self, server: ServerId, ending: Ending, why: &str) {
-        let (share, now) = (self.share(), self.time.now());
-        self.fleet.lock().ended(server, ending, why, share, now);
-        self.lost(why);
-    }
-
-    /// Sleeps; true when the pool is stopping.
-    fn pause(&self, time: Duration) -> bool {
-        let mut stopping = self.stopping.lock();
-        if !*stopping {
-            self.stopped.wait_for(&mut stopping, time);
-        }
-        *stopping
-    }
-
-    fn went_up(&self, what: String, offers_random: bool) {
-        let mut status = self.status.lock();
-        status.offers_random = offers_random;
-        if status.live == 0 {
-            log::info!("{}: connected to {what}", self.plan.name);
-        }
-        status.live += 1;
-        status.was_up = true;
-        status.known = true;
-        status.detail = what;
-    }
-
-    fn lost(&self, why: &str) {
-        let mut status = self.status.lock();
-        status.live = status.live.saturating_sub(1);
-        if status.live > 0 {
-            let left = status.live;
-            log::debug!(
-                "{}: a connection ended, {left} stand: {why}",
-                self.plan.name
-            );
-        } else if self.lane.is_closed() {
-            status.detail = why.into();
-        } else {
-            log::warn!("{}: not available: {why}", self.plan.name);
-            status.detail = why.into();
-        }
-    }
-
-    /// Every server has refused. Unless a connection stands, gives the jobs that were queued before
-    /// the last attempt began: they have nothing to wait for.
-    fn refused(&self, why: &str, mark: Mark) -> Vec<Queued> {
-        let mut status = self.status.lock();
-        if status.live > 0 {
-            return Vec::new();
-        }
-        if !status.known {
-            log::warn!("{}: not available: {why}", self.plan.name);
-        }
-        status.known = true;
-        status.detail = why.into();
-        self.lane.take_before(mark)
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! The batch grows while the last round trip flies: [`Lane::drain`] takes what waits and never waits
 //! for more. Clients take turns: one with a thousand items waiting delays another's by one item each
-//! round, and may have no more than half of the queue.
+//! round, and may have no more than half of the queue. Behind all of them come items that nobody waits
+//! for ([`Lane::push_spare`]).
 //!
 //! Must never be true: an item taken after its deadline as if it were in time, an item lost, more
 //! than `capacity` items pushed. Called by the HSM pool, and by the shared cache.
 
+mod spare;
 mod turns;
 
 use std::collections::VecDeque;
@@ -15,7 +17,10 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::time::Time;
+use spare::Spare;
 use turns::{NotQueued, Turns};
+
+pub use spare::SparePlan;
 
 #[cfg(test)]
 mod tests;
@@ -39,6 +44,8 @@ pub struct Drained<T> {
     pub ready: Vec<T>,
     /// Past their deadline: to be answered, not done.
     pub expired: Vec<T>,
+    /// Items that nobody waited for, given up because clients' items wait: to be answered, not done.
+    pub given_up: Vec<T>,
     /// The lane is closed and empty: the thread should end.
     pub closed: bool,
 }
@@ -57,6 +64,7 @@ struct State<T> {
     /// Put back; first to go.
     back: VecDeque<Entry<T>>,
     turns: Turns<Entry<T>>,
+    spare: Spare<Entry<T>>,
     next_place: u64,
     sleepers: usize,
     closed: bool,
@@ -73,14 +81,15 @@ pub struct Lane<T> {
 impl<T> Lane<T> {
     /// Room for `capacity` items, all of it reserved now.
     pub fn new(capacity: usize) -> Self {
-        Self::with_time(capacity, Time::real())
+        Self::with_spare(capacity, SparePlan::default())
     }
 
-    /// As [`Lane::new`], with deadlines of that clock.
-    pub fn with_time(capacity: usize, time: Time) -> Self {
+    /// As [`Self::new`], and for what `spare` says besides.
+    pub fn with_spare(capacity: usize, spare: SparePlan) -> Self {
         let state = State {
             back: VecDeque::new(),
             turns: Turns::new(capacity, (capacity / 2).max(1)),
+            spare: Spare::new(spare),
             next_place: 1,
             sleepers: 0,
             closed: false,
@@ -88,8 +97,15 @@ impl<T> Lane<T> {
         Self {
             state: Mutex::new(state),
             arrived: Condvar::new(),
-            time,
+            time: Time::real(),
         }
+    }
+
+    /// With deadlines of that clock.
+    #[must_use]
+    pub fn by(mut self, time: Time) -> Self {
+        self.time = time;
+        self
     }
 
     /// Queues `item` of `client`, or of [`NOBODY`], and wakes one sleeping thread.
@@ -118,6 +134,52 @@ impl<T> Lane<T> {
         Ok(())
     }
 
+    /// Queues an `item` that nobody waits for; it has no client's turn. `tag` is for [`Self::raise`].
+    pub fn push_spare(&self, tag: u128, item: T, deadline: Instant) -> Result<(), Refused<T>> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(Refused::Closed(item));
+        }
+        let place = Mark(state.next_place);
+        let entry = Entry {
+            item,
+            deadline,
+            place,
+        };
+        let clients = state.len();
+        if let Err(entry) = state.spare.push(tag, entry, clients) {
+            return Err(Refused::Full(entry.item));
+        }
+        state.next_place += 1;
+        let wake = state.wakes_for_spare();
+        drop(state);
+        if wake {
+            self.arrived.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Makes a spare item one of `client`, who waits for it now, until `deadline` at least. False: it does
+    /// not wait any more, or the client has no room; then it stays what it is.
+    pub fn raise(&self, tag: u128, client: u32, deadline: Instant) -> bool {
+        let mut state = self.state.lock();
+        let Some(mut entry) = state.spare.take(tag) else {
+            return false;
+        };
+        entry.deadline = entry.deadline.max(deadline);
+        let put_back = state.back.len();
+        if let Err(NotQueued(entry)) = state.turns.push(client, entry, put_back) {
+            state.spare.put_back(tag, entry);
+            return false;
+        }
+        let wake = state.sleepers > 0;
+        drop(state);
+        if wake {
+            self.arrived.notify_one();
+        }
+        true
+    }
+
     /// Puts drained items back at the front, in their order, over capacity if need be (each thread
     /// holds at most one batch, so the excess is bounded). They count as pushed before every [`Mark`],
     /// and have had their turn. Gives them back when the lane is closed.
@@ -143,7 +205,7 @@ impl<T> Lane<T> {
     pub fn drain(&self, max: usize, wait: Duration) -> Drained<T> {
         let until = Instant::now() + wait;
         let mut state = self.state.lock();
-        while state.len() == 0 && !state.closed {
+        while state.len() == 0 && !state.closed && state.spare_allowed(max) == 0 {
             state.sleepers += 1;
             let timed_out = self.arrived.wait_until(&mut state, until).timed_out();
             state.sleepers -= 1;
@@ -153,12 +215,29 @@ impl<T> Lane<T> {
         }
         let drained = state.take(max, self.time.now());
         // One push wakes one thread; what this one leaves behind is another's.
-        let wake = state.len() > 0 && state.sleepers > 0;
+        let wake = (state.len() > 0 && state.sleepers > 0) || state.wakes_for_spare();
         drop(state);
         if wake {
             self.arrived.notify_one();
         }
         drained
+    }
+
+    /// Counts one as asleep that has no thread to sleep in, until [`Self::get_up`].
+    pub fn lie_down(&self) {
+        self.state.lock().sleepers += 1;
+    }
+
+    /// See [`Self::lie_down`].
+    pub fn get_up(&self) {
+        let mut state = self.state.lock();
+        state.sleepers = state.sleepers.saturating_sub(1);
+    }
+
+    /// Whether a sleeper would find something to take.
+    pub fn wants_sleeper(&self) -> bool {
+        let state = self.state.lock();
+        state.sleepers > 0 && state.len() > 0 || state.wakes_for_spare()
     }
 
     /// Removes what expired by `now`, wherever it stands; oldest first.
@@ -188,7 +267,12 @@ impl<T> Lane<T> {
         self.state.lock().closed
     }
 
-    /// Items waiting.
+    /// Items of [`Self::push_spare`] waiting.
+    pub fn spare_len(&self) -> usize {
+        self.state.lock().spare.len()
+    }
+
+    /// Items waiting, those of [`Self::push_spare`] not counted.
     pub fn len(&self) -> usize {
         self.state.lock().len()
     }
@@ -215,6 +299,7 @@ impl<T> State<T> {
         let mut drained = Drained {
             ready: Vec::with_capacity(max.min(self.len())),
             expired: Vec::new(),
+            given_up: Vec::new(),
             closed: self.closed && self.len() == 0,
         };
         while drained.ready.len() < max {
@@ -229,7 +314,40 @@ impl<T> State<T> {
                 drained.expired.push(entry.item);
             }
         }
+        if drained.ready.is_empty() {
+            self.take_spare(max, now, &mut drained);
+        } else if self.spare.is_busy(self.len()) {
+            drained
+                .given_up
+                .extend(std::iter::from_fn(|| self.spare.pop()).map(|entry| entry.item));
+        }
         drained
+    }
+
+    /// Never beside a client's item: it would make that one's message longer.
+    fn take_spare(&mut self, max: usize, now: Instant, drained: &mut Drained<T>) {
+        let allowed = self.spare_allowed(max);
+        while drained.ready.len() < allowed {
+            let Some(entry) = self.spare.pop() else {
+                return;
+            };
+            if entry.deadline > now {
+                drained.ready.push(entry.item);
+            } else {
+                drained.expired.push(entry.item);
+            }
+        }
+    }
+
+    /// How many spare items a thread that is awake may take now.
+    fn spare_allowed(&self, max: usize) -> usize {
+        self.spare.allowed(self.sleepers, max).min(self.spare.len())
+    }
+
+    /// Whether a sleeper that were woken now would take a spare item.
+    fn wakes_for_spare(&self) -> bool {
+        let others = self.sleepers.checked_sub(1);
+        self.spare.len() > 0 && others.is_some_and(|others| self.spare.allowed(others, 1) > 0)
     }
 
     fn remove_if(&mut self, gone: impl Fn(&Entry<T>) -> bool) -> Vec<Entry<T>> {
@@ -245,6 +363,7 @@ impl<T> State<T> {
             }
         }
         self.turns.remove_if(&gone, &mut removed);
+        self.spare.remove_if(&gone, &mut removed);
         removed
     }
 }

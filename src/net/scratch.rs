@@ -62,6 +62,19 @@ impl Out for Scratch {
     }
 
     #[inline]
+    fn room(&mut self, len: usize) -> &mut [u8] {
+        if self.spill.is_none() && len <= self.locked.len() - self.len {
+            let at = self.len;
+            self.len += len;
+            return &mut self.locked[at..at + len];
+        }
+        let spill = self.spill(len);
+        let at = spill.len();
+        spill.resize(at + len, 0);
+        &mut spill[at..]
+    }
+
+    #[inline]
     fn len(&self) -> usize {
         self.spill.as_ref().map_or(self.len, |spill| spill.len())
     }

@@ -1,4 +1,4 @@
-//! A slow thread: expires cached keys on time, and notices when the machine was asleep.
+//! A slow thread: expires cached keys on time, notes what the outage budget needs, and notices when the machine was asleep.
 
 use std::io;
 use std::sync::Arc;
@@ -7,8 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::cache::Cache;
-use crate::server::thread;
+use crate::server::{Shared, thread};
 
 const EVERY: Duration = Duration::from_millis(100);
 /// Wall and monotonic time apart by more than this since the last look: the machine was suspended,
@@ -31,7 +30,7 @@ impl Handle {
     }
 }
 
-pub(super) fn start(cache: Arc<Cache>) -> io::Result<Handle> {
+pub(super) fn start(shared: Arc<Shared>) -> io::Result<Handle> {
     let stop = Arc::new((Mutex::new(false), Condvar::new()));
     let stopped = Arc::clone(&stop);
     let thread = thread::spawn("housekeeping".to_owned(), move || {
@@ -39,7 +38,8 @@ pub(super) fn start(cache: Arc<Cache>) -> io::Result<Handle> {
         let mut stopping = stopped.0.lock();
         while !*stopping {
             stopped.1.wait_for(&mut stopping, EVERY);
-            let now = Instant::now();
+            let (now, cache) = (Instant::now(), shared.engine.cache());
+            shared.engine.note_budget(now);
             if jumps.jumped(now, SystemTime::now()) {
                 log::warn!("the clock jumped (suspend, or set); all cached keys are dropped");
                 cache.purge_all();

@@ -24,7 +24,7 @@ pub use lifecycle::until_signalled;
 use crate::admin;
 use crate::cache::{Cache, CacheConfig};
 use crate::config::Config;
-use crate::config::plan::{Plan, plan};
+use crate::config::plan::{Plan, WAITERS_MAX, plan};
 use crate::engine::{Engine, EngineLimits};
 use crate::hsm::Hsm;
 use crate::metrics::Metrics;
@@ -33,9 +33,6 @@ use crate::net::tls;
 use crate::quota::{Quota, QuotaConfig};
 use crate::secret::{Arena, Mode};
 use crate::server::{self, Service, Settings, Shared};
-
-/// Requests waiting for the HSM at once, for each worker; a full house answers 503.
-const WAITERS_OF_WORKER: usize = 16 * 1024;
 
 /// A serving node.
 pub struct Node {
@@ -122,6 +119,7 @@ impl Node {
             &CacheConfig {
                 entries_max: config.cache.entries_max,
                 ttl_s: config.cache.ttl_s,
+                stale_max_s: config.cache.stale_max_s,
             },
             arena,
             start,
@@ -146,7 +144,8 @@ impl Node {
             .map_err(StartError::Threads)?;
         let service =
             Service::start(shared, seats, ports, listener).map_err(StartError::Threads)?;
-        let housekeeper = housekeeping::start(Arc::clone(&cache)).map_err(StartError::Threads)?;
+        let housekeeper =
+            housekeeping::start(Arc::clone(service.shared())).map_err(StartError::Threads)?;
         log::info!("serving address={address} health={}", health.address());
         Ok(Self {
             service,
@@ -218,15 +217,15 @@ impl Site<'_> {
             .map_err(|error| StartError::ServerCertificate(error.to_string()))?;
         let workers = plan.worker_threads;
         let metrics = Arc::new(Metrics::new(workers));
-        let mail_max = WAITERS_OF_WORKER + config.sizes.connections_max;
+        let mail_max = WAITERS_MAX + config.sizes.connections_max;
         let (seats, ports) = server::ports(workers, mail_max).map_err(StartError::Threads)?;
         let inboxes = Arc::clone(&ports);
         let engine = Engine::new(
             Arc::clone(self.cache),
             hsm,
             EngineLimits {
-                flights_max: plan.queue_max * 2,
-                waiters_max: WAITERS_OF_WORKER,
+                flights_max: plan.flights_max,
+                waiters_max: WAITERS_MAX,
             },
             Arc::clone(&metrics),
             Time::real(),
@@ -253,6 +252,7 @@ fn quota(config: &Config, plan: &Plan) -> QuotaConfig {
 fn settings(config: &Config, plan: &Plan, deadlines: &Deadlines) -> Settings {
     Settings {
         connections_max: config.sizes.connections_max,
+        balancers: config.server.proxies.clone(),
         body_bytes_max: config.sizes.request_body_bytes_max,
         request_timeout: Duration::from_millis(config.hsm.timeout_ms),
         handshake_timeout: deadlines.handshake,

@@ -10,10 +10,8 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::quota::Address;
-
+use super::door::Knock;
 use super::handshake::{self, Newcomer};
-use super::log_quota::LogQuota;
 use super::{Phase, Shared, thread};
 
 const LISTENER: Token = Token(0);
@@ -22,8 +20,6 @@ const WAKER: Token = Token(1);
 const RETRY: Duration = Duration::from_millis(50);
 /// How soon refusals that were not logged are told of in sum.
 const TELL_LEFT_OUT: Duration = Duration::from_secs(1);
-/// Refusals for their address that the log tells of in a second.
-const REFUSALS_LOGGED_A_SECOND: u32 = 1;
 
 /// The way to the acceptor.
 pub(super) struct Handle(Arc<Waker>);
@@ -51,7 +47,6 @@ pub(super) fn start(
         listener,
         handshakes,
         next: 0,
-        refusals_logged: LogQuota::new(REFUSALS_LOGGED_A_SECOND),
     };
     let thread = thread::spawn("acceptor".to_owned(), move || acceptor.run(poll))?;
     Ok((Handle(waker), thread))
@@ -62,7 +57,6 @@ struct Acceptor {
     listener: TcpListener,
     handshakes: Vec<handshake::Handle>,
     next: usize,
-    refusals_logged: LogQuota,
 }
 
 impl Acceptor {
@@ -71,7 +65,7 @@ impl Acceptor {
         let mut retry = false;
         // Leaving the loop closes the listener: while draining, new connections are refused.
         while self.shared.phase() <= Phase::Serving {
-            let left_out = self.tell_left_out();
+            let left_out = self.shared.door.tell_left_out(Instant::now());
             let timeout = match (retry, left_out) {
                 (true, _) => Some(RETRY),
                 (false, true) => Some(TELL_LEFT_OUT),
@@ -90,7 +84,7 @@ impl Acceptor {
     fn accept_all(&mut self) -> bool {
         while self.shared.phase() <= Phase::Serving {
             match self.listener.accept() {
-                Ok((stream, peer)) => self.deal(stream, client_address(peer)),
+                Ok((stream, peer)) => self.deal(stream, peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -104,16 +98,20 @@ impl Acceptor {
         true
     }
 
-    fn deal(&mut self, stream: TcpStream, address: Address) {
+    fn deal(&mut self, stream: TcpStream, peer: SocketAddr) {
         let limit = self.shared.settings.connections_max;
         if self.shared.connections.fetch_add(1, Ordering::Relaxed) >= limit {
             self.turn_away();
             return;
         }
-        let guest = match self.shared.quota.enter(address) {
-            Ok(guest) => guest,
-            Err(count) => return self.refuse(address, count),
-        };
+        let shared = &self.shared;
+        let knock = shared
+            .door
+            .knock(peer, &shared.quota, &shared.metrics, Instant::now());
+        if matches!(knock, Knock::Refused) {
+            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
         self.shared.metrics.accepted.bump();
         // Without it small answers wait for the peer's delayed acknowledgement.
         if stream.set_nodelay(true).is_err() {
@@ -122,42 +120,21 @@ impl Acceptor {
         }
         self.next = (self.next + 1) % self.handshakes.len();
         if self.handshakes[self.next]
-            .hand_over(Newcomer { stream, guest })
+            .hand_over(Newcomer {
+                stream,
+                peer,
+                knock,
+            })
             .is_err()
         {
             self.turn_away();
         }
     }
 
-    /// Closes a connection that is one too many of its address.
-    fn refuse(&mut self, address: Address, count: usize) {
-        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
-        self.shared.metrics.turned_away_address.bump();
-        if self.refusals_logged.admit(Instant::now()) {
-            log::warn!(
-                "connection refused: {address} has {count} already, as many as kms.limit.connections allows"
-            );
-        }
-    }
-
-    /// Tells of refusals that were not logged one by one. True: some are yet to be told of.
-    fn tell_left_out(&mut self) -> bool {
-        if let Some(left_out) = self.refusals_logged.take_left_out(Instant::now()) {
-            log::warn!("connection refused: {left_out} more, not logged one by one");
-        }
-        self.refusals_logged.has_left_out()
-    }
-
     fn turn_away(&self) {
         self.shared.connections.fetch_sub(1, Ordering::Relaxed);
         self.shared.metrics.turned_away.bump();
     }
-}
-
-/// The address that a connection is counted to. That of the TCP peer: where a load balancer tells the
-/// client's own (PROXY protocol), this is the place to take it from.
-fn client_address(peer: SocketAddr) -> Address {
-    Address::of(peer)
 }
 
 /// Errors that concern the connection being accepted, not the listener.

@@ -5,6 +5,7 @@
 //! checked against the snapshot in force, resumed sessions too.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -18,10 +19,11 @@ use crate::identity::Pin;
 use crate::net::inbox::Inbox;
 use crate::net::pipe::{Pipe, PipeError};
 use crate::net::tls;
-use crate::quota::Guest;
 use crate::secret::LockedBuf;
+use crate::wire::proxy::Source;
 
 use super::clock::Clock;
+use super::door::{Announced, Knock};
 use super::linger::Linger;
 use super::slots::Slots;
 use super::worker::{Arrival, RECORDS_BYTES};
@@ -29,16 +31,19 @@ use super::{Phase, Ports, Shared, thread};
 
 const WAKER: Token = Token(usize::MAX);
 const EVENTS_MAX: usize = 256;
+/// For a load balancer's header to come.
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(3);
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
 /// Accepted sockets waiting for a handshake thread.
 const INBOX_MAX: usize = 4096;
 /// Plaintext a client may send along with its last handshake message.
 const EARLY_BYTES_MAX: usize = 64 * 1024;
 
-/// A connection that was let in.
+/// A connection that was accepted.
 pub(super) struct Newcomer {
     pub stream: TcpStream,
-    pub guest: Guest,
+    pub peer: SocketAddr,
+    pub knock: Knock,
 }
 
 /// The way to a handshake thread.
@@ -82,7 +87,9 @@ pub(super) fn start(
 
 struct Shaking {
     pipe: Pipe<TcpStream>,
-    guest: Guest,
+    /// The client's address, once a load balancer has told it.
+    peer: SocketAddr,
+    knock: Knock,
     until: Instant,
     early: Zeroizing<Vec<u8>>,
     linger: Option<Linger>,
@@ -135,15 +142,26 @@ impl Loop {
     }
 
     fn take_in(&mut self) {
-        while let Some(Newcomer { stream, guest }) = self.inbox.pop() {
+        while let Some(newcomer) = self.inbox.pop() {
             let config = self.shared.tls.load_full();
-            let until = self.clock.now + self.shared.settings.handshake_timeout;
+            let Newcomer {
+                stream,
+                peer,
+                knock,
+            } = newcomer;
+            let timeout = self.shared.settings.handshake_timeout;
+            let timeout = match knock {
+                Knock::Announced(_) => timeout.min(PREFACE_TIMEOUT),
+                _ => timeout,
+            };
+            let until = self.clock.now + timeout;
             let index = match Pipe::server(config, stream) {
                 Ok(pipe) => {
                     let early = Zeroizing::new(Vec::new());
                     self.shaking.insert_with(|_, _| Shaking {
                         pipe,
-                        guest,
+                        peer,
+                        knock,
                         until,
                         early,
                         linger: None,
@@ -179,6 +197,9 @@ impl Loop {
     }
 
     fn go_on(&mut self, index: u32) {
+        if !self.is_in(index) {
+            return;
+        }
         let Some(shaking) = self.shaking.get_mut(index) else {
             return;
         };
@@ -194,8 +215,7 @@ impl Loop {
             Stage::Refused(why) => {
                 self.shared.metrics.handshakes_failed.bump();
                 if self.shared.refusals_logged.lock().admit(self.clock.now) {
-                    let peer = shaking.pipe.stream().peer_addr();
-                    log::warn!("handshake refused: {why} peer={}", display(peer));
+                    log::warn!("handshake refused: {why} peer={}", shaking.peer);
                 }
                 shaking.linger = Some(Linger::begin(shaking.pipe.stream(), self.clock.now));
             }
@@ -204,6 +224,35 @@ impl Loop {
                 self.close(index);
             }
         }
+    }
+
+    /// Whether the connection has been let in; its load balancer may be about to tell whose it is.
+    fn is_in(&mut self, index: u32) -> bool {
+        let Some(shaking) = self.shaking.get_mut(index) else {
+            return false;
+        };
+        let Knock::Announced(preface) = &mut shaking.knock else {
+            return true;
+        };
+        let (shared, now) = (&self.shared, self.clock.now);
+        match preface.read(shaking.pipe.stream_mut()) {
+            Announced::NotYet => return false,
+            Announced::Whole(source) => {
+                if let Source::Client(client) = source {
+                    shaking.peer = client;
+                }
+                let (quota, metrics) = (&shared.quota, &shared.metrics);
+                if let Some(guest) = shared.door.enter(shaking.peer, quota, metrics, now) {
+                    shaking.knock = Knock::In(guest);
+                    shaking.until = now + shared.settings.handshake_timeout;
+                    return true;
+                }
+            }
+            Announced::Wrong(error) => shared.door.misannounced(shaking.peer, error, now),
+            Announced::Ended => {}
+        }
+        self.close(index);
+        false
     }
 
     /// Gives an established connection to the worker with the fewest.
@@ -221,12 +270,16 @@ impl Loop {
             self.forget_one();
             return;
         }
-        let address = shaking.guest.address();
+        let Knock::In(guest) = shaking.knock else {
+            self.forget_one();
+            return;
+        };
+        let address = guest.address();
         let quota = &self.shared.quota;
         let arrival = Box::new(Arrival {
             pipe: shaking.pipe,
             client: quota.client(&pin.fingerprint, address, self.clock.now),
-            guest: shaking.guest,
+            guest,
             pin,
             early: shaking.early,
         });
@@ -249,6 +302,7 @@ impl Loop {
         if let Some(left_out) = left_out {
             log::warn!("handshake refused: {left_out} more, not logged one by one");
         }
+        self.shared.door.tell_left_out(now);
         for index in 0..self.shaking.span() {
             let Some(shaking) = self.shaking.get_mut(index) else {
                 continue;
@@ -256,7 +310,9 @@ impl Loop {
             let late = match &shaking.linger {
                 Some(linger) => linger.is_late(now),
                 None if stopping || now >= shaking.until => {
-                    self.shared.metrics.handshakes_failed.bump();
+                    if matches!(shaking.knock, Knock::In(_)) {
+                        self.shared.metrics.handshakes_failed.bump();
+                    }
                     true
                 }
                 None => false,
@@ -323,8 +379,4 @@ fn identify(shaking: &mut Shaking, shared: &Shared, unix_s: i64) -> Stage {
             Stage::Refused(format!("the certificate is not accepted: {stranger:?}"))
         }
     }
-}
-
-fn display(peer: io::Result<std::net::SocketAddr>) -> String {
-    peer.map_or_else(|_| "-".to_owned(), |peer| peer.to_string())
 }

@@ -8,6 +8,7 @@ mod acceptor;
 mod clock;
 mod conn;
 mod desk;
+mod door;
 mod handshake;
 mod input;
 mod linger;
@@ -31,6 +32,7 @@ use mio::net::TcpListener;
 use parking_lot::Mutex;
 use rustls::ServerConfig;
 
+use crate::config::Network;
 use crate::engine::{Engine, Outcome, Waiter};
 use crate::identity::Snapshot;
 use crate::metrics::Metrics;
@@ -39,6 +41,7 @@ use crate::secret::Arena;
 
 pub use worker::{Mail, Port, Seat};
 
+use door::Door;
 use log_quota::LogQuota;
 
 /// Refused handshakes that the log tells of in a second, all threads together.
@@ -49,6 +52,8 @@ const REFUSALS_LOGGED_A_SECOND: u32 = 20;
 pub struct Settings {
     /// Connections at once, those in a handshake included.
     pub connections_max: usize,
+    /// Load balancers, which tell whose connection it is; empty: there are none.
+    pub balancers: Vec<Network>,
     /// Bytes of a request body.
     pub body_bytes_max: usize,
     /// From a request's last byte to its answer.
@@ -102,6 +107,7 @@ pub struct Shared {
     phase: AtomicU8,
     connections: AtomicUsize,
     buffered: AtomicUsize,
+    door: Door,
     refusals_logged: Mutex<LogQuota>,
 }
 
@@ -123,6 +129,7 @@ impl Shared {
             metrics,
             quota,
             arena,
+            door: Door::new(settings.balancers.clone()),
             settings,
             phase: AtomicU8::new(Phase::Starting as u8),
             connections: AtomicUsize::new(0),

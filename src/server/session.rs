@@ -16,7 +16,7 @@ use crate::identity::Pin;
 use crate::limits::HTTP_HEAD_BYTES_MAX;
 use crate::quota::Client;
 use crate::wire::Out;
-use crate::wire::http::{self, HttpError, Method, Progress, Request, RequestDecoder};
+use crate::wire::http::{self, Connection, HttpError, Method, Progress, Request, RequestDecoder};
 
 use super::desk::Desk;
 use super::input::Input;
@@ -236,7 +236,7 @@ impl Session {
             &mut desk.reply,
             ReplyHead {
                 date: &desk.clock.date,
-                keep_alive,
+                connection: Connection::of(keep_alive, request.head.http_1_1),
                 head_only: request.head.method == Method::Head,
                 request_id: desk.ids.next(),
             },
@@ -321,7 +321,7 @@ impl Session {
     pub(super) fn end_with(&mut self, fault: &Fault, shared: &Shared, desk: &mut Desk) {
         let head = ReplyHead {
             date: &desk.clock.date,
-            keep_alive: false,
+            connection: Connection::Close,
             head_only: false,
             request_id: [0; 16],
         };

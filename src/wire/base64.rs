@@ -7,7 +7,6 @@
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use zeroize::Zeroize;
 
 use super::Out;
 
@@ -72,30 +71,12 @@ pub fn encode(bytes: &[u8], out: &mut [u8]) -> Option<usize> {
     ENGINE.encode_slice(bytes, out).ok()
 }
 
-/// Appends the encoding of `bytes`. What passes over the stack is wiped.
-pub fn put<O: Out + ?Sized>(out: &mut O, bytes: &[u8]) {
-    /// Nearly every key: little stack to clear and to wipe.
-    const SHORT: usize = 48;
-    const LONG: usize = 576;
-    if bytes.len() <= SHORT {
-        put_groups::<O, SHORT, { encoded_len(SHORT) }>(out, bytes);
-    } else {
-        put_groups::<O, LONG, { encoded_len(LONG) }>(out, bytes);
-    }
-}
-
+/// Appends the encoding of `bytes`, written in place.
 #[inline]
-fn put_groups<O: Out + ?Sized, const GROUP: usize, const TEXT: usize>(out: &mut O, bytes: &[u8]) {
-    let mut text = [0u8; TEXT];
-    for group in bytes.chunks(GROUP) {
-        if let Some(characters) = encode(group, &mut text).and_then(|used| text.get(..used)) {
-            out.put(characters);
-        }
-    }
-    let dirty = encoded_len(bytes.len().min(GROUP));
-    if let Some(used) = text.get_mut(..dirty) {
-        used.zeroize();
-    }
+pub fn put<O: Out + ?Sized>(out: &mut O, bytes: &[u8]) {
+    let text = out.room(encoded_len(bytes.len()));
+    // The room is as long as the encoding, so that there is nothing to refuse.
+    let _ = ENGINE.encode_slice(bytes, text);
 }
 
 const fn sextet(byte: u8) -> Option<u8> {

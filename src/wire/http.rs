@@ -25,6 +25,6 @@ pub use namespace::Namespace;
 pub use path::{PathForm, clean_path, has_dot_segment, percent_decode};
 pub use request::{Head, Method, Progress, Request, RequestDecoder};
 pub use write::{
-    CONTINUE, OpenResponse, RequestHead, ResponseHead, ServerTiming, begin_response, end_response,
-    write_request,
+    BodyForm, CONTINUE, Connection, OpenResponse, RequestHead, ResponseHead, ServerTiming,
+    begin_response, end_response, write_request,
 };

@@ -7,6 +7,7 @@
 //! as base64 where it matters.
 
 mod error;
+mod number;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ mod text;
 mod write;
 
 pub use error::{Excerpt, JsonError};
+pub use number::NumberText;
 pub use reader::{Reader, Value};
 pub use text::Text;
 pub use write::put_string;

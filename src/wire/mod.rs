@@ -7,6 +7,7 @@ pub mod base64;
 pub mod http;
 pub mod json;
 pub mod kmip;
+pub mod proxy;
 mod scan;
 pub mod transit;
 pub mod ttlv;
@@ -24,6 +25,8 @@ pub enum Step<T> {
 pub trait Out {
     /// Appends `bytes`. A sink with a fixed size remembers that it ran over instead of failing here.
     fn put(&mut self, bytes: &[u8]);
+    /// Appends `len` bytes and lends them, to be written in place. What they hold before is not said.
+    fn room(&mut self, len: usize) -> &mut [u8];
     /// Bytes so far.
     fn len(&self) -> usize;
     /// Whether nothing was written yet.
@@ -40,6 +43,12 @@ impl Out for Vec<u8> {
     #[inline]
     fn put(&mut self, bytes: &[u8]) {
         self.extend_from_slice(bytes);
+    }
+    #[inline]
+    fn room(&mut self, len: usize) -> &mut [u8] {
+        let at = Vec::len(self);
+        self.resize(at + len, 0);
+        self.get_mut(at..).unwrap_or_default()
     }
     #[inline]
     fn len(&self) -> usize {

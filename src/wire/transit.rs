@@ -43,8 +43,8 @@ pub use client::{Answer, AnswerItem, ClientItem, parse_answer, put_crypt_request
 pub use config::{ConfigBody, IgnoredBody, TokenBody, config_body, ignored_body, token_body};
 pub use crypt::{crypt_body, crypt_form};
 pub use datakey::{DatakeyBody, datakey_body};
-pub use key::{KeyBody, key_body, key_form};
-pub use query::{list_range, wants_list};
+pub use key::{KeyBody, key_body, key_form, key_query};
+pub use query::{ListQuery, list_query, wants_list};
 
 /// One item to encrypt, decrypt or rewrap.
 #[derive(Debug)]
@@ -71,13 +71,17 @@ pub struct CryptBody<'a> {
     rest: Vec<Item<'a>>,
     /// Whether `batch_input` was given.
     pub batch: bool,
-    /// `partial_failure_response_code`, 400 by default and where the given one is none. Rewrap does not
-    /// know it: its batches are always answered 200.
-    pub partial_failure_response_code: u16,
+    /// `partial_failure_response_code`, if one was given and is a status. Rewrap does not know it: its
+    /// batches are always answered 200.
+    pub partial_failure_response_code: Option<u16>,
     /// The given code is no status: add [`MISSING_BATCH_CODE_WARNING`] when it would have been used.
     pub partial_failure_code_invalid: bool,
     /// Ready texts for `warnings`.
     pub warnings: Vec<String>,
+    /// `type` of a key that encrypt may have to make.
+    pub kind: Option<Text<'a>>,
+    /// `convergent_encryption` of such a key.
+    pub convergent: bool,
 }
 
 impl<'a> CryptBody<'a> {

@@ -10,7 +10,7 @@ use kms::engine::{Call, Engine, EngineLimits, Flow, Gather, Outcome, Waiter};
 use kms::hsm::{ClientTag, Hsm};
 use kms::identity::{Pin, Role};
 use kms::metrics::Metrics;
-use kms::net::time::Time;
+use kms::net::time::{Hand, Time};
 use kms::quota::{Address, Client, Quota, QuotaConfig};
 use kms::secret::{Arena, ArenaPlan};
 use kms::wire::transit::{CryptBody, Verb, crypt_body};
@@ -26,6 +26,7 @@ pub const VALIDITY_S: (i64, i64) = (1_795_000_000, 1_798_000_000);
 pub struct Desk {
     pub engine: Engine,
     pub hsm: Arc<FakeHsm>,
+    pub metrics: Arc<Metrics>,
     tickets: Tickets,
     pub pin: Pin,
     client: Arc<Client>,
@@ -54,6 +55,7 @@ impl Asking {
 #[derive(Debug, Eq, PartialEq)]
 pub struct Said {
     pub status: u16,
+    pub head: String,
     pub body: String,
 }
 
@@ -88,6 +90,23 @@ pub fn role(keys: &str) -> Role {
 
 impl Desk {
     pub fn new() -> Self {
+        Self::with(3600, 0, Instant::now(), Time::real())
+    }
+
+    /// With these lives in the cache, and a clock that [`Desk::pass`] moves.
+    pub fn simulated(ttl_s: u32, stale_max_s: u32) -> (Self, Hand) {
+        let start = Instant::now();
+        let (time, hand) = Time::simulated(start);
+        (Self::with(ttl_s, stale_max_s, start, time), hand)
+    }
+
+    /// So much time passes.
+    pub fn pass(&mut self, hand: &Hand, time: Duration) {
+        self.now += time;
+        hand.set(self.now);
+    }
+
+    fn with(ttl_s: u32, stale_max_s: u32, now: Instant, time: Time) -> Self {
         let plan = ArenaPlan {
             key_bytes: 1 << 20,
             large_count: 2,
@@ -96,10 +115,10 @@ impl Desk {
             mode: None,
         };
         let arena = Arena::reserve(&plan).unwrap();
-        let now = Instant::now();
         let sizes = CacheConfig {
             entries_max: 100,
-            ttl_s: 3600,
+            ttl_s,
+            stale_max_s,
         };
         let hsm = FakeHsm::new(arena);
         let tickets = Tickets::default();
@@ -108,12 +127,13 @@ impl Desk {
             flights_max: 10,
             waiters_max: 20,
         };
+        let metrics = Arc::new(Metrics::new(1));
         let engine = Engine::new(
             Arc::new(Cache::new(&sizes, arena, now)),
             Arc::clone(&hsm) as Arc<dyn Hsm>,
             limits,
-            Arc::new(Metrics::new(1)),
-            Time::real(),
+            Arc::clone(&metrics),
+            time,
             move |waiter, outcome| inbox.lock().push((waiter, outcome)),
         );
         let pin = Pin {
@@ -130,6 +150,7 @@ impl Desk {
         Self {
             engine: engine.unwrap(),
             hsm,
+            metrics,
             tickets,
             pin,
             client: Quota::new(&QuotaConfig::UNLIMITED, now).client(&[0; 32], address, now),
@@ -161,7 +182,7 @@ impl Desk {
         };
         let head = ReplyHead {
             date: b"Mon, 23 Nov 2026 18:28:34 GMT",
-            keep_alive: true,
+            connection: kms::wire::http::Connection::Silent,
             head_only: false,
             request_id: [0; 16],
         };
@@ -177,9 +198,10 @@ impl Desk {
         }
         let status = reply.status();
         let text = String::from_utf8(out).unwrap();
-        let (_, body) = text.split_once("\r\n\r\n").expect("a head");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
         Some(Said {
             status,
+            head: head.to_owned(),
             body: body.to_owned(),
         })
     }

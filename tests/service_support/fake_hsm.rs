@@ -93,6 +93,11 @@ impl FakeHsm {
         self.state.lock().holds = true;
     }
 
+    /// From now on its health says so.
+    pub fn set_down(&self, down: bool) {
+        self.state.lock().down = down;
+    }
+
     /// From now on every job fails so, or none any more.
     pub fn fail(&self, fault: Option<HsmError>) {
         self.state.lock().fault = fault;

@@ -24,7 +24,7 @@ struct Arguments {
         long,
         value_delimiter = ',',
         ignore_case = true,
-        default_value = "P1,P2,P3,P8,P11,P12"
+        default_value = "P1,P2,P3,P5,P6,P8,P11,P12"
     )]
     rows: Vec<Row>,
     /// Alternating rounds.
@@ -117,6 +117,12 @@ fn compare(arguments: &Arguments) -> Result<bool, Failure> {
         .any(|row| matches!(row, Row::P1 | Row::P2 | Row::P3))
     {
         rows::speed(&site, &options, &mut report)?;
+    }
+    if options.rows.contains(&Row::P5) {
+        rows::hsm::pool(&site, &options, &mut report)?;
+    }
+    if options.rows.contains(&Row::P6) {
+        rows::hsm::lone(&site, &options, &mut report)?;
     }
     if options.rows.contains(&Row::P8) {
         rows::memory(&site, &options, &mut report)?;

@@ -30,17 +30,7 @@ pub struct Ours {
 
 /// Starts a server whose cache holds `entries_max` keys; `name` must be new in this site.
 pub fn start(site: &Site, name: &'static str, entries_max: usize) -> Result<Ours, StartError> {
-    let set = std::env::var_os("KMS_BENCH_KMS").map(PathBuf::from);
-    let beside = std::env::current_exe()?.with_file_name("kms");
-    let candidates: Vec<PathBuf> = set
-        .into_iter()
-        .chain([beside, PathBuf::from("target/release/kms")])
-        .collect();
-    let missing = StartError::NotInstalled {
-        program: "kms",
-        remedy: REMEDY,
-    };
-    let program = find_program(&candidates).ok_or(missing)?;
+    let program = program()?;
     let folder = site.server_folder(name)?;
     write_private(&folder.join("keystore.p12"), &keystore(&site.credentials)?)?;
     let address = free_address()?;
@@ -66,6 +56,21 @@ pub fn start(site: &Site, name: &'static str, entries_max: usize) -> Result<Ours
         server,
         target: site.target(address, false)?,
     })
+}
+
+/// The server's program.
+pub fn program() -> Result<PathBuf, StartError> {
+    let set = std::env::var_os("KMS_BENCH_KMS").map(PathBuf::from);
+    let beside = std::env::current_exe()?.with_file_name("kms");
+    let candidates: Vec<PathBuf> = set
+        .into_iter()
+        .chain([beside, PathBuf::from("target/release/kms")])
+        .collect();
+    let missing = StartError::NotInstalled {
+        program: "kms",
+        remedy: REMEDY,
+    };
+    find_program(&candidates).ok_or(missing)
 }
 
 impl Ours {
@@ -185,6 +190,7 @@ fn properties(folder: &Path, port: u16, health: &str, entries_max: usize) -> Str
          kms.hsm.embedded.passphrase={PASSWORD}\n\
          kms.cache.entries.max={entries_max}\n\
          kms.cache.ttl.s=86400\n\
+         kms.limit.inflight=1000000\n\
          kms.log.level=warn\n\
          kms.threads=1\n\
          kms.handshake.threads=1\n"

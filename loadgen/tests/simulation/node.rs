@@ -9,7 +9,7 @@ use kms::cache::{Cache, CacheConfig};
 use kms::engine::{Engine, EngineLimits, Outcome};
 use kms::hsm::pool::{Pool, PoolPlan, Unthreaded};
 use kms::hsm::store::Store;
-use kms::hsm::{Done, Health, Hsm, Job};
+use kms::hsm::{ClientTag, Done, Errand, Health, Hsm, Job};
 use kms::metrics::Metrics;
 use kms::net::time::{Hand, Time};
 use kms::quota::{Quota, QuotaConfig};
@@ -60,18 +60,8 @@ impl Front {
         std::mem::take(&mut self.ended.lock().unwrap())
     }
 
-    /// Jobs without an end.
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
-    }
-}
-
-impl Hsm for Front {
-    fn name(&self) -> &'static str {
-        self.pool.name()
-    }
-
-    fn submit(&self, job: Job) {
+    /// The job, with its end kept.
+    fn captured(&self, job: Job) -> Job {
         self.open.fetch_add(1, Ordering::Relaxed);
         let open = Open(Arc::clone(&self.open));
         let (hand, ended) = (self.hand.clone(), Arc::clone(&self.ended));
@@ -85,10 +75,33 @@ impl Hsm for Front {
                 outcome,
             });
         };
-        self.pool.submit(Job {
+        Job {
             done: Box::new(captured),
             ..job
-        });
+        }
+    }
+
+    /// Jobs without an end.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
+impl Hsm for Front {
+    fn name(&self) -> &'static str {
+        self.pool.name()
+    }
+
+    fn submit(&self, job: Job) {
+        self.pool.submit(self.captured(job));
+    }
+
+    fn submit_spare(&self, errand: Errand, job: Job) {
+        self.pool.submit_spare(errand, self.captured(job));
+    }
+
+    fn raise(&self, errand: Errand, client: ClientTag, deadline: Instant) {
+        self.pool.raise(errand, client, deadline);
     }
 
     fn health(&self) -> Health {
@@ -165,6 +178,7 @@ fn cache(plan: &Plan, start: Instant) -> (Arc<Cache>, Arc<Store>) {
     let config = CacheConfig {
         entries_max: plan.entries_max,
         ttl_s: plan.ttl_s,
+        stale_max_s: plan.stale_max_s,
     };
     let cache = Arc::new(Cache::new(&config, arena(), start));
     let roomy = Arc::clone(&cache);
@@ -196,6 +210,7 @@ fn shared(
     let engine = engine.unwrap().named_by(&[7; 64]);
     let settings = Settings {
         connections_max: 1000,
+        balancers: Vec::new(),
         body_bytes_max: 64 * 1024,
         request_timeout: Duration::from_millis(plan.timeout_ms),
         handshake_timeout: Duration::from_secs(5),

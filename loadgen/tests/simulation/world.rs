@@ -291,7 +291,7 @@ impl<'s> World<'s> {
             };
             self.ticket(waiter, outcome);
         }
-        if self.front.health().queued > 0
+        if self.front.pool.wants_seat()
             && let Some(idle) = self.waits.iter().position(|(_, wakes)| *wakes)
         {
             self.wake(idle, self.ns);

@@ -4,8 +4,8 @@ use super::*;
 use crate::api::About;
 use crate::identity::Operations;
 use crate::wire::transit::{
-    ConfigBody, IgnoredBody, KeyBody, Verb, config_body, crypt_body, datakey_body, ignored_body,
-    key_body,
+    ConfigBody, IgnoredBody, KeyBody, ListQuery, Verb, config_body, crypt_body, datakey_body,
+    ignored_body, key_body,
 };
 
 /// The commands that wrap and unwrap, by name, and the operation each needs.
@@ -52,9 +52,13 @@ fn of_keys(key: &str) -> Vec<(&'static str, Command<'_>, Option<Operation>)> {
     let config: ConfigBody = config_body(b"", false).unwrap();
     let nothing: IgnoredBody = ignored_body(b"", false, &[]).unwrap();
     let kind: KeyBody<'_> = key_body(b"").unwrap();
-    let list = Command::ListKeys {
+    let list = Command::ListKeys(ListQuery {
         after: key.into(),
-        limit: Some(1),
+        ..ListQuery::default()
+    });
+    let read = Command::ReadKey {
+        key,
+        warnings: Vec::new(),
     };
     vec![
         ("list", list, Some(Operation::List)),
@@ -78,7 +82,7 @@ fn of_keys(key: &str) -> Vec<(&'static str, Command<'_>, Option<Operation>)> {
             Command::CreateKey { key, body: kind },
             Some(Operation::Create),
         ),
-        ("read", Command::ReadKey { key }, Some(Operation::Read)),
+        ("read", read, Some(Operation::Read)),
     ]
 }
 

@@ -8,9 +8,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use super::super::Request;
 use super::*;
 
+mod cold;
 mod servers;
 mod turns;
-
 const LONG: Duration = Duration::from_mins(1);
 /// No test waits so long unless it fails.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -48,8 +48,9 @@ pub enum Pace {
 pub struct Seat {
     shared: Arc<Shared>,
     doing: Doing,
-    /// How long a step may sleep until a job comes.
+    /// How long a step may sleep until a job comes. If not at all, it lies down between steps.
     sleep: Duration,
+    lies: bool,
 }
 
 /// What the next step does.
@@ -94,6 +95,7 @@ impl Seat {
             shared,
             doing: Doing::Choosing,
             sleep: if sleeps { IDLE_TICK } else { Duration::ZERO },
+            lies: false,
         }
     }
 
@@ -112,6 +114,9 @@ impl Seat {
 
     /// Does one thing, and says when the next is due.
     pub fn step(&mut self) -> Pace {
+        if std::mem::take(&mut self.lies) {
+            self.shared.lane.get_up();
+        }
         let doing = std::mem::replace(&mut self.doing, Doing::Choosing);
         let server = doing.connected_to();
         let (next, pace) = guarded(|| self.go_on(doing)).unwrap_or_else(|| {
@@ -122,6 +127,10 @@ impl Seat {
             (Doing::Choosing, Pace::Now)
         });
         self.doing = next;
+        if matches!(pace, Pace::Idle(_)) && self.sleep.is_zero() {
+            self.shared.lane.lie_down();
+            self.lies = true;
+        }
         pace
     }
 
@@ -181,6 +190,9 @@ impl Seat {
         }
         for queued in drained.expired {
             queued.fail(HsmError::TimedOut);
+        }
+        for queued in drained.given_up {
+            queued.fail(HsmError::GaveWay);
         }
         // The HSM may have ended idle connections, all of them perhaps; that is no job's fault.
         let idle = shared.since(conn.last_use);

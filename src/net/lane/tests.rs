@@ -162,6 +162,99 @@ fn turns_keep_the_order_of_age_where_it_is_promised() {
     assert_eq!(lane.close(), ['f', 'g']);
 }
 
+const SPARE: SparePlan = SparePlan {
+    waiting_max: 4,
+    busy: 2,
+    idle_threads: 0,
+};
+
+#[test]
+fn spare_items_go_behind_all_others_and_alone() {
+    let lane = Lane::with_spare(8, SPARE);
+    let deadline = Instant::now() + LONG;
+    assert_eq!(lane.push_spare(1, 's', deadline), Ok(()));
+    assert_eq!(lane.push_spare(2, 't', deadline), Ok(()));
+    assert_eq!(lane.push(7, 'a', deadline), Ok(()));
+    assert_eq!((lane.len(), lane.spare_len()), (1, 2));
+    assert_eq!(lane.drain(8, NO_WAIT).ready, ['a'], "not in one message");
+    assert_eq!(lane.drain(8, NO_WAIT).ready, ['s'], "one at a time");
+    assert_eq!(lane.drain(8, NO_WAIT).ready, ['t']);
+    assert!(lane.drain(8, NO_WAIT).ready.is_empty());
+}
+
+#[test]
+fn the_last_idle_thread_takes_no_spare_items() {
+    let plan = SparePlan {
+        idle_threads: 1,
+        ..SPARE
+    };
+    let lane = Arc::new(Lane::with_spare(8, plan));
+    let deadline = Instant::now() + LONG;
+    for tag in 0..3 {
+        assert_eq!(lane.push_spare(tag, tag, deadline), Ok(()));
+    }
+    assert!(lane.drain(8, NO_WAIT).ready.is_empty(), "it is the last");
+    let sleeper = Arc::clone(&lane);
+    let thread = std::thread::spawn(move || sleeper.drain(8, LONG).ready);
+    // Once one of them sleeps, what waits is the other's: in one message.
+    let mut taken = Vec::new();
+    while lane.spare_len() > 0 {
+        taken = lane.drain(8, Duration::from_millis(1)).ready;
+        std::thread::yield_now();
+    }
+    assert!(lane.close().is_empty());
+    let others = thread.join().unwrap();
+    assert!(others.is_empty() || taken.is_empty());
+    assert_eq!([taken, others].concat(), [0, 1, 2]);
+}
+
+#[test]
+fn spare_items_give_way_when_others_wait() {
+    let lane = Lane::with_spare(8, SPARE);
+    let deadline = Instant::now() + LONG;
+    assert_eq!(lane.push_spare(1, 's', deadline), Ok(()));
+    for n in ['a', 'b', 'c'] {
+        assert_eq!(lane.push(7, n, deadline), Ok(()));
+    }
+    assert_eq!(
+        lane.push_spare(2, 't', deadline),
+        Err(Refused::Full('t')),
+        "too busy"
+    );
+    let drained = lane.drain(1, NO_WAIT);
+    assert_eq!((drained.ready, drained.given_up), (vec!['a'], vec!['s']));
+    assert_eq!(lane.drain(8, NO_WAIT).ready, ['b', 'c']);
+    for tag in 0..4 {
+        assert_eq!(lane.push_spare(tag, 's', deadline), Ok(()));
+    }
+    assert_eq!(lane.push_spare(9, 't', deadline), Err(Refused::Full('t')));
+    assert_eq!(lane.close(), ['s'; 4]);
+    assert_eq!(lane.push_spare(9, 't', deadline), Err(Refused::Closed('t')));
+    assert_eq!(
+        Lane::new(8).push_spare(1, 's', deadline),
+        Err(Refused::Full('s'))
+    );
+}
+
+#[test]
+fn a_raised_item_takes_its_clients_turn_and_deadline() {
+    let lane = Lane::with_spare(4, SPARE);
+    let now = Instant::now();
+    assert_eq!(lane.push_spare(1, 's', now), Ok(()));
+    assert_eq!(lane.push_spare(2, 't', now), Ok(()));
+    assert_eq!(lane.push(7, 'a', now + LONG), Ok(()));
+    assert!(lane.raise(2, 8, now + LONG));
+    assert!(!lane.raise(2, 8, now + LONG), "it waits no more");
+    assert_eq!(lane.drain(8, NO_WAIT).ready, ['a', 't']);
+    assert_eq!(lane.expire(now), ['s'], "the other kept its deadline");
+    assert_eq!(lane.push_spare(3, 'u', now), Ok(()));
+    for n in ['b', 'c'] {
+        assert_eq!(lane.push(7, n, now + LONG), Ok(()));
+    }
+    assert!(!lane.raise(3, 7, now + LONG), "no room for this client");
+    assert_eq!(lane.spare_len(), 1, "it stays what it was");
+}
+
 #[test]
 fn an_expired_item_is_no_turn() {
     let lane = Lane::new(8);

@@ -38,6 +38,7 @@ impl Site {
         let cache = CacheConfig {
             entries_max: ENTRIES,
             ttl_s: u32::try_from(TTL_S).unwrap(),
+            stale_max_s: 0,
         };
         Self {
             cache: Cache::new(&cache, arena, now),

@@ -11,7 +11,7 @@ pub enum PathForm {
     #[default]
     Plain,
     /// Percent-decoded. An escaped `/` or `.` now looks like a plain one. What is no UTF-8 when
-    /// decoded stands as it was sent.
+    /// decoded, or has an escaped `/` in its first segment, stands as it was sent.
     Decoded,
     /// As sent; empty or dot segments: the client is sent to [`clean_path`].
     Unclean,
@@ -50,6 +50,12 @@ pub(super) fn settle(path: &mut [u8]) -> (PathForm, usize) {
     }
     if decoded.len() == whole {
         return (PathForm::Plain, whole);
+    }
+    let within_first = path.get(1..).unwrap_or_default();
+    let first = within_first.split(|&byte| byte == b'/').next();
+    if first.is_some_and(|first| first.to_ascii_lowercase().windows(3).any(|w| w == b"%2f")) {
+        // Go's mux takes such a segment for one.
+        return (PathForm::Decoded, whole);
     }
     match path.get_mut(..decoded.len()) {
         Some(front) if std::str::from_utf8(&decoded).is_ok() => {

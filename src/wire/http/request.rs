@@ -23,6 +23,7 @@ pub enum Method {
     Patch,
     Options,
     Scan,
+    Connect,
     Other,
 }
 
@@ -39,6 +40,7 @@ impl Method {
             b"PATCH" => Self::Patch,
             b"OPTIONS" => Self::Options,
             b"SCAN" => Self::Scan,
+            b"CONNECT" => Self::Connect,
             _ => Self::Other,
         }
     }
@@ -55,6 +57,8 @@ pub struct Head<'a> {
     pub path_form: PathForm,
     /// What follows `?`, if anything does.
     pub query: Option<&'a str>,
+    /// HTTP/1.1, not 1.0.
+    pub http_1_1: bool,
     /// Whether the connection may stay open after the answer (version and `Connection` considered).
     pub keep_alive: bool,
     /// `X-Vault-Wrap-TTL` was sent with a value other than empty or 0: refused with a 400.
@@ -63,8 +67,8 @@ pub struct Head<'a> {
     pub namespace: Namespace,
     /// `X-KMS-Server-Timing` was sent with a value other than empty, 0 or false.
     pub server_timing: bool,
-    /// Whether `Content-Type` is `application/merge-patch+json`; `None` without one.
-    pub merge_patch: Option<bool>,
+    /// `Content-Type` without its parameters; `None` without one.
+    pub content_type: Option<&'a str>,
     /// `Content-Type: application/x-www-form-urlencoded`: see [`crate::wire::transit::crypt_form`].
     pub form: bool,
 }
@@ -105,15 +109,37 @@ struct Parsed {
     path: Range<usize>,
     query: Option<Range<usize>>,
     path_form: PathForm,
+    http_1_1: bool,
     keep_alive: bool,
     wrap_ttl: bool,
     namespace: Option<Namespace>,
     server_timing: bool,
-    merge_patch: Option<bool>,
+    content_type: Option<Range<usize>>,
     form: bool,
     /// The client waits for `100 Continue`, which has not been reported.
     waits: bool,
     body: Body,
+}
+
+impl Parsed {
+    fn head<'a>(&self, input: &'a [u8]) -> Head<'a> {
+        Head {
+            method: self.method,
+            path: head::text(input, &self.path),
+            path_form: self.path_form,
+            query: self.query.as_ref().map(|range| head::text(input, range)),
+            http_1_1: self.http_1_1,
+            keep_alive: self.keep_alive,
+            wrap_ttl: self.wrap_ttl,
+            namespace: self.namespace.unwrap_or_default(),
+            server_timing: self.server_timing,
+            content_type: self
+                .content_type
+                .as_ref()
+                .map(|range| head::text(input, range)),
+            form: self.form,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -132,10 +158,10 @@ impl RequestDecoder {
         body_bytes_max: usize,
     ) -> Result<Progress<'a>, HttpError> {
         if self.parsed.is_none() {
-            let blank = leading_line_ends(input);
+            let blank = leading_line_end(input);
             if input
                 .get(blank)
-                .is_some_and(|&byte| !head::is_token(byte) && byte != b'\r')
+                .is_some_and(|&byte| !head::is_token(byte) && (blank > 0 || byte != b'\r'))
             {
                 return Err(HttpError::Malformed("no method in the first line"));
             }
@@ -176,18 +202,7 @@ impl RequestDecoder {
             },
         };
         let input: &'a [u8] = input;
-        let head = Head {
-            method: parsed.method,
-            path: head::text(input, &parsed.path),
-            path_form: parsed.path_form,
-            query: parsed.query.as_ref().map(|range| head::text(input, range)),
-            keep_alive: parsed.keep_alive,
-            wrap_ttl: parsed.wrap_ttl,
-            namespace: parsed.namespace.unwrap_or_default(),
-            server_timing: parsed.server_timing,
-            merge_patch: parsed.merge_patch,
-            form: parsed.form,
-        };
+        let head = parsed.head(input);
         let body = input.get(body).unwrap_or_default();
         Ok(Progress::Request(Request { head, body }, used))
     }
@@ -208,18 +223,15 @@ fn need(missing: usize, waits: bool) -> Progress<'static> {
     }
 }
 
-/// Bytes of empty lines before a request, which some clients send after a body. At most two are forgiven.
+/// Bytes of an empty line before a request, which some clients send after a body. One is forgiven, as
+/// RFC 9112 (2.2) asks.
 #[inline]
-fn leading_line_ends(input: &[u8]) -> usize {
-    let mut at = 0;
-    for _ in 0..2 {
-        match input.get(at..) {
-            Some([b'\n', ..]) => at += 1,
-            Some([b'\r', b'\n', ..]) => at += 2,
-            _ => break,
-        }
+fn leading_line_end(input: &[u8]) -> usize {
+    match input {
+        [b'\n', ..] => 1,
+        [b'\r', b'\n', ..] => 2,
+        _ => 0,
     }
-    at
 }
 
 /// Reads a whole head that starts `offset` bytes into the buffer.
@@ -233,11 +245,12 @@ fn parse(input: &[u8], offset: usize) -> Result<Parsed, HttpError> {
         path: 0..0,
         query: None,
         path_form: PathForm::Plain,
+        http_1_1,
         keep_alive: false,
         wrap_ttl: false,
         namespace: None,
         server_timing: false,
-        merge_patch: None,
+        content_type: None,
         form: false,
         waits: false,
         body: Body::Fixed(0),
@@ -252,12 +265,14 @@ fn parse(input: &[u8], offset: usize) -> Result<Parsed, HttpError> {
         }
         common.count()?;
         let (name, value) = head::field(line)?;
-        header(name, value, http_1_1, &mut common, &mut parsed, &mut hosts)?;
+        let at = offset + value.as_ptr().addr() - input.as_ptr().addr();
+        header(name, (value, at), &mut common, &mut parsed, &mut hosts)?;
     }
     if hosts > 1 || (hosts == 0 && http_1_1) {
         return Err(HttpError::Malformed("exactly one Host header is required"));
     }
-    parsed.keep_alive = common.persists(http_1_1);
+    // What follows a CONNECT is no HTTP.
+    parsed.keep_alive = common.persists(http_1_1) && method != Method::Connect;
     parsed.body = match common.framing(http_1_1)? {
         Framing::Absent => Body::Fixed(0),
         Framing::Length(length) => Body::Fixed(length),
@@ -266,19 +281,18 @@ fn parse(input: &[u8], offset: usize) -> Result<Parsed, HttpError> {
     Ok(parsed)
 }
 
-/// Takes in one header. The length of the name decides first: most headers are nobody's.
+/// Takes in one header, whose value stands at that place. The length of the name decides first: most headers are nobody's.
 #[inline]
 fn header(
     name: &[u8],
-    value: &[u8],
-    http_1_1: bool,
+    (value, at): (&[u8], usize),
     common: &mut Common,
     parsed: &mut Parsed,
     hosts: &mut u32,
 ) -> Result<(), HttpError> {
     match name.len() {
         4 if name.eq_ignore_ascii_case(b"host") => *hosts += 1,
-        6 if name.eq_ignore_ascii_case(b"expect") && http_1_1 => {
+        6 if name.eq_ignore_ascii_case(b"expect") && parsed.http_1_1 => {
             if !value.eq_ignore_ascii_case(b"100-continue") {
                 return Err(HttpError::Expectation);
             }
@@ -287,10 +301,10 @@ fn header(
         10 if name.eq_ignore_ascii_case(b"connection") => common.connection(value),
         12 if name.eq_ignore_ascii_case(b"content-type") => {
             let kind = value.split(|&byte| byte == b';').next().unwrap_or_default();
-            let kind = head::trim(kind);
+            let kind = kind.trim_ascii_end();
             parsed.form = kind.eq_ignore_ascii_case(b"application/x-www-form-urlencoded");
-            parsed.merge_patch = (!kind.is_empty())
-                .then(|| kind.eq_ignore_ascii_case(b"application/merge-patch+json"));
+            parsed.content_type =
+                (!kind.is_empty() && kind.is_ascii()).then(|| at..at + kind.len());
         }
         14 if name.eq_ignore_ascii_case(b"content-length") => common.content_length(value)?,
         16 if name.eq_ignore_ascii_case(b"x-vault-wrap-ttl") => {

@@ -20,19 +20,55 @@ pub struct ServerTiming {
     pub hsm_us: Option<u64>,
 }
 
+/// What an answer says of its connection: as Go, nothing where the version says it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Connection {
+    /// No header: HTTP/1.1 that stays open, HTTP/1.0 that ends.
+    Silent,
+    /// `close`.
+    Close,
+    /// `keep-alive`, to HTTP/1.0.
+    KeepAlive,
+}
+
+impl Connection {
+    /// What to say in an answer to a request of this version.
+    #[inline]
+    pub const fn of(keep_alive: bool, http_1_1: bool) -> Self {
+        match (keep_alive, http_1_1) {
+            (true, true) | (false, false) => Self::Silent,
+            (false, true) => Self::Close,
+            (true, false) => Self::KeepAlive,
+        }
+    }
+}
+
+/// What becomes of an answer's body.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BodyForm {
+    /// It is sent, its length before it.
+    Sent,
+    /// Only its length is told: the answer is to a HEAD request.
+    LengthOnly,
+    /// Neither.
+    Untold,
+}
+
 /// Head of an answer, with the header set of OpenBao.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseHead<'a> {
     /// The status code.
     pub status: u16,
-    /// Whether the connection stays open.
-    pub keep_alive: bool,
-    /// The answer is to a HEAD request: the length of the body is told, the body is not sent.
-    pub head_only: bool,
+    /// What is said of the connection.
+    pub connection: Connection,
+    /// What becomes of the body.
+    pub body: BodyForm,
     /// Seconds of `Retry-After`.
     pub retry_after_s: Option<u32>,
     /// `Server-Timing`, for a client that asked for it.
     pub server_timing: Option<ServerTiming>,
+    /// `X-KMS-Stale`: items served past their life; 0: the header is left out.
+    pub stale_items: usize,
     /// `Location`; printable ASCII. Not looked at with a 200.
     pub location: Option<&'a str>,
     /// `Content-Type`; see [`ResponseHead::JSON`].
@@ -52,7 +88,7 @@ impl ResponseHead<'_> {
 pub struct OpenResponse {
     length_at: Option<usize>,
     body_at: usize,
-    head_only: bool,
+    sent: bool,
 }
 
 /// The head of nearly every answer, written in one piece.
@@ -73,7 +109,7 @@ fn begin_usual<O: Out + ?Sized>(out: &mut O, head: &ResponseHead<'_>) -> OpenRes
     OpenResponse {
         length_at,
         body_at: out.len(),
-        head_only: head.head_only,
+        sent: head.body == BodyForm::Sent,
     }
 }
 
@@ -82,9 +118,11 @@ fn begin_usual<O: Out + ?Sized>(out: &mut O, head: &ResponseHead<'_>) -> OpenRes
 pub fn begin_response<O: Out + ?Sized>(out: &mut O, head: &ResponseHead<'_>) -> OpenResponse {
     if head.status == 200
         && head.content_type == ResponseHead::JSON
-        && head.keep_alive
+        && head.connection == Connection::Silent
+        && head.body != BodyForm::Untold
         && head.retry_after_s.is_none()
         && head.server_timing.is_none()
+        && head.stale_items == 0
     {
         return begin_usual(out, head);
     }
@@ -92,7 +130,7 @@ pub fn begin_response<O: Out + ?Sized>(out: &mut O, head: &ResponseHead<'_>) -> 
     out.put(head.date);
     out.put(b"\r\n");
     let mut length_at = None;
-    if head.status != 204 {
+    if head.status != 204 && head.body != BodyForm::Untold {
         out.put(b"Content-Length: ");
         length_at = Some(out.len());
         out.put(LENGTH_BLANK);
@@ -106,20 +144,25 @@ pub fn begin_response<O: Out + ?Sized>(out: &mut O, head: &ResponseHead<'_>) -> 
     if let Some(timing) = &head.server_timing {
         put_server_timing(out, timing);
     }
+    if head.stale_items > 0 {
+        out.put(b"X-KMS-Stale: ");
+        put_decimal(out, head.stale_items as u64);
+        out.put(b"\r\n");
+    }
     if let Some(location) = head.location {
         out.put(b"Location: ");
         out.put(location.as_bytes());
         out.put(b"\r\n");
     }
-    out.put(if head.keep_alive {
-        b"\r\n"
-    } else {
-        b"Connection: close\r\n\r\n"
+    out.put(match head.connection {
+        Connection::Silent => b"\r\n",
+        Connection::Close => b"Connection: close\r\n\r\n",
+        Connection::KeepAlive => b"Connection: keep-alive\r\n\r\n",
     });
     OpenResponse {
         length_at,
         body_at: out.len(),
-        head_only: head.head_only,
+        sent: head.body == BodyForm::Sent,
     }
 }
 
@@ -130,7 +173,7 @@ pub fn end_response<O: Out + ?Sized>(out: &mut O, open: OpenResponse) {
     let OpenResponse {
         length_at,
         body_at,
-        head_only,
+        sent,
     } = open;
     let mut length = out.len().saturating_sub(body_at);
     if let Some(at) = length_at {
@@ -144,7 +187,7 @@ pub fn end_response<O: Out + ?Sized>(out: &mut O, open: OpenResponse) {
         }
         out.patch(at, &digits);
     }
-    if head_only || length_at.is_none() {
+    if !sent || length_at.is_none() {
         out.truncate(body_at);
     }
 }

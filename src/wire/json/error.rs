@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
+use super::number::NumberText;
+
 /// The bytes an error shows: one character, or an escape sequence.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Excerpt {
@@ -73,6 +75,8 @@ pub enum JsonError {
     Escape(Excerpt),
     /// The body is a value of this kind, not an object.
     NotAnObject(&'static str),
+    /// A number beyond float64.
+    NumberTooLarge(NumberText),
     /// Nested deeper than `limits::JSON_DEPTH_MAX`.
     TooDeep,
     /// More strings than `limits::JSON_STRINGS_MAX`.
@@ -112,6 +116,13 @@ impl fmt::Display for JsonError {
                 write!(
                     f,
                     "json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+                )
+            }
+            Self::NumberTooLarge(number) => {
+                let number = number.text();
+                write!(
+                    f,
+                    "json: cannot unmarshal number {number} into Go value of type float64"
                 )
             }
             Self::TooDeep | Self::TooManyStrings => f.write_str("exceeded max depth"),

@@ -3,6 +3,7 @@
 
 use super::super::scan;
 use super::error::{Excerpt, JsonError};
+use super::number;
 use super::text::Text;
 use crate::limits;
 
@@ -333,7 +334,7 @@ impl<'a> Reader<'a> {
             self.digits()?;
         }
         let digits = self.input.get(from..self.at).unwrap_or_default();
-        Ok(std::str::from_utf8(digits).unwrap_or_default())
+        number::check_range(std::str::from_utf8(digits).unwrap_or_default())
     }
 
     /// At least one digit.

@@ -118,8 +118,12 @@ pub fn put_encrypted_item<O: Out + ?Sized>(
 pub fn put_decrypted_item<O: Out + ?Sized>(out: &mut O, plaintext: &[u8], reference: &str) {
     out.put(b"{\"plaintext\":\"");
     base64::put(out, plaintext);
-    out.put(b"\"");
-    put_reference(out, reference);
+    if reference.is_empty() {
+        out.put(b"\",\"reference\":\"\"}");
+    } else {
+        out.put(b"\"");
+        put_reference(out, reference);
+    }
 }
 
 /// An item that was not encrypted.

@@ -11,6 +11,9 @@ use crate::limits;
 /// Bytes of fault texts after which no more are collected: empty items cost a client three bytes each.
 pub const FAULTS_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of the shortest item that does something.
+const ITEM_BYTES: usize = 64;
+
 /// A batch that could not be read.
 #[cold]
 pub fn refusal(what: &str) -> Refusal {
@@ -21,7 +24,8 @@ pub fn refusal(what: &str) -> Refusal {
 pub fn items(verb: Verb, raw: &[u8]) -> Result<(Item<'_>, Vec<Item<'_>>), Refusal> {
     let mut faults = String::new();
     let mut first = None;
-    let mut rest = Vec::new();
+    // An item of a ciphertext is longer than this, so that it is seldom too little and never much too much.
+    let mut rest = Vec::with_capacity((raw.len() / ITEM_BYTES).min(limits::BATCH_ITEMS_MAX));
     let mut reader = Reader::nested(raw);
     let mut index = 0;
     while let Some(element) = reader.element()? {

@@ -61,11 +61,11 @@ fn decode<'a>(
     // In the order of their names, so that of several bad fields the same one is always reported.
     let associated_data = schema.filled(associated_data)?;
     let context = schema.filled(context)?;
-    schema.bool(convergent)?;
+    let convergent = schema.bool(convergent)?.unwrap_or(false);
     let key_version = schema.int(key_version)?.unwrap_or(0);
     let (code, code_invalid) = response_code(schema, code)?;
     let text = schema.text(text)?;
-    schema.text(kind)?;
+    let kind = schema.text(kind)?;
     let single = |text| Item {
         text,
         associated_data,
@@ -86,6 +86,8 @@ fn decode<'a>(
         partial_failure_response_code: code,
         partial_failure_code_invalid: code_invalid,
         warnings: strangers.warnings(),
+        kind,
+        convergent,
     })
 }
 
@@ -117,12 +119,12 @@ fn required(verb: Verb, text: Option<Text<'_>>) -> Result<Text<'_>, Refusal> {
 
 /// The code, and whether one was given that is no status of an answer with a body.
 #[inline]
-fn response_code(schema: Schema, slot: &mut Slot<'_>) -> Result<(u16, bool), Refusal> {
+fn response_code(schema: Schema, slot: &mut Slot<'_>) -> Result<(Option<u16>, bool), Refusal> {
     let Some(code) = schema.int(slot)? else {
-        return Ok((400, false));
+        return Ok((None, false));
     };
     match u16::try_from(code) {
-        Ok(code @ (200..=203 | 205..=303 | 305..=599)) => Ok((code, false)),
-        _ => Ok((400, true)),
+        Ok(code @ (200..=203 | 205..=303 | 305..=599)) => Ok((Some(code), false)),
+        _ => Ok((None, true)),
     }
 }

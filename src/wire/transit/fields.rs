@@ -40,7 +40,15 @@ impl Strangers {
     pub fn note(&mut self, name: &str) {
         if name == "name" {
             self.named = true;
-        } else if !self.unknown.iter().any(|known| known == name) {
+        } else {
+            self.note_unknown(name);
+        }
+    }
+
+    /// As [`Strangers::note`], where no part of the path is called `name`.
+    #[cold]
+    pub fn note_unknown(&mut self, name: &str) {
+        if !self.unknown.iter().any(|known| known == name) {
             self.unknown.push(name.to_owned());
         }
     }

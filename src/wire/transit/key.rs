@@ -2,7 +2,7 @@
 
 use super::super::json::{Text, Value};
 use super::fields::{Slot, Strangers, VALIDATED, read_json};
-use super::{Refusal, form};
+use super::{Refusal, form, query};
 
 /// What was asked of a new key; `None` where the field was absent. No body, `{}` and `null` are all `None`.
 #[derive(Debug, Default)]
@@ -37,6 +37,14 @@ pub fn key_form(body: &[u8]) -> Result<KeyBody<'_>, Refusal> {
     } else {
         decode(|slots| form::read(body, slots))
     }
+}
+
+/// The warnings about the query of a read, which knows the fields of a key's body.
+pub fn key_query(query: &str) -> Result<Vec<String>, Refusal> {
+    if query.is_empty() {
+        return Ok(Vec::new());
+    }
+    decode(|slots| Ok(query::read(query, slots))).map(|body| body.warnings)
 }
 
 fn decode<'a>(
@@ -98,13 +106,18 @@ pub fn duration_s(slot: &mut Slot<'_>) -> Result<Option<u64>, Refusal> {
         let negative = |_| refuse(&format!("cannot provide negative value '{seconds}'"));
         return u64::try_from(seconds).map(Some).map_err(negative);
     }
-    if let Some(days) = text
+    let (negative, amount) = match text.strip_prefix('-') {
+        Some(amount) => (true, amount),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let days = amount
         .strip_suffix('d')
         .and_then(|days| days.parse::<u32>().ok())
-    {
-        return Ok(Some(u64::from(days) * 86_400));
-    }
-    match go_duration_s(text) {
+        .map(|days| u64::from(days) * 86_400);
+    match days.or_else(|| go_duration_s(amount)) {
+        Some(seconds) if negative && seconds > 0 => Err(refuse(&format!(
+            "cannot provide negative value '-{seconds}'"
+        ))),
         Some(seconds) => Ok(Some(seconds)),
         None if text.parse::<f64>().is_ok()
             && text.ends_with(|last: char| last.is_ascii_digit()) =>
@@ -117,22 +130,28 @@ pub fn duration_s(slot: &mut Slot<'_>) -> Result<Option<u64>, Refusal> {
     }
 }
 
-/// Whole numbers with the units h, m and s; finer ones would be cut off anyway.
+/// Go's durations without sign, such as `1h30m` or `1.5h`, cut to whole seconds.
 fn go_duration_s(text: &str) -> Option<u64> {
-    let mut total = 0u64;
+    const UNITS: [(&str, f64); 8] = [
+        ("ns", 1e-9),
+        ("us", 1e-6),
+        ("\u{b5}s", 1e-6),
+        ("\u{3bc}s", 1e-6),
+        ("ms", 1e-3),
+        ("h", 3600.0),
+        ("m", 60.0),
+        ("s", 1.0),
+    ];
+    let mut total = 0.0;
     let mut rest = text;
     while !rest.is_empty() {
-        let unit_at = rest.find(|character: char| !character.is_ascii_digit())?;
-        let (digits, tail) = rest.split_at_checked(unit_at)?;
-        let (factor, tail) = match tail.as_bytes() {
-            [b'h', ..] => (3600, tail.get(1..)?),
-            [b'm', b's', ..] => return None,
-            [b'm', ..] => (60, tail.get(1..)?),
-            [b's', ..] => (1, tail.get(1..)?),
-            _ => return None,
-        };
-        total = total.checked_add(digits.parse::<u64>().ok()?.checked_mul(factor)?)?;
-        rest = tail;
+        let unit_at = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, tail) = rest.split_at_checked(unit_at)?;
+        let (unit, factor) = UNITS.into_iter().find(|(unit, _)| tail.starts_with(unit))?;
+        total += number.parse::<f64>().ok()? * factor;
+        rest = tail.strip_prefix(unit)?;
     }
-    Some(total)
+    // A duration of Go's is 63 bits of nanoseconds.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    (total <= 9_223_372_036.0).then_some(total as u64)
 }

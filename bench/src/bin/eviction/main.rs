@@ -204,6 +204,7 @@ fn ratios() -> Result<(), Box<dyn Error>> {
         let config = CacheConfig {
             entries_max: ENTRIES_MAX,
             ttl_s: stream.ttl_s,
+            stale_max_s: 0,
         };
         let mut policies: [Box<dyn Policy>; 3] = [
             Box::new(Real {
@@ -268,6 +269,7 @@ fn costs() -> Result<(), Box<dyn Error>> {
             &CacheConfig {
                 entries_max: entries,
                 ttl_s: NEVER,
+                stale_max_s: 0,
             },
             arena,
             start,

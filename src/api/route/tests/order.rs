@@ -145,7 +145,7 @@ const ORDER: &[(&str, &str, &str, u16, &str)] = &[
         "Content-Type: application/json\r\n",
         "{}",
         415,
-        "PATCH requires Content-Type of application/merge-patch+json",
+        "PATCH requires Content-Type of application/merge-patch+json, provided application/json",
     ),
     (
         "PATCH /v1/transit/keys/k",

@@ -6,7 +6,7 @@ use super::super::*;
 use super::MAX;
 use crate::wire::Out as _;
 
-fn answered(status: u16, head_only: bool, keep_alive: bool, body: &[u8]) -> Vec<u8> {
+fn answered(status: u16, form: BodyForm, connection: Connection, body: &[u8]) -> Vec<u8> {
     let date = b"Mon, 23 Nov 2026 18:28:34 GMT";
     let content_type = ResponseHead::JSON;
     let retry_after_s = (status == 503).then_some(7);
@@ -15,10 +15,11 @@ fn answered(status: u16, head_only: bool, keep_alive: bool, body: &[u8]) -> Vec<
         &mut out,
         &ResponseHead {
             status,
-            keep_alive,
-            head_only,
+            connection,
+            body: form,
             retry_after_s,
             server_timing: None,
+            stale_items: 0,
             location: None,
             content_type,
             date,
@@ -35,20 +36,30 @@ fn answers_carry_openbaos_headers() {
         Strict-Transport-Security: max-age=31536000; includeSubDomains\r\nDate: Mon, 23 Nov 2026 18:28:34 GMT\r\n\
         Content-Length:          3\r\n\r\nabc";
     assert_eq!(
-        String::from_utf8(answered(200, false, true, b"abc")).unwrap(),
+        String::from_utf8(answered(200, BodyForm::Sent, Connection::Silent, b"abc")).unwrap(),
         want
     );
-    let closed = String::from_utf8(answered(503, false, false, b"abc")).unwrap();
+    let closed =
+        String::from_utf8(answered(503, BodyForm::Sent, Connection::Close, b"abc")).unwrap();
     assert!(closed.starts_with("HTTP/1.1 503 Service Unavailable\r\nCache-Control: no-store\r\n"));
     assert!(
         closed.ends_with(
             "Content-Length:          3\r\nRetry-After: 7\r\nConnection: close\r\n\r\nabc"
         )
     );
-    let head = String::from_utf8(answered(200, true, true, b"abc")).unwrap();
+    let head = String::from_utf8(answered(
+        200,
+        BodyForm::LengthOnly,
+        Connection::Silent,
+        b"abc",
+    ))
+    .unwrap();
     assert!(head.ends_with("Content-Length:          3\r\n\r\n"));
+    let untold = answered(200, BodyForm::Untold, Connection::KeepAlive, b"abc");
+    let untold = String::from_utf8(untold).unwrap();
+    assert!(untold.ends_with(" GMT\r\nConnection: keep-alive\r\n\r\n"));
     assert!(
-        !String::from_utf8(answered(204, false, true, b""))
+        !String::from_utf8(answered(204, BodyForm::Sent, Connection::Silent, b""))
             .unwrap()
             .contains("Content-Length")
     );
@@ -82,10 +93,11 @@ fn server_timing_tells_what_applies_in_milliseconds() {
         let mut out = Vec::new();
         let head = ResponseHead {
             status: 200,
-            keep_alive: true,
-            head_only: false,
+            connection: Connection::Silent,
+            body: BodyForm::Sent,
             retry_after_s: None,
             server_timing: Some(timing),
+            stale_items: 0,
             location: None,
             content_type: ResponseHead::JSON,
             date: b"Mon, 23 Nov 2026 18:28:34 GMT",
@@ -202,7 +214,7 @@ fn answers_that_clients_meet() {
 proptest! {
     #[test]
     fn what_the_server_writes_the_client_reads(body in proptest::collection::vec(any::<u8>(), 0..300), keep_alive: bool) {
-        let mut bytes = answered(503, false, keep_alive, &body);
+        let mut bytes = answered(503, BodyForm::Sent, Connection::of(keep_alive, true), &body);
         for len in 0..bytes.len() {
             let step = ResponseDecoder::new(false).step(&mut bytes[..len], MAX, false).is_ok_and(
                 |progress| matches!(progress, ResponseProgress::Need(missing) if missing > 0));

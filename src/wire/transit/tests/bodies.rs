@@ -266,10 +266,40 @@ fn bodies_of_which_nothing_is_used() {
 }
 
 #[test]
+fn what_a_query_names_in_vain_is_told() {
+    let ignored = |names: &str| {
+        vec![format!(
+            "Endpoint ignored these unrecognized parameters: [{names}]"
+        )]
+    };
+    for (query, of_get, of_list, of_read) in [
+        ("", "-", "-", "-"),
+        ("list=true", "-", "list", "list"),
+        ("foo=1&bar=2&foo=3", "bar foo", "bar foo", "bar foo"),
+        ("after=a&limit=2", "-", "-", "after limit"),
+        ("type=x&derived", "derived type", "derived type", "-"),
+        ("a%20b=c&x;y=1", "a b", "a b", "a b"),
+        ("=x", "", "", ""),
+    ] {
+        let want = |names: &str| match names {
+            "-" => Vec::new(),
+            names => ignored(names),
+        };
+        let list = |by_query| list_query(query, by_query).unwrap().warnings;
+        assert_eq!(list(true), want(of_get), "GET {query}");
+        assert_eq!(list(false), want(of_list), "LIST {query}");
+        assert_eq!(key_query(query).unwrap(), want(of_read), "read {query}");
+    }
+    let named = key_query("name=x").unwrap();
+    assert!(named[0].ends_with("path: [name]"), "{named:?}");
+    assert!(key_query("derived=abc").is_err());
+}
+
+#[test]
 fn list_queries() {
     let range = |query: &str| {
-        shown(list_range(query), |(after, limit)| {
-            format!("{after} {limit:?}")
+        shown(list_query(query, true), |query| {
+            format!("{} {:?}", query.after, query.limit)
         })
     };
     for (query, want) in [

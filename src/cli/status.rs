@@ -1,0 +1,196 @@
+//! `kms status`: what a running server says of itself, asked at its health address.
+//!
+//! Exit code 0: it answered; 2: it did not. Must never be true: anything changed by asking.
+#![allow(clippy::print_stdout)]
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::fail;
+use crate::config;
+use crate::wire::http::{RequestHead, ResponseDecoder, ResponseProgress, write_request};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The properties file, which names the health address.
+    #[arg(long, value_name = "FILE", default_value = "/etc/kms/kms.properties")]
+    config: PathBuf,
+    /// Ask here instead.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    health: Option<SocketAddr>,
+    /// Print JSON for machines.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let address = match arguments.health {
+        Some(address) => address,
+        None => match config::load(&arguments.config, std::env::vars_os()) {
+            Ok(loaded) => loaded.config.health_address,
+            Err(error) => return fail(error),
+        },
+    };
+    let address = reachable(address);
+    let told = ask(address).and_then(|body| {
+        serde_json::from_str(&body).map_err(|_| "its answer is no JSON".to_owned())
+    });
+    match told {
+        Ok(status) if arguments.json => {
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&status).unwrap_or_default()
+            );
+            ExitCode::SUCCESS
+        }
+        Ok(status) => {
+            print!("{}", text(&status));
+            ExitCode::SUCCESS
+        }
+        Err(why) => fail(format!(
+            "no status from {address} (kms.health.address): {why}; is the server running?"
+        )),
+    }
+}
+
+/// Who listens on every address is asked on this machine's own.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+fn ask(address: SocketAddr) -> Result<String, String> {
+    let failed = |error: std::io::Error| error.to_string();
+    let mut tcp = TcpStream::connect_timeout(&address, PATIENCE).map_err(failed)?;
+    tcp.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+    tcp.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
+    let mut request = Vec::new();
+    let head = RequestHead {
+        method: "GET",
+        target: "/status",
+        host: "localhost",
+        headers: &[],
+        keep_alive: false,
+    };
+    write_request(&mut request, &head, b"");
+    tcp.write_all(&request).map_err(failed)?;
+    let mut answer = Vec::new();
+    let mut bounded = tcp.take(ANSWER_BYTES_MAX as u64);
+    bounded.read_to_end(&mut answer).map_err(failed)?;
+    match ResponseDecoder::new(false).step(&mut answer, ANSWER_BYTES_MAX, true) {
+        Ok(ResponseProgress::Response(response, _)) if response.status == 200 => {
+            Ok(String::from_utf8_lossy(response.body).into_owned())
+        }
+        Ok(ResponseProgress::Response(response, _)) => {
+            Err(format!("it answered {}", response.status))
+        }
+        Ok(_) => Err("it ended its answer too soon".to_owned()),
+        Err(_) => Err("its answer is no HTTP".to_owned()),
+    }
+}
+
+fn text(status: &Value) -> String {
+    let word = |name: &str| status[name].as_str().unwrap_or("?").to_owned();
+    let number = |name: &str| status[name].as_u64().unwrap_or(0);
+    format!(
+        "{}: {} {}\nconnections {}, waiting for the HSM {}, cached keys {}\n{}\n",
+        word("state"),
+        word("backend"),
+        word("backend_detail"),
+        number("connections"),
+        number("waiting"),
+        number("cache_entries"),
+        budget(&status["outage_budget"])
+    )
+}
+
+fn budget(budget: &Value) -> String {
+    let number = |name: &str| budget[name].as_u64().unwrap_or(0);
+    if number("operations") == 0 {
+        return "outage budget: not known, for nothing was asked in the last minutes".to_owned();
+    }
+    let percent = budget["served_percent"].as_f64().unwrap_or(0.0);
+    let (lead, would) = match budget["down_for_s"].as_u64() {
+        Some(down_s) => (
+            format!("the HSM has been down for {}", minutes(down_s)),
+            "can still be served",
+        ),
+        None => (
+            "if the HSM stopped now".to_owned(),
+            "would be served at first",
+        ),
+    };
+    let steps: Vec<String> = budget["steps"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|step| Some((step["percent"].as_u64()?, step["seconds"].as_u64()?)))
+        .filter(|(_, seconds)| *seconds > 0)
+        .map(|(percent, seconds)| format!("{percent} % for {}", minutes(seconds)))
+        .collect();
+    let steps = match steps.as_slice() {
+        [] => String::new(),
+        steps => format!("; at least {}", steps.join(", ")),
+    };
+    format!(
+        "outage budget: {lead}, {percent:.1} % of the operations of the {} before {would}{steps}; nothing after {}",
+        minutes(number("window_s")),
+        minutes(number("ends_after_s"))
+    )
+}
+
+fn minutes(seconds: u64) -> String {
+    match (seconds / 60, seconds % 60) {
+        (0, seconds) => format!("{seconds} s"),
+        (minutes, 0) => format!("{minutes} min"),
+        (minutes, seconds) => format!("{minutes} min {seconds} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_reads_as_a_sentence() {
+        let step = |percent: u64, seconds: u64| serde_json::json!({"percent": percent, "seconds": seconds});
+        let told = |operations: u64, down_for_s: Option<u64>| {
+            budget(&serde_json::json!({
+                "window_s": 300, "operations": operations, "served_percent": 93.25, "ends_after_s": 290,
+                "steps": [step(90, 0), step(50, 120)], "down_for_s": down_for_s
+            }))
+        };
+        assert_eq!(
+            told(7, None),
+            "outage budget: if the HSM stopped now, 93.2 % of the operations of the 5 min before would be served at \
+             first; at least 50 % for 2 min; nothing after 4 min 50 s"
+        );
+        assert!(told(7, Some(30)).contains("the HSM has been down for 30 s, 93.2 %"));
+        assert!(told(0, None).contains("not known"));
+    }
+
+    #[test]
+    fn a_server_on_every_address_is_asked_on_this_machine() {
+        for (listens, asked) in [
+            ("0.0.0.0:8444", "127.0.0.1:8444"),
+            ("[::]:1", "[::1]:1"),
+            ("10.0.0.1:1", "10.0.0.1:1"),
+        ] {
+            let listens: SocketAddr = listens.parse().unwrap_or_else(|_| ([0; 4], 0).into());
+            assert_eq!(reachable(listens).to_string(), asked);
+        }
+    }
+}
