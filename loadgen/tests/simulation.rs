@@ -35,7 +35,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// What happens in some seed or other, besides faults of answers.
-const EVENTS: [&str; 17] = [
+const EVENTS: [&str; 20] = [
     "answered 200",
     "answered 400",
     "answered 429",
@@ -51,7 +51,10 @@ const EVENTS: [&str; 17] = [
     "late ticket",
     "purge",
     "recovered",
+    "refresh",
+    "refresh given up",
     "silent",
+    "stale",
     "stall",
 ];
 /// Events shown of a seed that failed.

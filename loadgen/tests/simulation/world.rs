@@ -165,9 +165,19 @@ impl<'s> World<'s> {
             self.settle();
         }
         let counters = self.shared.metrics.worker(0);
-        if counters.joins.get() > 0 {
-            note(self.ns, "join", 0_u64, counters.joins.get());
+        let metrics = &self.shared.metrics;
+        for (what, count) in [
+            ("join", counters.joins.get()),
+            ("stale", counters.stale.get()),
+            ("refresh", metrics.refreshes.get()),
+            ("refresh given up", metrics.refreshes_given_up.get()),
+        ] {
+            if count > 0 {
+                note(self.ns, what, 0_u64, count);
+            }
         }
+        let may_be_stale = self.plan.stale_max_s > 0;
+        assert!(may_be_stale || counters.stale.get() == 0, "served stale");
         let engine = &self.shared.engine;
         assert_eq!(engine.in_flight(), 0, "flights left over");
         assert_eq!(engine.waiters(), 0, "waiters left over");
