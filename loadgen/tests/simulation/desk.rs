@@ -151,7 +151,8 @@ impl<'s> World<'s> {
         match incident {
             Incident::Purge => {
                 self.shared.engine.cache().purge_all();
-                self.purged_ns = self.ns;
+                // Who joins a fetch that is older than the purge is answered, but fills nothing.
+                self.fills_from_ns = self.ns + 3 * self.plan.timeout_ms * MS;
                 self.warm.clear();
                 // What waits now may have to ask only after the purge.
                 let waiting = self.clients.iter().flat_map(|client| &client.sent);
@@ -193,7 +194,7 @@ impl<'s> World<'s> {
             return;
         };
         let item = &items[0];
-        let fills = item.is_sure && answered.status == 200 && sent.since_ns > self.purged_ns;
+        let fills = item.is_sure && answered.status == 200 && sent.since_ns >= self.fills_from_ns;
         if !fills || self.plan.entries_max < 1000 || self.plan.is_tight() {
             return;
         }

@@ -162,6 +162,9 @@ impl Plan {
             for _ in 0..r.random_range(1..=5) {
                 plan.add_fault(r);
             }
+            if r.random_bool(0.25) {
+                plan.add_blackout(r);
+            }
         }
         if r.random_bool(0.6) {
             plan.add_incidents(r);
@@ -233,6 +236,24 @@ impl Plan {
             self.faults
                 .push(format!("hsm {at} {text} from {from_ms} ms"));
         }
+    }
+
+    /// At last all servers are away together, for long.
+    fn add_blackout(&mut self, r: &mut SmallRng) {
+        let from_ns = self.calm_from_ns;
+        let to_ns = from_ns + r.random_range(500..4000) * MS;
+        self.calm_from_ns = to_ns;
+        let outage = [Outage::Down, Outage::Silent][r.random_range(0..2)];
+        for server in &mut self.servers {
+            server.windows.push(Window {
+                outage,
+                from_ns,
+                to_ns,
+            });
+        }
+        let (from_ms, to_ms) = (from_ns / MS, to_ns / MS);
+        self.faults
+            .push(format!("all hsms {outage:?} {from_ms}..{to_ms} ms"));
     }
 
     fn add_incidents(&mut self, r: &mut SmallRng) {

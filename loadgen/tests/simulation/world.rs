@@ -56,7 +56,8 @@ pub struct World<'s> {
     pub conns: u32,
     pub ns: u64,
     pub frozen: (u64, u64),
-    pub purged_ns: u64,
+    /// Since when an answer proves that the cache was filled.
+    pub fills_from_ns: u64,
     /// Ciphertexts that the cache has, since when.
     pub warm: HashMap<usize, u64>,
     /// Ciphertexts that the cache may have.
@@ -109,7 +110,7 @@ impl<'s> World<'s> {
             conns: 0,
             ns: 0,
             frozen: (0, 0),
-            purged_ns: 0,
+            fills_from_ns: 0,
             warm: HashMap::new(),
             asked: HashSet::new(),
         };
