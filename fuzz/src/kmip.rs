@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use kms::hsm::batch::{Batch, ItemIds};
+use kms::hsm::batch::{Batch, Form, ItemIds};
 use kms::hsm::kmip::reply_of;
 use kms::hsm::{Answer, Done, HsmError, Job, ObjectId, Request};
+use kms::limits::IV_BYTES;
 use kms::wire::Step;
 use kms::wire::kmip::enums::operation;
 use kms::wire::kmip::{
@@ -220,7 +221,13 @@ fn batch() -> (Batch, mpsc::Receiver<(u64, Outcome)>) {
         }
     });
     (
-        Batch::gather(jobs.into(), &mut ItemIds::default(), || [0; 12]).0,
+        Batch::gather(
+            Form::default(),
+            jobs.into(),
+            &mut ItemIds::default(),
+            || [0; IV_BYTES],
+        )
+        .0,
         rx,
     )
 }
@@ -233,7 +240,7 @@ pub fn hsm_batch(data: &[u8]) {
     let Ok(items) = items else { return };
     let replies: Vec<_> = items.iter().map(reply_of).collect();
     let (batch, told) = batch();
-    let settled = batch.settle(&replies, |plain| {
+    let settled = batch.settle(&replies, &mut ItemIds::default(), |plain| {
         arena().store(plain).map_err(|_| HsmError::NoLockedMemory)
     });
     for (done, outcome) in settled.finished {

@@ -12,7 +12,7 @@ use crate::cache::Digest;
 use crate::hsm::KeyVersion;
 
 /// SHA-256's block: hashed once, at start.
-const BLOCK_BYTES: usize = 64;
+pub(super) const BLOCK_BYTES: usize = 64;
 
 /// The process's own beginning of every digest.
 pub(super) struct DigestKey(Context);
@@ -22,9 +22,14 @@ impl DigestKey {
     pub(super) fn random() -> Result<Self, ring::error::Unspecified> {
         let mut block = zeroize::Zeroizing::new([0; BLOCK_BYTES]);
         SystemRandom::new().fill(block.as_mut())?;
+        Ok(Self::of(&block))
+    }
+
+    /// The one that begins with `block`.
+    pub(super) fn of(block: &[u8; BLOCK_BYTES]) -> Self {
         let mut context = Context::new(&SHA256);
-        context.update(block.as_ref());
-        Ok(Self(context))
+        context.update(block);
+        Self(context)
     }
 
     /// Names the unwrap of `sealed` with `associated_data` under `version`.

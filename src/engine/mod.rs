@@ -168,6 +168,14 @@ impl Engine {
         })
     }
 
+    /// Names unwraps as every engine with this block does, for simulations that must repeat: when an
+    /// entry expires depends on its name. Call it before the first request.
+    #[must_use]
+    pub fn named_by(mut self, block: &[u8; digest::BLOCK_BYTES]) -> Self {
+        self.digest_key = DigestKey::of(block);
+        self
+    }
+
     /// Runs an authorised `command`. Run it again with the same bytes and `gather` when the tickets
     /// are in.
     pub fn run<O: Out>(
@@ -221,5 +229,10 @@ impl Engine {
     /// Fetches in flight now.
     pub fn in_flight(&self) -> usize {
         self.flights.len()
+    }
+
+    /// Waiters for them now.
+    pub fn waiters(&self) -> usize {
+        self.flights.waiters()
     }
 }

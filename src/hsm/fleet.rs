@@ -69,6 +69,8 @@ struct Server {
     live: usize,
     /// Attempts to connect that have not ended.
     opening: usize,
+    /// When the last of them began, other than those to move a connection.
+    tried: Option<Instant>,
     /// Items that one message may hold; learnt downwards only.
     batch_max: usize,
     /// Shortest idle time after which it was found to have closed a connection.
@@ -104,6 +106,7 @@ impl Fleet {
             pause: PAUSE_MIN,
             live: 0,
             opening: 0,
+            tried: None,
             batch_max: batch_max.max(1),
             idle_limit: None,
             why: String::new(),
@@ -127,6 +130,7 @@ impl Fleet {
             .or_else(|| fewest(self, &|server| server.is_rested(now) && server.opening == 0));
         if let Some(at) = chosen {
             self.servers[at].opening += 1;
+            self.servers[at].tried = Some(now);
             return Choice::Connect(ServerId(at));
         }
         let due = self.servers.iter().filter_map(|server| server.due_in(now));
@@ -146,6 +150,7 @@ impl Fleet {
             .iter()
             .position(|server| due(server) && server.opening == 0)?;
         self.servers[at].opening += 1;
+        self.servers[at].tried = Some(now);
         Some(ServerId(at))
     }
 
@@ -178,11 +183,13 @@ impl Fleet {
         }
     }
 
-    /// An attempt to connect failed. `share` in 0..=255 spreads the pauses of many nodes.
+    /// An attempt to connect failed. `share` in 0..=255 spreads the pauses of many nodes. The time that
+    /// the attempt took counts as part of the pause: behind a silent network it is the longer of the two.
     pub fn refused(&mut self, id: ServerId, why: &str, share: u8, now: Instant) {
         if let Some(server) = self.server_mut(id) {
             server.opening = server.opening.saturating_sub(1);
-            server.rest(why, share, now);
+            let tried = server.tried.unwrap_or(now);
+            server.rest(why, share, now.saturating_duration_since(tried), now);
         }
     }
 
@@ -193,7 +200,7 @@ impl Fleet {
         if let Some(server) = self.server_mut(id) {
             server.live = server.live.saturating_sub(1);
             if ending == Ending::Fault && others {
-                server.rest(why, share, now);
+                server.rest(why, share, Duration::ZERO, now);
             }
         }
     }
@@ -307,10 +314,12 @@ impl Server {
         }
     }
 
-    /// Between half of the pause and all of it, so that many nodes do not knock at once.
-    fn rest(&mut self, why: &str, share: u8, now: Instant) {
+    /// Between half of the pause and all of it, so that many nodes do not knock at once; less what was
+    /// `waited` already.
+    fn rest(&mut self, why: &str, share: u8, waited: Duration, now: Instant) {
         let half = self.pause / 2;
-        let until = now + half + half * u32::from(share) / 255;
+        let pause = half + half * u32::from(share) / 255;
+        let until = now + pause.saturating_sub(waited).max(PAUSE_MIN / 2);
         self.standing = Standing::Resting { until };
         self.pause = (self.pause * 2).min(PAUSE_MAX);
         why.clone_into(&mut self.why);

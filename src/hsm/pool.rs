@@ -8,23 +8,30 @@
 //! Must never be true: a job that waits past its deadline; a connection used after a timeout or a
 //! broken answer; an attempt to connect that blocks for ever. Called by the engine through [`Hsm`].
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
+use ring::rand::{SecureRandom, SystemRandom};
 
-use super::fleet::Fleet;
 use super::{Answer, ClientTag, Envelope, Errand, Health, Hsm, HsmError, Job};
-use crate::net::lane::{Lane, Mark, Refused, SparePlan};
+use crate::net::lane::{Refused, SparePlan};
+use crate::net::time::Time;
 
+mod scout;
+mod shared;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod worker;
 
+pub use scout::Scout;
+use shared::Shared;
+pub use worker::{Pace, Seat};
+
 /// How often expired jobs are looked for: how late a [`HsmError::TimedOut`] may be.
-const SWEEP: Duration = Duration::from_millis(20);
+pub const SWEEP: Duration = Duration::from_millis(20);
 
 /// Makes connections.
 pub trait Connector: Send + Sync + 'static {
@@ -114,75 +121,81 @@ struct Queued {
     tried: bool,
 }
 
-#[derive(Default)]
-struct Status {
-    /// Connections that stand.
-    live: usize,
-    was_up: bool,
-    /// A state was logged.
-    known: bool,
-    /// What the last connection said.
-    offers_random: bool,
-    detail: String,
-}
-
-struct Shared {
-    plan: PoolPlan,
-    connector: Box<dyn Connector>,
-    fleet: Mutex<Fleet>,
-    lane: Lane<Queued>,
-    status: Mutex<Status>,
-    stopping: Mutex<bool>,
-    stopped: Condvar,
-}
-
 /// The pool.
 pub struct Pool {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
+/// A pool without threads, for whoever turns its clock: everything that a thread of [`Pool::start`]
+/// does, to be done by the caller.
+pub struct Unthreaded {
+    /// Takes jobs.
+    pub pool: Pool,
+    /// Connections, each to be stepped when it is due.
+    pub seats: Vec<Seat>,
+    /// To be stepped as well, where there are several servers.
+    pub scout: Option<Scout>,
+}
+
 impl Pool {
     /// Starts the threads; connecting goes on behind. Fails when a thread cannot be made.
     pub fn start(plan: PoolPlan, connector: Box<dyn Connector>) -> std::io::Result<Self> {
-        let connections = plan.connections.max(1);
-        let servers = connector.servers();
-        let several = servers.len() > 1;
-        let shared = Arc::new(Shared {
-            lane: Lane::with_spare(plan.queue_max.max(1), plan.spare()),
-            fleet: Mutex::new(Fleet::new(servers, plan.batch_max)),
-            plan,
-            connector,
-            status: Mutex::new(Status {
-                detail: "not connected yet".into(),
-                ..Status::default()
-            }),
-            stopping: Mutex::new(false),
-            stopped: Condvar::new(),
-        });
+        let mut seed = [0; 8];
+        // Without randomness the pauses are merely not spread.
+        let _ = SystemRandom::new().fill(&mut seed);
+        let shared = Shared::new(plan, connector, Time::real(), u64::from_ne_bytes(seed));
         let pool = Self {
             shared: Arc::clone(&shared),
             threads: Mutex::default(),
         };
-        for n in 0..connections {
+        for n in 0..shared.plan.connections.max(1) {
             let shared = Arc::clone(&shared);
-            let thread = std::thread::Builder::new().name(format!("hsm-{n}"));
-            pool.threads
-                .lock()
-                .push(thread.spawn(move || worker::run(&shared))?);
+            pool.spawn(format!("hsm-{n}"), move || Seat::new(shared, true).run())?;
         }
-        if several {
+        if shared.is_several {
             let shared = Arc::clone(&shared);
-            let scout = std::thread::Builder::new().name("hsm-scout".into());
-            pool.threads
-                .lock()
-                .push(scout.spawn(move || worker::scout(&shared))?);
+            pool.spawn("hsm-scout".into(), move || Scout::new(shared).run())?;
         }
-        let sweeper = std::thread::Builder::new().name("hsm-sweep".into());
-        pool.threads
-            .lock()
-            .push(sweeper.spawn(move || shared.sweep())?);
+        pool.spawn("hsm-sweep".into(), move || shared.sweep())?;
         Ok(pool)
+    }
+
+    /// Without threads, by the clock `time`; equal seeds spread pauses alike.
+    pub fn unthreaded(
+        plan: PoolPlan,
+        connector: Box<dyn Connector>,
+        time: Time,
+        seed: u64,
+    ) -> Unthreaded {
+        let shared = Shared::new(plan, connector, time, seed);
+        let seats = 0..shared.plan.connections.max(1);
+        Unthreaded {
+            seats: seats
+                .map(|_| Seat::new(Arc::clone(&shared), false))
+                .collect(),
+            scout: shared.is_several.then(|| Scout::new(Arc::clone(&shared))),
+            pool: Self {
+                shared,
+                threads: Mutex::default(),
+            },
+        }
+    }
+
+    /// Whether a seat whose step ended [`Pace::Idle`] would find a job.
+    pub fn wants_seat(&self) -> bool {
+        self.shared.lane.wants_sleeper()
+    }
+
+    /// Answers jobs that have expired: what a thread does every [`SWEEP`].
+    pub fn sweep(&self) {
+        self.shared.sweep_once();
+    }
+
+    fn spawn(&self, name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        let thread = std::thread::Builder::new().name(name).spawn(work)?;
+        self.threads.lock().push(thread);
+        Ok(())
     }
 }
 
@@ -259,74 +272,5 @@ impl Queued {
     fn fail(self, error: HsmError) {
         let outcome: Result<Answer, HsmError> = Err(error);
         (self.job.done)(outcome);
-    }
-}
-
-impl Shared {
-    /// Answers expired jobs even while every thread waits for the HSM.
-    fn sweep(&self) {
-        while !self.pause(SWEEP) {
-            for queued in self.lane.expire(Instant::now()) {
-                // One completion's panic must not leave the others without an end.
-                let told = catch_unwind(AssertUnwindSafe(|| queued.fail(HsmError::TimedOut)));
-                if told.is_err() {
-                    log::error!("telling a request of its end failed; this is a defect");
-                }
-            }
-        }
-    }
-
-    /// Sleeps; true when the pool is stopping.
-    fn pause(&self, time: Duration) -> bool {
-        let mut stopping = self.stopping.lock();
-        if !*stopping {
-            self.stopped.wait_for(&mut stopping, time);
-        }
-        *stopping
-    }
-
-    fn went_up(&self, what: String, offers_random: bool) {
-        let mut status = self.status.lock();
-        status.offers_random = offers_random;
-        if status.live == 0 {
-            log::info!("{}: connected to {what}", self.plan.name);
-        }
-        status.live += 1;
-        status.was_up = true;
-        status.known = true;
-        status.detail = what;
-    }
-
-    /// A connection ended.
-    fn lost(&self, why: &str) {
-        let mut status = self.status.lock();
-        status.live = status.live.saturating_sub(1);
-        if status.live > 0 {
-            let left = status.live;
-            log::debug!(
-                "{}: a connection ended, {left} stand: {why}",
-                self.plan.name
-            );
-        } else if self.lane.is_closed() {
-            status.detail = why.into();
-        } else {
-            log::warn!("{}: not available: {why}", self.plan.name);
-            status.detail = why.into();
-        }
-    }
-
-    /// Every server has refused. Unless a connection stands, gives the jobs that were queued before
-    /// the last attempt began: they have nothing to wait for.
-    fn refused(&self, why: &str, mark: Mark) -> Vec<Queued> {
-        let mut status = self.status.lock();
-        if status.live > 0 {
-            return Vec::new();
-        }
-        if !status.known {
-            log::warn!("{}: not available: {why}", self.plan.name);
-        }
-        status.known = true;
-        status.detail = why.into();
-        self.lane.take_before(mark)
     }
 }

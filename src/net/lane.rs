@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::time::Time;
 use spare::Spare;
 use turns::{NotQueued, Turns};
 
@@ -73,6 +74,8 @@ struct State<T> {
 pub struct Lane<T> {
     state: Mutex<State<T>>,
     arrived: Condvar,
+    /// By which deadlines are kept. Sleeping takes real time.
+    time: Time,
 }
 
 impl<T> Lane<T> {
@@ -94,7 +97,15 @@ impl<T> Lane<T> {
         Self {
             state: Mutex::new(state),
             arrived: Condvar::new(),
+            time: Time::real(),
         }
+    }
+
+    /// With deadlines of that clock.
+    #[must_use]
+    pub fn by(mut self, time: Time) -> Self {
+        self.time = time;
+        self
     }
 
     /// Queues `item` of `client`, or of [`NOBODY`], and wakes one sleeping thread.
@@ -202,7 +213,7 @@ impl<T> Lane<T> {
                 break;
             }
         }
-        let drained = state.take(max, Instant::now());
+        let drained = state.take(max, self.time.now());
         // One push wakes one thread; what this one leaves behind is another's.
         let wake = (state.len() > 0 && state.sleepers > 0) || state.wakes_for_spare();
         drop(state);
@@ -210,6 +221,23 @@ impl<T> Lane<T> {
             self.arrived.notify_one();
         }
         drained
+    }
+
+    /// Counts one as asleep that has no thread to sleep in, until [`Self::get_up`].
+    pub fn lie_down(&self) {
+        self.state.lock().sleepers += 1;
+    }
+
+    /// See [`Self::lie_down`].
+    pub fn get_up(&self) {
+        let mut state = self.state.lock();
+        state.sleepers = state.sleepers.saturating_sub(1);
+    }
+
+    /// Whether a sleeper would find something to take.
+    pub fn wants_sleeper(&self) -> bool {
+        let state = self.state.lock();
+        state.sleepers > 0 && state.len() > 0 || state.wakes_for_spare()
     }
 
     /// Removes what expired by `now`, wherever it stands; oldest first.

@@ -2,9 +2,9 @@
 //!
 //! Plaintext in, replies out, and the caller plays the HSM behind the engine. Does to a session what
 //! a worker and its connection do, in the same order. Must never be true: a reply here that a client
-//! could not get. Called by `fuzz/`.
+//! could not get. Called by `fuzz/`, and by the simulation in `loadgen/tests/`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -37,6 +37,33 @@ pub enum Awaits {
     Tickets,
     /// Nothing: the connection ends.
     Nothing,
+}
+
+/// Which of several connections, and whose.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its number; the waiters of its requests bear it.
+    pub conn: u32,
+    /// Where its client is.
+    pub address: IpAddr,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self {
+            conn: 0,
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        }
+    }
+}
+
+fn clock(now: Instant, unix_s: u32) -> Option<Clock> {
+    let wall = UNIX_EPOCH + Duration::from_secs(unix_s.into());
+    Some(Clock {
+        now,
+        unix_s: unix_s.into(),
+        date: httpdate::fmt_http_date(wall).as_bytes().try_into().ok()?,
+    })
 }
 
 /// What the parts of a loopback share: the real thing, but no handshake succeeds with it.
@@ -72,29 +99,50 @@ pub struct Loopback<'s> {
 }
 
 impl<'s> Loopback<'s> {
-    /// A connection of the holder of `pin`, at a time that stands still. `None`: no locked memory,
-    /// or no random numbers.
+    /// A connection of the holder of `pin`, at a time that stands still until [`Loopback::set_clock`].
+    /// `None`: no locked memory, or no random numbers.
     pub fn open(shared: &'s Shared, pin: Arc<Pin>, now: Instant, unix_s: u32) -> Option<Self> {
-        let wall = UNIX_EPOCH + Duration::from_secs(unix_s.into());
-        let clock = Clock {
-            now,
-            unix_s: unix_s.into(),
-            date: httpdate::fmt_http_date(wall).as_bytes().try_into().ok()?,
-        };
+        let place = Place::default();
+        Self::open_at(shared, pin, place, now, unix_s)
+    }
+
+    /// As [`Loopback::open`], for one of several connections.
+    pub fn open_at(
+        shared: &'s Shared,
+        pin: Arc<Pin>,
+        place: Place,
+        now: Instant,
+        unix_s: u32,
+    ) -> Option<Self> {
         let desk = Desk {
             worker: 0,
-            clock,
+            clock: clock(now, unix_s)?,
             reply: Scratch::new(shared.arena.buffer(REPLY_BYTES)?),
             decoded: Vec::new(),
             ids: RequestIds::new().ok()?,
         };
-        let address = Address::of(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let address = Address::of(SocketAddr::new(place.address, 0));
         let client = shared.quota.client(&pin.fingerprint, address, now);
         Some(Self {
             shared,
-            session: Session::new(pin, client, 0, 0),
+            session: Session::new(pin, client, place.conn, 0),
             desk,
         })
+    }
+
+    /// Later.
+    pub fn set_clock(&mut self, now: Instant, unix_s: u32) {
+        if let Some(clock) = clock(now, unix_s) {
+            self.desk.clock = clock;
+        }
+    }
+
+    /// When [`Loopback::give_up`] is due, if a request is parked.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.session.state() {
+            State::Parked { deadline } => Some(deadline),
+            _ => None,
+        }
     }
 
     /// Takes what one TLS record carried; appends to `replies` what is answered to it.
@@ -105,7 +153,7 @@ impl<'s> Loopback<'s> {
         self.drive(replies)
     }
 
-    /// Takes what the engine delivered.
+    /// Takes what the engine delivered to this connection's number.
     pub fn ticket(&mut self, waiter: Waiter, outcome: Outcome, replies: &mut Vec<u8>) -> Awaits {
         if self.session.accept(waiter, outcome, self.desk.clock.now) {
             self.session.unpark(self.shared, &mut self.desk);

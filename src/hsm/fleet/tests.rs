@@ -191,3 +191,30 @@ fn a_report_tells_why_a_server_is_left_alone() {
     assert_eq!(report[1].resting, None);
     assert_eq!(report[1].live, 1);
 }
+
+/// An HSM that comes back behind a silent network is not made to wait for a pause as well.
+#[test]
+fn an_attempt_that_took_long_is_pause_enough() {
+    for (name, took, want) in [
+        ("refused at once", Duration::ZERO, PAUSE_MAX),
+        (
+            "took a while",
+            Duration::from_millis(400),
+            Duration::from_millis(200),
+        ),
+        ("was given up", Duration::from_millis(750), PAUSE_MIN / 2),
+    ] {
+        let (mut fleet, mut now) = fleet(1);
+        for _ in 0..8 {
+            let id = connect(&mut fleet, now);
+            fleet.refused(id, "gone", u8::MAX, now);
+            now += PAUSE_MAX;
+        }
+        // A second connection's attempt ends with the first's.
+        let id = connect(&mut fleet, now);
+        now += took;
+        fleet.refused(id, "gone", u8::MAX, now);
+        fleet.refused(id, "gone", u8::MAX, now);
+        assert_eq!(fleet.choose(now), Choice::Rest(want), "{name}");
+    }
+}

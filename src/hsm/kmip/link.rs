@@ -16,6 +16,7 @@ use rustls::pki_types::ServerName;
 use zeroize::Zeroize;
 
 use crate::net::pipe::{Pipe, PipeError, SCRATCH_BYTES_MIN};
+use crate::net::time::Time;
 use crate::secret::{Arena, LockedBuf};
 use crate::wire::Step;
 use crate::wire::ttlv;
@@ -70,6 +71,10 @@ pub trait Link: Send {
     fn forget(&mut self);
     /// Whether the idle connection still stands and nothing unasked has come.
     fn is_quiet(&mut self) -> bool;
+    /// The clock by which deadlines are kept.
+    fn time(&self) -> Time {
+        Time::real()
+    }
 }
 
 /// A socket whose every read and write ends by `deadline`.

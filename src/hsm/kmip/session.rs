@@ -17,6 +17,7 @@ use super::super::{Done, Envelope, HsmError, Job, Request};
 use super::keys;
 use super::link::{Link, LinkError};
 use crate::limits::IV_BYTES;
+use crate::net::time::Time;
 use crate::secret::{LockedBuf, SecretString};
 use crate::wire::kmip::{
     Call, Credential, KmipError, ProtocolVersion, RequestHeader, RequestPayload, ResponseItem,
@@ -59,6 +60,8 @@ impl From<LinkError> for Fault {
 /// One negotiated connection.
 pub struct Session {
     pub(super) link: Box<dyn Link>,
+    /// The link's.
+    time: Time,
     pub(super) version: ProtocolVersion,
     login: Option<(String, SecretString)>,
     ids: ItemIds,
@@ -169,7 +172,7 @@ impl Session {
 
     /// Runs a job of several messages. It may be tried again if it died before anything was changed.
     fn serve_key(&mut self, job: Job, served: &mut Served) {
-        if job.deadline <= Instant::now() {
+        if job.deadline <= self.time.now() {
             return (job.done)(Err(HsmError::TimedOut));
         }
         let fault = match keys::serve(self, &job.request, job.deadline) {

@@ -19,7 +19,7 @@ const SERVER_LIMIT_EXCEEDED: u32 = 0x3A;
 impl Session {
     /// Exchanges one message of Encrypts and Decrypts.
     pub(super) fn exchange(&mut self, batch: Batch, served: &mut Served) {
-        let now = Instant::now();
+        let now = self.time.now();
         let Some(deadline) = batch.deadline().filter(|deadline| *deadline > now) else {
             return give(batch.fail(&HsmError::TimedOut));
         };
@@ -37,7 +37,10 @@ impl Session {
         let answer_max = bytes + ANSWER_BYTES_MAX;
         let answer = match sent.and_then(|()| self.link.receive(answer_max, deadline)) {
             Ok(answer) => answer,
-            Err(error) => return fail(batch, &error, &self.place, served),
+            Err(error) => {
+                let now = self.time.now();
+                return fail(batch, &error, (&self.place, now), served);
+            }
         };
         let items = decode_response(answer)
             .and_then(|message| message.items.collect::<Result<Vec<ResponseItem<'_>>, _>>());
@@ -141,7 +144,7 @@ impl Session {
             let state = if let Some(known) = states.get(object) {
                 *known
             } else {
-                let until = doubt.deadline().unwrap_or_else(Instant::now);
+                let until = doubt.deadline().unwrap_or_else(|| self.time.now());
                 let state = self.ask_state(object, until, served);
                 states.insert(object.clone(), state);
                 state
@@ -158,7 +161,7 @@ impl Session {
         deadline: Instant,
         served: &mut Served,
     ) -> Option<KeyState> {
-        if served.broken.is_some() || deadline <= Instant::now() {
+        if served.broken.is_some() || deadline <= self.time.now() {
             return None;
         }
         match self.state(object, deadline) {
@@ -174,14 +177,14 @@ impl Session {
 
 /// The message failed as a whole. Encrypts and Decrypts change nothing, so they may be asked again
 /// when no byte of an answer had come, or when this server was given less time than they have.
-fn fail(batch: Batch, error: &LinkError, place: &str, served: &mut Served) {
+fn fail(batch: Batch, error: &LinkError, (place, now): (&str, Instant), served: &mut Served) {
     served.broken = Some(format!("{place}: {error}"));
     match error {
         LinkError::Dead {
             answering: false, ..
         } => served.retry.extend(batch.into_jobs()),
         LinkError::TimedOut => {
-            let (late, in_time) = batch.split_late(Instant::now());
+            let (late, in_time) = batch.split_late(now);
             give(late);
             served.retry.extend(in_time);
         }

@@ -57,6 +57,7 @@ impl Session {
     ) -> Result<Self, String> {
         let out = store.arena().buffer(LOCKED_BYTES_PER_SESSION);
         let mut session = Self {
+            time: link.time(),
             link,
             version: ProtocolVersion::V1_4,
             login: login.map(|login| (login.username.clone(), login.password.clone())),

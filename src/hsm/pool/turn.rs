@@ -1,0 +1,147 @@
+//! What one connection has taken to do: asked, and put back where it died.
+//!
+//! Jobs that died with a connection are queued once more, but only once, and then go alone: a job that
+//! kills connections takes no other with it. Must never be true: a job asked a third time.
+
+use std::time::Instant;
+
+use super::super::fleet::ServerId;
+use super::super::{HsmError, Job};
+use super::{Queued, Served, Session, Shared};
+
+/// Part of a job's time that a server which does not answer may use up while others stand ready.
+const FIRST_TRY: u32 = 2;
+
+/// Jobs taken at once: one message each for those that were tried before, then all others together.
+pub(super) struct Turn {
+    again: std::vec::IntoIter<Queued>,
+    first: Vec<Queued>,
+    /// What was asked last was a job of its own.
+    is_alone: bool,
+    is_busy: bool,
+}
+
+impl Turn {
+    /// Of jobs that leave the queue now.
+    pub(super) fn new(ready: Vec<Queued>, now: Instant) -> Self {
+        stamp(&ready, now);
+        let (again, first): (Vec<_>, Vec<_>) = ready.into_iter().partition(|queued| queued.tried);
+        Self {
+            again: again.into_iter(),
+            first,
+            is_alone: false,
+            is_busy: false,
+        }
+    }
+
+    /// Whether nothing is left to be asked.
+    pub(super) fn is_over(&self) -> bool {
+        self.again.len() == 0 && self.first.is_empty()
+    }
+
+    /// Whether the server said that it is at its limit.
+    pub(super) fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+
+    /// Has the session do the next jobs; [`Turn::settle`] keeps what comes of it.
+    pub(super) fn exchange(
+        &mut self,
+        shared: &Shared,
+        server: ServerId,
+        session: &mut dyn Session,
+    ) -> Served {
+        if let Some(queued) = self.again.next() {
+            self.is_alone = true;
+            return session.serve(vec![queued.job], None);
+        }
+        self.is_alone = false;
+        let first = std::mem::take(&mut self.first);
+        let until = first_try_until(shared, server, &first);
+        session.serve(first.into_iter().map(|queued| queued.job).collect(), until)
+    }
+
+    /// Learns from an exchange and puts back what may be asked again. The answer: why the connection
+    /// is gone.
+    pub(super) fn settle(
+        &mut self,
+        shared: &Shared,
+        server: ServerId,
+        served: Served,
+    ) -> Option<String> {
+        self.is_busy |= served.busy;
+        if self.is_alone {
+            return self.settle_alone(shared, served);
+        }
+        if let Some(learnt) = &served.learnt {
+            let mut fleet = shared.fleet.lock();
+            if fleet.learn_batch_max(server, learnt.items) {
+                log::warn!(
+                    "{}: {} takes at most {} item(s) a message ({}); it gets no more from now on",
+                    shared.plan.name,
+                    fleet.label(server),
+                    learnt.items,
+                    learnt.why
+                );
+            }
+        }
+        if served.broken.is_none() {
+            shared.fleet.lock().served(server);
+        }
+        let died = served.retry.into_iter().map(tried(true));
+        let unsent = served.unsent.into_iter().map(tried(false));
+        put_back(shared, died.chain(unsent).collect());
+        served.broken
+    }
+
+    fn settle_alone(&mut self, shared: &Shared, served: Served) -> Option<String> {
+        let why = served.broken.as_deref().unwrap_or("the connection ended");
+        for job in served.retry {
+            (job.done)(Err(HsmError::Unavailable(why.into())));
+        }
+        if served.broken.is_some() {
+            let unsent = served.unsent.into_iter().map(tried(true));
+            let rest = std::mem::take(&mut self.again).chain(std::mem::take(&mut self.first));
+            put_back(shared, unsent.chain(rest).collect());
+        }
+        served.broken
+    }
+}
+
+/// Tells those who want to know that their job has left the queue. One that is queued again keeps
+/// its first time.
+fn stamp(ready: &[Queued], now: Instant) {
+    for sent in ready.iter().filter_map(|queued| queued.job.sent.as_deref()) {
+        let _ = sent.set(now);
+    }
+}
+
+fn tried(tried: bool) -> impl Fn(Job) -> Queued {
+    move |job| Queued { job, tried }
+}
+
+pub(super) fn put_back(shared: &Shared, back: Vec<Queued>) {
+    if back.is_empty() {
+        return;
+    }
+    let back = back.into_iter().map(|queued| {
+        let deadline = queued.job.deadline;
+        (queued, deadline)
+    });
+    if let Err(closed) = shared.lane.put_back(back.collect()) {
+        for queued in closed {
+            queued.fail(HsmError::Abandoned);
+        }
+    }
+}
+
+/// When jobs that one server does not answer are to be asked at another: half-way to the first deadline.
+/// `None` when no other stands ready.
+fn first_try_until(shared: &Shared, server: ServerId, jobs: &[Queued]) -> Option<Instant> {
+    if !shared.fleet.lock().has_alternative(server) {
+        return None;
+    }
+    let now = shared.time.now();
+    let earliest = jobs.iter().map(|queued| queued.job.deadline).min()?;
+    Some(now + earliest.saturating_duration_since(now) / FIRST_TRY)
+}
