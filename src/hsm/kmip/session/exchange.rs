@@ -16,6 +16,14 @@ use crate::wire::kmip::{Call, ResponseItem, decode_response};
 const RESPONSE_TOO_LARGE: u32 = 0x02;
 const SERVER_LIMIT_EXCEEDED: u32 = 0x3A;
 
+/// The reason why the message was refused as a whole, if it was.
+fn refusal_of<'a>(items: &[ResponseItem<'a>]) -> Option<(u32, &'a str)> {
+    match items {
+        [one] if one.is_message_level() && !one.is_success() => Some(reason_of(one)),
+        _ => None,
+    }
+}
+
 impl Session {
     /// Exchanges one message of Encrypts and Decrypts.
     pub(super) fn exchange(&mut self, batch: Batch, served: &mut Served) {
@@ -52,11 +60,7 @@ impl Session {
                 return give(batch.fail(&HsmError::Protocol(why)));
             }
         };
-        if let [refusal] = items.as_slice()
-            && refusal.is_message_level()
-            && !refusal.is_success()
-        {
-            let (reason, text) = reason_of(refusal);
+        if let Some((reason, text)) = refusal_of(&items) {
             if batch.operations() > 1 {
                 let text = clean(text);
                 return self.exchange_parts(batch, reason, &text, served);
