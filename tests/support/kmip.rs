@@ -97,6 +97,7 @@ impl Site {
             name: "kmip1",
             connections: 1,
             batch_max: 32,
+            pipeline_max: 1,
             queue_max: 1000,
             connect_timeout: Duration::from_secs(20),
         };

@@ -102,6 +102,7 @@ impl Bench {
             name: "kmip1",
             connections,
             batch_max: 32,
+            pipeline_max: 1,
             queue_max: 1000,
             connect_timeout: Duration::from_secs(5),
         };
