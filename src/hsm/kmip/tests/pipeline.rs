@@ -12,6 +12,8 @@ const PLAIN: [&[u8]; 4] = [b"key one.", b"key two.", b"key three", b"key four"];
 /// What is done with the nth answer, from 0: given those kept so far, its items and its honest bytes.
 type Script = fn(usize, &mut Vec<Vec<u8>>, &mut Vec<Said>, &[u8]) -> Act;
 
+/// A row that ends the connection answers nothing before both messages have come, or what the HSM has seen
+/// by then would be chance.
 struct Row {
     name: &'static str,
     script: Script,
@@ -25,8 +27,19 @@ fn keep(kept: &mut Vec<Vec<u8>>, honest: &[u8]) -> Act {
     Act::Hang
 }
 
+const GARBAGE: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+
 fn garbage() -> Act {
-    Act::Bytes(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())
+    Act::Bytes(GARBAGE.to_vec())
+}
+
+/// The answer, its first item said to be of another key.
+fn of_another_key(honest: &[u8]) -> Vec<u8> {
+    let uid = b"uid-1";
+    let at = honest.windows(uid.len()).position(|part| part == uid);
+    let mut bytes = honest.to_vec();
+    bytes[at.unwrap() + uid.len() - 1] = b'7';
+    bytes
 }
 
 /// The whole message, refused.
@@ -94,7 +107,10 @@ const ROWS: [Row; 16] = [
     },
     Row {
         name: "the first is garbage",
-        script: |nth, _, _, _| if nth == 0 { garbage() } else { Act::Send },
+        script: |nth, kept, _, honest| match nth {
+            0 => keep(kept, GARBAGE),
+            _ => Act::Bytes([&kept[0], honest].concat()),
+        },
         want: [Protocol, Protocol, Retry, Retry],
         seen: &[2, 2],
     },
@@ -105,12 +121,10 @@ const ROWS: [Row; 16] = [
         seen: &[2, 2],
     },
     Row {
-        name: "the first lacks an item",
-        script: |nth, _, said, _| {
-            if nth == 0 {
-                said.remove(0);
-            }
-            Act::Send
+        name: "an item of the first is of another key",
+        script: |nth, kept, _, honest| match nth {
+            0 => keep(kept, &of_another_key(honest)),
+            _ => Act::Bytes([&kept[0], honest].concat()),
         },
         want: [Protocol, Right, Retry, Retry],
         seen: &[2, 2],
@@ -171,7 +185,10 @@ const ROWS: [Row; 16] = [
     },
     Row {
         name: "the second is never answered",
-        script: |nth, _, _, _| if nth == 1 { Act::Hang } else { Act::Send },
+        script: |nth, kept, _, honest| match nth {
+            0 => keep(kept, honest),
+            _ => Act::Bytes(kept[0].clone()),
+        },
         want: [Right, Right, TimedOut, TimedOut],
         seen: &[2, 2],
     },
@@ -335,7 +352,17 @@ fn long_answers_in_one_piece_are_told_apart() {
         Act::Bytes(std::mem::take(kept).concat())
     });
     // One longer than the usual buffer in front of others, and some that are so together.
-    let lens = [33 * 1024, 100, 13_000, 13_000, 13_000, 8, 15_000, 8, 15_000];
+    let lens = [
+        33 * 1024,
+        100,
+        13_000,
+        13_000,
+        13_000,
+        8,
+        5000,
+        30_000,
+        4096,
+    ];
     let plains: Vec<Vec<u8>> = (0_u8..).zip(lens).map(|(n, len)| vec![n; len]).collect();
     for three in plains.chunks(3) {
         let messages = three.iter().map(|plain| {
