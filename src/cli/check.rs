@@ -99,7 +99,7 @@ fn examine_back_end(config: &Config, credentials: &node::Credentials, report: &m
     }
     for down in report.back_end.iter().filter(|probed| !probed.up) {
         match config.hsm.protocol {
-            Protocol::Kmip1 => report
+            Protocol::Kmip1 | Protocol::Vault => report
                 .warnings
                 .push(format!("HSM {} is down: {}", down.place, down.detail)),
             // The text names the key.

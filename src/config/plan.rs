@@ -94,7 +94,7 @@ pub fn plan(config: &Config, cores: usize) -> Plan {
     let handshakes = note("handshake threads", value, rule);
     let (value, rule) = match config.hsm.protocol {
         Protocol::Embedded => (0, "none with EMBEDDED".to_owned()),
-        Protocol::Kmip1 => {
+        Protocol::Kmip1 | Protocol::Vault => {
             let derived = (workers * 2).clamp(4, 32);
             choose(
                 config.hsm.pool_size,

@@ -45,6 +45,7 @@ pub(super) fn start(
             let store = Store::new(arena, Some(make_room));
             kmip_pool(config, plan, credentials, store)
         }
+        Protocol::Vault => Err(StartError::Backend("VAULT is not served yet".to_owned())),
         Protocol::Embedded => open_embedded(config, arena, make_room),
     }
 }
