@@ -217,9 +217,11 @@ fn arena(
         count,
         "2 for each worker, at least 4; together at most 64 MiB".to_owned(),
     );
+    // The thread that renews a Vault's token has a connection of its own.
+    let others = usize::from(config.hsm.protocol == Protocol::Vault);
     let buffers = workers * (INPUT_BYTES + OUTPUT_BYTES)
         + handshakes * INPUT_BYTES
-        + pool * 2 * HSM_BUFFER_BYTES;
+        + (pool + others) * 2 * HSM_BUFFER_BYTES;
     let buffers = note(
         "locked bytes for buffers",
         buffers,

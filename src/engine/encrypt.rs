@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use crate::api::Fault;
 use crate::api::reply::Reply;
-use crate::hsm::{KeyVersion, Request};
+use crate::hsm::ObjectId;
 use crate::identity::Operation;
 use crate::keys::Known;
 use crate::secret::SecretBytes;
@@ -59,11 +59,14 @@ impl Engine {
         if !call.role.allows(Operation::Create, key) {
             return Err(Fault::permission_denied());
         }
-        key::check_for_encrypt(body)?;
+        if !self.is_transit() {
+            key::check_for_encrypt(body)?;
+        }
         if std::mem::replace(&mut gather.changed, true) {
             return Err(Fault::internal("the HSM created no key"));
         }
-        self.change_key(call, key, |name| Request::Create { name }, gather)
+        let request = |name| self.creation(name, key::spec_for_encrypt(body));
+        self.change_key(call, key, request, gather)
     }
 
     fn encrypt_item(
@@ -81,19 +84,19 @@ impl Engine {
                     gather.items[index] = Item::Failed(fault);
                 }
             }
-            Ok((version, plaintext, associated_data)) => {
-                self.fetch_sealed(call, index, version, plaintext, associated_data, gather);
+            Ok((object, plaintext, associated_data)) => {
+                self.fetch_sealed(call, index, object, plaintext, associated_data, gather);
             }
         }
     }
 }
 
 /// Decodes and checks one item.
-fn prepare<'a>(
+fn prepare(
     room: &mut Vec<u8>,
-    known: &'a Known,
+    known: &Known,
     asked: &Asked<'_>,
-) -> Result<(&'a KeyVersion, SecretBytes, Vec<u8>), Unmet> {
+) -> Result<((ObjectId, u32), SecretBytes, Vec<u8>), Unmet> {
     let mut plaintext = Zeroizing::new(Vec::new());
     crypt::decode_onto(&mut plaintext, asked.text.as_str())
         .map_err(|error| Fault::base64(error.to_string()))?;
@@ -102,9 +105,10 @@ fn prepare<'a>(
         crypt::check_base64(room, context.as_str())?;
     }
     let version = crypt::version_to_wrap(known, asked.key_version)?;
+    let object = crypt::object_to_wrap(room, known, version, asked.context.as_ref())?;
     let associated_data = crypt::associated_data(room, asked.associated_data.as_ref())?;
     Ok((
-        version,
+        object,
         SecretBytes::new(std::mem::take(&mut *plaintext)),
         associated_data,
     ))

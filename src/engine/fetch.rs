@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use crate::api::Fault;
 use crate::cache::{Digest, Family};
 use crate::flight::{Joined, Lead};
-use crate::hsm::{HsmError, Job, KeyVersion, Request};
+use crate::hsm::{HsmError, Job, KeyVersion, ObjectId, Request};
 use crate::secret::{SecretBytes, SecretKey};
 
 use super::gather::{Item, KEY_ITEM, KeyAnswer, Wants};
@@ -25,6 +25,8 @@ pub(super) struct Wanted<'a> {
     pub version: &'a KeyVersion,
     pub sealed: &'a [u8],
     pub associated_data: &'a [u8],
+    /// Empty, save for derived keys.
+    pub context: &'a [u8],
 }
 
 /// What an unwrap is fetched for.
@@ -222,7 +224,7 @@ impl Engine {
         &self,
         call: &Call<'_>,
         index: usize,
-        version: &KeyVersion,
+        (object, version): (ObjectId, u32),
         plaintext: SecretBytes,
         associated_data: Vec<u8>,
         gather: &mut Gather,
@@ -236,9 +238,9 @@ impl Engine {
             .join(self.alone(), item_waiter(call, index), || None::<()>)
         {
             Ok(Joined::Lead(lead)) => {
-                gather.await_item(index, Wants::Sealed, version.number, true);
+                gather.await_item(index, Wants::Sealed, version, true);
                 let request = Request::Encrypt {
-                    object: version.object.clone(),
+                    object,
                     plaintext,
                     associated_data,
                 };

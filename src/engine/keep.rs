@@ -49,7 +49,10 @@ impl Wanted<'_> {
     /// What the HSM is asked.
     pub(super) fn request(&self) -> Request {
         Request::Decrypt {
-            object: self.version.object.clone(),
+            object: match self.context {
+                [] => self.version.object.clone(),
+                context => self.version.object.derived(context),
+            },
             sealed: self.sealed.to_vec(),
             associated_data: self.associated_data.to_vec(),
         }

@@ -1,0 +1,405 @@
+//! A connection's bytes: a socket, TLS on it, locked buffers; and the shape in which ureq uses them.
+//!
+//! ureq writes requests into `Wire`'s buffers and reads answers out of them; it never sees a socket. Must
+//! never be true: a received byte in memory that is not locked; a read or write past the deadline; a
+//! connection that ureq opens by itself. Called by `http`.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use ureq::Error;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
+use zeroize::Zeroize;
+
+use super::super::dial::Timed;
+use crate::net::pipe::{Pipe, PipeError, SCRATCH_BYTES_MIN};
+use crate::net::tls::{Peer, explain};
+use crate::secret::{Arena, LockedBuf};
+
+/// What a connection that ought to be idle is given to finish a record, or to be told goodbye.
+const SOON: Duration = Duration::from_millis(100);
+/// Most plaintext that one read of the socket may give.
+const RECEIVED_BYTES_MAX: usize = SCRATCH_BYTES_MIN / 2;
+/// Room for a head that is not complete yet and what one read gives.
+const INPUT_BYTES: usize = 2 * RECEIVED_BYTES_MAX;
+/// Part of a request that is written at once.
+const OUTPUT_BYTES: usize = 16 * 1024;
+
+/// Bytes of locked buffers that one stream holds.
+pub(super) const LOCKED_BYTES_PER_STREAM: usize = SCRATCH_BYTES_MIN + INPUT_BYTES + OUTPUT_BYTES;
+
+/// Why a stream cannot be used any more.
+#[derive(Clone, Debug)]
+pub(super) enum Broken {
+    /// The connection ended, or TLS did.
+    Dead(String),
+    /// The deadline passed.
+    TimedOut,
+    /// More came than there is room for.
+    Overrun,
+    /// No locked memory for the buffers.
+    NoLockedMemory,
+}
+
+impl From<PipeError> for Broken {
+    fn from(error: PipeError) -> Self {
+        match error {
+            PipeError::Io(error) => error.into(),
+            PipeError::Tls(error) => Self::Dead(explain(Peer::Hsm, &error)),
+            error @ PipeError::Backlog => Self::Dead(error.to_string()),
+        }
+    }
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Self::TimedOut,
+            _ => Self::Dead(format!("connection failed: {error}")),
+        }
+    }
+}
+
+enum Carrier {
+    Tls(Box<Pipe<Timed>>, LockedBuf),
+    /// Azure's metadata service has no TLS.
+    Plain(Timed),
+}
+
+/// A connection, shared by ureq, which uses it, and its client, which looks after it.
+pub(super) struct Stream {
+    carrier: Carrier,
+    /// The other side sends no more, or ureq has given the connection up.
+    pub(super) ended: bool,
+    /// Part of the answer to the present request has come.
+    pub(super) answering: bool,
+    /// What ureq was told went wrong.
+    pub(super) broken: Option<Broken>,
+}
+
+impl Stream {
+    /// Over a connected socket, without TLS.
+    pub(super) fn plain(socket: Timed) -> Self {
+        Self::new(Carrier::Plain(socket))
+    }
+
+    /// Shakes hands over a connected socket.
+    pub(super) fn tls(
+        socket: Timed,
+        tls: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        arena: &'static Arena,
+    ) -> Result<Self, Broken> {
+        let mut pipe = Pipe::client(tls, name, socket)?;
+        let mut scratch = arena
+            .buffer(SCRATCH_BYTES_MIN)
+            .ok_or(Broken::NoLockedMemory)?;
+        flush(&mut pipe)?;
+        while !pipe.is_established() {
+            let received = pipe.receive(&mut scratch, |_| {});
+            let flushed = flush(&mut pipe);
+            let received = received?;
+            flushed?;
+            if received.closed {
+                return Err(Broken::Dead("closed during the TLS handshake".to_owned()));
+            }
+            if received.bytes == 0 {
+                return Err(Broken::TimedOut);
+            }
+        }
+        Ok(Self::new(Carrier::Tls(Box::new(pipe), scratch)))
+    }
+
+    fn new(carrier: Carrier) -> Self {
+        Self {
+            carrier,
+            ended: false,
+            answering: false,
+            broken: None,
+        }
+    }
+
+    /// A request begins, to be answered by `deadline`.
+    pub(super) fn begin(&mut self, deadline: Instant) {
+        self.timed().deadline = deadline;
+        self.answering = false;
+    }
+
+    fn timed(&mut self) -> &mut Timed {
+        match &mut self.carrier {
+            Carrier::Tls(pipe, _) => pipe.stream_mut(),
+            Carrier::Plain(timed) => timed,
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        match &mut self.carrier {
+            Carrier::Tls(pipe, _) => {
+                pipe.send(bytes)?;
+                flush(pipe)
+            }
+            Carrier::Plain(timed) => Ok(timed.write_all(bytes)?),
+        }
+    }
+
+    /// Waits for bytes and puts them into `room`; none: the other side has closed.
+    fn receive(&mut self, room: &mut [u8]) -> Result<usize, Broken> {
+        if self.ended {
+            return Ok(0);
+        }
+        let (pipe, scratch) = match &mut self.carrier {
+            Carrier::Plain(timed) => {
+                let read = timed.read(room)?;
+                self.ended = read == 0;
+                self.answering |= read > 0;
+                return Ok(read);
+            }
+            Carrier::Tls(pipe, scratch) => (pipe, scratch),
+        };
+        loop {
+            let mut filled = Some(0);
+            let received = pipe.receive(scratch, |plain| {
+                filled = room.get_mut(..plain.len()).map(|place| {
+                    place.copy_from_slice(plain);
+                    plain.len()
+                });
+            });
+            let flushed = flush(pipe);
+            let received = received?;
+            flushed?;
+            self.ended |= received.closed;
+            match filled {
+                None => return Err(Broken::Overrun),
+                Some(0) if received.closed => return Ok(0),
+                Some(0) if received.bytes == 0 => return Err(Broken::TimedOut),
+                // A session ticket perhaps.
+                Some(0) => {}
+                Some(filled) => {
+                    self.answering = true;
+                    return Ok(filled);
+                }
+            }
+        }
+    }
+
+    /// Whether the idle connection still stands and nothing unasked has come.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        if self.ended || self.broken.is_some() {
+            return false;
+        }
+        let mut byte = [0_u8; 1];
+        let socket = &self.timed().socket;
+        match recv(socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Err(error) => error == Errno::AGAIN,
+            Ok((_, 0)) => false,
+            Ok(_) => self.is_ticket(),
+        }
+    }
+
+    /// Whether what has come is TLS's own business.
+    fn is_ticket(&mut self) -> bool {
+        self.timed().deadline = Instant::now() + SOON;
+        let Carrier::Tls(pipe, scratch) = &mut self.carrier else {
+            return false;
+        };
+        let mut unasked = false;
+        let received = pipe.receive(scratch, |_| unasked = true);
+        let stands = flush(pipe).is_ok() && received.is_ok_and(|received| !received.closed);
+        self.ended |= !stands;
+        stands && !unasked
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.timed().deadline = Instant::now() + SOON;
+        if let Carrier::Tls(pipe, _) = &mut self.carrier {
+            pipe.close();
+            if flush(pipe).is_err() {
+                log::trace!("the back end's connection ended before close_notify");
+            }
+        }
+    }
+}
+
+fn flush(pipe: &mut Pipe<Timed>) -> Result<(), Broken> {
+    if pipe.flush()? {
+        Ok(())
+    } else {
+        Err(Broken::TimedOut)
+    }
+}
+
+/// A [`Stream`] as ureq has it.
+pub(super) struct Wire {
+    stream: Arc<Mutex<Stream>>,
+    input: LockedBuf,
+    at: usize,
+    filled: usize,
+    progress: bool,
+    output: LockedBuf,
+}
+
+impl Wire {
+    /// `None`: no locked memory for its buffers.
+    pub(super) fn new(stream: Arc<Mutex<Stream>>, arena: &'static Arena) -> Option<Self> {
+        Some(Self {
+            stream,
+            input: arena.buffer(INPUT_BYTES)?,
+            at: 0,
+            filled: 0,
+            progress: false,
+            output: arena.buffer(OUTPUT_BYTES)?,
+        })
+    }
+
+    /// Moves what is not consumed to the front.
+    fn compact(&mut self) {
+        self.input.copy_within(self.at..self.filled, 0);
+        let left = self.filled - self.at;
+        if let Some(moved) = self.input.get_mut(left..self.filled) {
+            moved.zeroize();
+        }
+        (self.at, self.filled) = (0, left);
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wire(..)")
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        // Whoever gave it up had a reason: the answer's end was not found, or `Connection: close`.
+        self.stream.lock().ended = true;
+    }
+}
+
+impl Buffers for Wire {
+    fn output(&mut self) -> &mut [u8] {
+        &mut self.output
+    }
+
+    fn input(&self) -> &[u8] {
+        self.input.get(self.at..self.filled).unwrap_or_default()
+    }
+
+    fn input_append_buf(&mut self) -> &mut [u8] {
+        self.input.get_mut(self.filled..).unwrap_or_default()
+    }
+
+    fn input_appended(&mut self, amount: usize) {
+        self.filled = (self.filled + amount).min(self.input.len());
+    }
+
+    fn input_consume(&mut self, amount: usize) {
+        self.progress = amount > 0;
+        let end = (self.at + amount).min(self.filled);
+        if let Some(consumed) = self.input.get_mut(self.at..end) {
+            consumed.zeroize();
+        }
+        self.at = end;
+        if self.at == self.filled {
+            (self.at, self.filled) = (0, 0);
+        }
+    }
+
+    fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
+        let room = self.input.get_mut(self.filled..).unwrap_or_default();
+        (room, &mut self.output)
+    }
+
+    fn can_use_input(&self) -> bool {
+        self.progress && self.at < self.filled
+    }
+}
+
+impl Transport for Wire {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self
+    }
+
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
+        let mut stream = self.stream.lock();
+        let part = self.output.get_mut(..amount).unwrap_or_default();
+        let sent = stream.send(part);
+        part.zeroize();
+        sent.map_err(|broken| told(&mut stream, broken))
+    }
+
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
+        self.compact();
+        let mut stream = self.stream.lock();
+        let room = self.input.get_mut(self.filled..).unwrap_or_default();
+        if room.len() < RECEIVED_BYTES_MAX {
+            return Err(told(&mut stream, Broken::Overrun));
+        }
+        match stream.receive(room) {
+            Ok(received) => {
+                self.filled += received;
+                Ok(received > 0)
+            }
+            Err(broken) => Err(told(&mut stream, broken)),
+        }
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.stream.lock().is_quiet()
+    }
+
+    fn is_tls(&self) -> bool {
+        matches!(self.stream.lock().carrier, Carrier::Tls(..))
+    }
+}
+
+/// The client asks the stream what it was; ureq only needs to know that it is over.
+fn told(stream: &mut Stream, broken: Broken) -> Error {
+    stream.broken = Some(broken);
+    Error::ConnectionFailed
+}
+
+/// Gives ureq the one connection there is, and no other when that has ended.
+pub(super) struct Only(pub(super) Mutex<Option<Wire>>);
+
+impl fmt::Debug for Only {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Only(..)")
+    }
+}
+
+impl Connector for Only {
+    type Out = Wire;
+
+    fn connect(&self, _: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Wire>, Error> {
+        Ok(self.0.lock().take())
+    }
+}
+
+/// Names were resolved before; ureq wants an address all the same.
+#[derive(Debug)]
+pub(super) struct Nowhere;
+
+impl Resolver for Nowhere {
+    fn resolve(
+        &self,
+        _: &Uri,
+        _: &ureq::config::Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        let mut addresses = self.empty();
+        addresses.push(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        Ok(addresses)
+    }
+}
