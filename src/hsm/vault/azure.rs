@@ -87,7 +87,7 @@ pub(super) fn log_in_once(
     log_in_with(site, azure, timeout, &[0])
 }
 
-fn log_in_with(
+pub(super) fn log_in_with(
     site: &Site,
     azure: &Azure,
     timeout: Duration,

@@ -219,7 +219,7 @@ impl Client {
             Some(Broken::TimedOut) => CallError::TimedOut,
             Some(Broken::Overrun) => CallError::Unusable("its answer's head is too long"),
             Some(Broken::NoLockedMemory) => CallError::NoLockedMemory,
-            None if stream.ended => CallError::Dead {
+            None if stream.ended || stream.is_late => CallError::Dead {
                 answering,
                 why: "it closed the connection".to_owned(),
             },

@@ -79,8 +79,12 @@ enum Carrier {
 /// A connection, shared by ureq, which uses it, and its client, which looks after it.
 pub(super) struct Stream {
     carrier: Carrier,
-    /// The other side sends no more, or ureq has given the connection up.
+    /// The other side sends no more.
     pub(super) ended: bool,
+    /// ureq has given the connection up: the answer said `Connection: close`, or could not be read.
+    gone: bool,
+    /// It had, when the present request began.
+    pub(super) is_late: bool,
     /// Part of the answer to the present request has come.
     pub(super) answering: bool,
     /// What ureq was told went wrong.
@@ -124,6 +128,8 @@ impl Stream {
         Self {
             carrier,
             ended: false,
+            gone: false,
+            is_late: false,
             answering: false,
             broken: None,
         }
@@ -133,6 +139,7 @@ impl Stream {
     pub(super) fn begin(&mut self, deadline: Instant) {
         self.timed().deadline = deadline;
         self.answering = false;
+        self.is_late = self.gone;
     }
 
     fn timed(&mut self) -> &mut Timed {
@@ -194,7 +201,7 @@ impl Stream {
 
     /// Whether the idle connection still stands and nothing unasked has come.
     pub(super) fn is_quiet(&mut self) -> bool {
-        if self.ended || self.broken.is_some() {
+        if self.ended || self.gone || self.broken.is_some() {
             return false;
         }
         let mut byte = [0_u8; 1];
@@ -282,8 +289,7 @@ impl fmt::Debug for Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        // Whoever gave it up had a reason: the answer's end was not found, or `Connection: close`.
-        self.stream.lock().ended = true;
+        self.stream.lock().gone = true;
     }
 }
 

@@ -24,8 +24,8 @@ use crate::wire::{Out, base64, put_decimal};
 const STRINGS_MAX: usize = 999;
 /// Bytes that a message of several items may have: what the locked buffers hold.
 const BATCH_BYTES_MAX: usize = super::REQUEST_BYTES - 1024;
-/// Bytes that an item takes beside its texts, in a request and in its answer.
-const ITEM_BYTES: usize = 96;
+/// Bytes that an item takes beside its texts, about, in a request and in its answer.
+const ITEM_BYTES: usize = 56;
 /// Bytes that an item's error may have.
 const ERROR_BYTES_MAX: usize = 512;
 
