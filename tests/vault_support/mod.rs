@@ -111,6 +111,23 @@ pub fn house() -> House {
     house
 }
 
+/// Another folder with the certificates of this one.
+pub fn house_like(other: &House) -> House {
+    let copy = |issued: &Issued| Issued {
+        cert_der: issued.cert_der.clone(),
+        cert_pem: issued.cert_pem.clone(),
+        key_pkcs8_der: issued.key_pkcs8_der.clone(),
+        key_pem: issued.key_pem.clone(),
+    };
+    let mut house = House::build();
+    let store = |house: &House| house.dir.path().join("store.p12");
+    fs::copy(store(other), store(&house)).unwrap();
+    (house.device, house.backend) = (copy(&other.device), copy(&other.backend));
+    // Clients judge the node by it.
+    house.vouched_by = Some(other.authority.cert_der().to_vec());
+    house
+}
+
 fn issue(house: &House, common_name: &str, sans: &[&str]) -> Issued {
     let leaf = Leaf {
         common_name,

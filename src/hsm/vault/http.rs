@@ -219,7 +219,8 @@ impl Client {
             Some(Broken::TimedOut) => CallError::TimedOut,
             Some(Broken::Overrun) => CallError::Unusable("its answer's head is too long"),
             Some(Broken::NoLockedMemory) => CallError::NoLockedMemory,
-            None if stream.ended || stream.is_late => CallError::Dead {
+            // Without a byte of an answer, ureq has found it closed before it used it.
+            None if stream.ended || (stream.gone && !answering) => CallError::Dead {
                 answering,
                 why: "it closed the connection".to_owned(),
             },

@@ -150,6 +150,7 @@ impl Work {
                 let why = format!("the token is not good (any more) ({why})");
                 self.log_in_for(Some(&why));
             }
+            Ok(Looked::Misplaced(why)) => self.book().refuse(&misplaced(&why)),
             Err(why) => {
                 log::debug!("VAULT: the token could not be looked at: {why}");
                 self.look_at = Some(self.pause());
@@ -253,10 +254,11 @@ impl Work {
     }
 
     fn fail(&mut self, dead: Option<&str>, remedy: &str) {
+        let now = Instant::now();
         if let Some(why) = dead {
             self.book().refuse(&format!("{why}: {remedy}"));
+            self.look_at = Some(self.pause().min(now + LOOK_EVERY));
         }
-        let now = Instant::now();
         if let Some(mut life) = self.life {
             life.failed(now);
             self.live(life);
@@ -318,10 +320,15 @@ pub(super) fn examine(
     match login::at(site, address, timeout, look)? {
         Looked::Good { lease, .. } => Ok(format!("token good for {}", span(lease))),
         Looked::Blind => Ok("token good; its policies do not let it look at itself".to_owned()),
+        Looked::Misplaced(why) => Err(misplaced(&why)),
         Looked::Dead(why) => Err(format!(
             "the token is not good (any more) ({why}): put a new one into kms.hsm.vault.token or its file"
         )),
     }
+}
+
+fn misplaced(why: &str) -> String {
+    format!("the Vault has no such namespace ({why}): correct kms.hsm.vault.namespace")
 }
 
 fn span(lease: Lease) -> String {

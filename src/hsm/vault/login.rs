@@ -29,6 +29,8 @@ pub(super) enum Looked {
     Blind,
     /// It is good for nothing.
     Dead(String),
+    /// It was not looked at, for there is no such place.
+    Misplaced(String),
 }
 
 /// What became of a renewal.
@@ -143,6 +145,10 @@ fn read_look(status: u16, body: &[u8]) -> Result<Looked, String> {
             let errors = json::errors(body).unwrap_or_default().join("; ");
             Ok(Looked::Dead(clean(&errors).to_string()))
         }
+        404 => {
+            let errors = json::errors(body).unwrap_or_default().join("; ");
+            Ok(Looked::Misplaced(clean(&errors).to_string()))
+        }
         status => Err(format!("it answers HTTP {status} to lookup-self")),
     }
 }
@@ -256,6 +262,12 @@ mod tests {
                 403,
                 r#"{"errors":["invalid token"]}"#,
                 dead("invalid token"),
+            ),
+            (
+                "elsewhere",
+                404,
+                r#"{"errors":["namespace not found"]}"#,
+                Ok(Looked::Misplaced("namespace not found".to_owned())),
             ),
             (
                 "no ttl",

@@ -82,9 +82,7 @@ pub(super) struct Stream {
     /// The other side sends no more.
     pub(super) ended: bool,
     /// ureq has given the connection up: the answer said `Connection: close`, or could not be read.
-    gone: bool,
-    /// It had, when the present request began.
-    pub(super) is_late: bool,
+    pub(super) gone: bool,
     /// Part of the answer to the present request has come.
     pub(super) answering: bool,
     /// What ureq was told went wrong.
@@ -129,7 +127,6 @@ impl Stream {
             carrier,
             ended: false,
             gone: false,
-            is_late: false,
             answering: false,
             broken: None,
         }
@@ -139,7 +136,6 @@ impl Stream {
     pub(super) fn begin(&mut self, deadline: Instant) {
         self.timed().deadline = deadline;
         self.answering = false;
-        self.is_late = self.gone;
     }
 
     fn timed(&mut self) -> &mut Timed {
