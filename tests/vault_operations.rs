@@ -4,9 +4,12 @@
 mod vault_support;
 
 use kms::hsm::vault::policy;
+use vault_support::service_support::Running;
 use vault_support::service_support::client::Client;
 use vault_support::service_support::transit::ciphertext_of;
 use vault_support::{Bao, house, is_ready, node, ready, text_of, wait_health};
+
+const HELLO: &str = r#"{"plaintext":"aGVsbG8="}"#;
 
 fn ask(client: &mut Client, method: &str, path: &str, body: &str) -> (u16, String) {
     client.ask(method, &format!("/v1/transit/{path}"), body);
@@ -23,44 +26,44 @@ fn good(client: &mut Client, method: &str, path: &str, body: &str) -> String {
     said
 }
 
-#[test]
-fn the_guides_policy_is_enough_for_all_but_deleting() {
+/// A node with the guide's policy and a back end's client; keys `k` and `l`.
+fn site() -> (Bao, Running, Client) {
     let house = house();
     let bao = Bao::start(&house);
     let running = ready(&bao, house, "");
     let mut client = running.backend();
-    // Keys.
     for key in ["k", "l"] {
         let said = good(&mut client, "POST", &format!("keys/{key}"), "");
         assert!(said.contains(&format!("\"name\":\"{key}\"")), "{said}");
         assert!(said.contains("\"supports_derivation\":true"), "{said}");
     }
-    let names = good(&mut client, "GET", "keys?list=true", "");
-    assert!(names.contains(r#""keys":["k","l"]"#), "{names}");
-    assert_eq!(
-        ask(&mut client, "GET", "keys/nope", ""),
-        (404, "{\"errors\":[]}\n".to_owned())
-    );
-    // Wraps and unwraps, alone and in a batch of which one item is bad.
-    let wrapped = ciphertext_of(&good(
-        &mut client,
-        "POST",
-        "encrypt/k",
-        r#"{"plaintext":"aGVsbG8="}"#,
-    ));
+    (bao, running, client)
+}
+
+fn wrap(client: &mut Client, key: &str, body: &str) -> String {
+    ciphertext_of(&good(client, "POST", &format!("encrypt/{key}"), body))
+}
+
+/// The plaintext of a ciphertext, asked at OpenBao itself; `more` members of the request.
+fn unwrapped_there(bao: &Bao, key: &str, ciphertext: &str, more: &str) -> String {
+    let body = format!(r#"{{"ciphertext":"{ciphertext}"{more}}}"#);
+    text_of(
+        &bao.root("POST", &format!("transit/decrypt/{key}"), &body),
+        "plaintext",
+    )
+}
+
+#[test]
+fn the_guides_policy_is_enough_to_wrap_and_unwrap() {
+    let (bao, running, mut client) = site();
+    let wrapped = wrap(&mut client, "k", HELLO);
     assert!(wrapped.starts_with("vault:v1:"), "{wrapped}");
     let body = format!(r#"{{"ciphertext":"{wrapped}"}}"#);
-    assert_eq!(
-        text_of(&good(&mut client, "POST", "decrypt/k", &body), "plaintext"),
-        "aGVsbG8="
-    );
+    let said = good(&mut client, "POST", "decrypt/k", &body);
+    assert_eq!(text_of(&said, "plaintext"), "aGVsbG8=");
     let tampered = format!("{}AAAA", &wrapped[..wrapped.len() - 4]);
-    let data = ciphertext_of(&good(
-        &mut client,
-        "POST",
-        "encrypt/k",
-        r#"{"plaintext":"YmFi","associated_data":"YWFk"}"#,
-    ));
+    let data = r#"{"plaintext":"YmFi","associated_data":"YWFk"}"#;
+    let data = wrap(&mut client, "k", data);
     let batch = format!(
         r#"{{"batch_input":[{{"ciphertext":"{wrapped}","reference":"r1"}},{{"ciphertext":"{tampered}"}},{{"ciphertext":"{data}","associated_data":"YWFk"}},{{"ciphertext":"{data}","associated_data":"YWFl"}}]}}"#
     );
@@ -74,62 +77,68 @@ fn the_guides_policy_is_enough_for_all_but_deleting() {
     assert!(said.contains(&want), "{said}");
     // A data key is ours, wrapped there.
     let made = good(&mut client, "POST", "datakey/plaintext/k", "");
-    let body = format!(r#"{{"ciphertext":"{}"}}"#, ciphertext_of(&made));
-    let there = bao.root("POST", "transit/decrypt/k", &body);
-    assert_eq!(text_of(&there, "plaintext"), text_of(&made, "plaintext"));
-    // A rewrap is an unwrap and a wrap.
+    let there = unwrapped_there(&bao, "k", &ciphertext_of(&made), "");
+    assert_eq!(there, text_of(&made, "plaintext"));
+    drop(client);
+    running.stop();
+}
+
+#[test]
+fn the_guides_policy_is_enough_for_keys_save_deleting_them() {
+    let (bao, running, mut client) = site();
+    let names = good(&mut client, "GET", "keys?list=true", "");
+    assert!(names.contains(r#""keys":["k","l"]"#), "{names}");
+    let nothing = (404, "{\"errors\":[]}\n".to_owned());
+    assert_eq!(ask(&mut client, "GET", "keys/nope", ""), nothing);
+    let unwrap = format!(r#"{{"ciphertext":"{}"}}"#, wrap(&mut client, "k", HELLO));
     let rotated = good(&mut client, "POST", "keys/k/rotate", "");
     assert!(rotated.contains("\"latest_version\":2"), "{rotated}");
-    let body = format!(r#"{{"ciphertext":"{wrapped}"}}"#);
-    let again = ciphertext_of(&good(&mut client, "POST", "rewrap/k", &body));
+    let again = ciphertext_of(&good(&mut client, "POST", "rewrap/k", &unwrap));
     assert!(again.starts_with("vault:v2:"), "{again}");
-    // Settings, by the Vault's own rules.
-    let (status, said) = ask(
-        &mut client,
-        "POST",
-        "keys/k/config",
-        r#"{"min_decryption_version":9}"#,
-    );
-    assert_eq!(status, 400);
-    assert!(
-        said.contains("cannot set min decryption version of 9, latest key version is 2"),
-        "{said}"
-    );
+    let high = r#"{"min_decryption_version":9}"#;
+    let (status, said) = ask(&mut client, "POST", "keys/k/config", high);
+    let want = "cannot set min decryption version of 9, latest key version is 2";
+    assert!(status == 400 && said.contains(want), "{status} {said}");
     let body = r#"{"min_decryption_version":2,"deletion_allowed":true}"#;
     let said = good(&mut client, "POST", "keys/k/config", body);
     assert!(said.contains("\"deletion_allowed\":true"), "{said}");
-    let body = format!(r#"{{"ciphertext":"{wrapped}"}}"#);
-    let (status, said) = ask(&mut client, "POST", "decrypt/k", &body);
-    assert_eq!(status, 400);
-    assert!(said.contains("disallowed by policy (too old)"), "{said}");
-    // Deleting needs more.
+    let (status, said) = ask(&mut client, "POST", "decrypt/k", &unwrap);
+    let want = "disallowed by policy (too old)";
+    assert!(status == 400 && said.contains(want), "{status} {said}");
     let (status, said) = ask(&mut client, "DELETE", "keys/k", "");
-    assert_eq!(status, 502);
-    assert!(
-        said.contains("deleting needs a stanza of its own"),
-        "{said}"
-    );
+    let want = "deleting needs a stanza of its own";
+    assert!(status == 502 && said.contains(want), "{status} {said}");
     assert!(
         is_ready(&vault_support::health(&running)),
         "a policy is no dead token"
     );
-    let stanzas = format!(
+    bao.policy("kms", &with_deleting());
+    for (key, status, want) in [
+        ("k", 204, ""),
+        (
+            "l",
+            400,
+            "error deleting policy l: deletion is not allowed for this key",
+        ),
+        (
+            "k",
+            400,
+            "error deleting policy k: could not delete key; not found",
+        ),
+    ] {
+        let (got, said) = ask(&mut client, "DELETE", &format!("keys/{key}"), "");
+        assert!(got == status && said.contains(want), "{key}: {got} {said}");
+    }
+    drop(client);
+    running.stop();
+}
+
+fn with_deleting() -> String {
+    format!(
         "{}{}",
         policy::needed("transit"),
         policy::to_delete("transit")
-    );
-    bao.policy("kms", &stanzas);
-    let (status, said) = ask(&mut client, "DELETE", "keys/k", "");
-    assert_eq!((status, &*said), (204, ""));
-    let (status, said) = ask(&mut client, "DELETE", "keys/l", "");
-    assert_eq!(status, 400);
-    let want = "error deleting policy l: deletion is not allowed for this key";
-    assert!(said.contains(want), "{said}");
-    let (status, said) = ask(&mut client, "DELETE", "keys/k", "");
-    assert_eq!(status, 400);
-    assert!(said.contains("could not delete key; not found"), "{said}");
-    drop(client);
-    running.stop();
+    )
 }
 
 #[test]
@@ -177,19 +186,20 @@ fn ciphertexts_pass_through_in_both_directions() {
     running.stop();
 }
 
-#[test]
-fn a_derived_key_is_another_for_each_context() {
-    let house = house();
-    let bao = Bao::start(&house);
-    let running = ready(&bao, house, "");
-    let mut client = running.backend();
+const IN_CONTEXT: &str = r#"{"plaintext":"aGVsbG8=","context":"Y3R4"}"#;
+
+/// A key `d` that is derived.
+fn derived() -> (Bao, Running, Client) {
+    let (bao, running, mut client) = site();
     let said = good(&mut client, "POST", "keys/d", r#"{"derived":true}"#);
     assert!(said.contains("\"derived\":true"), "{said}");
-    let body = r#"{"derived":true,"convergent_encryption":true}"#;
-    let said = good(&mut client, "POST", "keys/c", body);
-    assert!(said.contains("\"convergent_encryption\":true"), "{said}");
-    let wrap = r#"{"plaintext":"aGVsbG8=","context":"Y3R4"}"#;
-    let wrapped = ciphertext_of(&good(&mut client, "POST", "encrypt/d", wrap));
+    (bao, running, client)
+}
+
+#[test]
+fn a_derived_key_is_another_for_each_context() {
+    let (_bao, running, mut client) = derived();
+    let wrapped = wrap(&mut client, "d", IN_CONTEXT);
     let unwrap = |context: &str| format!(r#"{{"ciphertext":"{wrapped}","context":"{context}"}}"#);
     // Warm under its own context, and not served under another, or none.
     for time in ["cold", "warm"] {
@@ -202,43 +212,45 @@ fn a_derived_key_is_another_for_each_context() {
         ("!!", "illegal base64 data at input byte 0"),
     ] {
         let (status, said) = ask(&mut client, "POST", "decrypt/d", &unwrap(context));
-        assert_eq!(status, 400, "{context}");
-        assert!(said.contains(want), "{context}: {said}");
+        assert!(
+            status == 400 && said.contains(want),
+            "{context}: {status} {said}"
+        );
     }
-    let (status, said) = ask(&mut client, "POST", "encrypt/d", r#"{"plaintext":"aGk="}"#);
-    assert_eq!(status, 400);
-    assert!(
-        said.contains("missing 'context' for key derivation"),
-        "{said}"
-    );
-    // Derived and other items of one batch are asked for apart.
-    let batch = format!(
-        r#"{{"batch_input":[{},{}]}}"#,
-        unwrap("Y3R4"),
-        unwrap("Y3R5")
-    );
+    let (status, said) = ask(&mut client, "POST", "encrypt/d", HELLO);
+    let want = "missing 'context' for key derivation";
+    assert!(status == 400 && said.contains(want), "{status} {said}");
+    let batch = [unwrap("Y3R4"), unwrap("Y3R5")].join(",");
+    let batch = format!(r#"{{"batch_input":[{batch}]}}"#);
     let (status, said) = ask(&mut client, "POST", "decrypt/d", &batch);
-    assert_eq!(status, 400);
-    assert!(
-        said.contains(r#"{"plaintext":"aGVsbG8=","reference":""}"#),
-        "{said}"
-    );
-    let made = good(
-        &mut client,
-        "POST",
-        "datakey/plaintext/d",
-        r#"{"context":"Y3R4"}"#,
-    );
-    let body = format!(
-        r#"{{"ciphertext":"{}","context":"Y3R4"}}"#,
-        ciphertext_of(&made)
-    );
-    let there = bao.root("POST", "transit/decrypt/d", &body);
-    assert_eq!(text_of(&there, "plaintext"), text_of(&made, "plaintext"));
-    let again = ciphertext_of(&good(&mut client, "POST", "rewrap/d", &unwrap("Y3R4")));
+    let want = r#"{"plaintext":"aGVsbG8=","reference":""}"#;
+    assert!(status == 400 && said.contains(want), "{status} {said}");
+    drop(client);
+    running.stop();
+}
+
+#[test]
+fn a_context_goes_wherever_a_derived_key_is_used() {
+    let (bao, running, mut client) = derived();
+    let context = r#"{"context":"Y3R4"}"#;
+    let made = good(&mut client, "POST", "datakey/plaintext/d", context);
+    let there = unwrapped_there(&bao, "d", &ciphertext_of(&made), r#","context":"Y3R4""#);
+    assert_eq!(there, text_of(&made, "plaintext"));
+    let wrapped = wrap(&mut client, "d", IN_CONTEXT);
+    let body = format!(r#"{{"ciphertext":"{wrapped}","context":"Y3R4"}}"#);
+    let again = ciphertext_of(&good(&mut client, "POST", "rewrap/d", &body));
     assert_ne!(again, wrapped);
-    let [one, two] = [(); 2].map(|()| ciphertext_of(&good(&mut client, "POST", "encrypt/c", wrap)));
+    let there = unwrapped_there(&bao, "d", &again, r#","context":"Y3R4""#);
+    assert_eq!(there, "aGVsbG8=");
+    let body = r#"{"derived":true,"convergent_encryption":true}"#;
+    let said = good(&mut client, "POST", "keys/c", body);
+    assert!(said.contains("\"convergent_encryption\":true"), "{said}");
+    let [one, two] = [(); 2].map(|()| wrap(&mut client, "c", IN_CONTEXT));
     assert_eq!(one, two, "convergent");
+    // An encrypt makes the key that its context calls for.
+    let made = wrap(&mut client, "new", IN_CONTEXT);
+    let there = unwrapped_there(&bao, "new", &made, r#","context":"Y3R4""#);
+    assert_eq!(there, "aGVsbG8=");
     drop(client);
     running.stop();
 }
@@ -247,14 +259,7 @@ fn a_derived_key_is_another_for_each_context() {
 fn a_key_made_anew_is_another() {
     let house = house();
     let bao = Bao::start(&house);
-    bao.policy(
-        "kms",
-        &format!(
-            "{}{}",
-            policy::needed("transit"),
-            policy::to_delete("transit")
-        ),
-    );
+    bao.policy("kms", &with_deleting());
     let running = ready(&bao, house, "");
     let mut client = running.backend();
     good(&mut client, "POST", "keys/k", "");

@@ -119,10 +119,10 @@ fn under_load(bao: &mut Bao, running: &Running, disturb: impl Fn(&mut Bao, &Tall
 }
 
 /// Waits until the load has been served so much more from memory.
-fn while_served(tally: &Tally) {
+fn while_served(tally: &Tally, more: usize) {
     let served = tally.warm.load(Ordering::Relaxed);
     vault_support::wait("warm keys are served", || {
-        (tally.warm.load(Ordering::Relaxed) > served + 20).then_some(())
+        (tally.warm.load(Ordering::Relaxed) > served + more).then_some(())
     });
 }
 
@@ -133,7 +133,7 @@ fn gone(tally: &Tally) {
     vault_support::wait("cold keys are refused", || {
         (tally.refused.load(Ordering::Relaxed) > refused + 5).then_some(())
     });
-    while_served(tally);
+    while_served(tally, 4);
 }
 
 const SHORT: &str = "kms.hsm.timeout.ms=500\nkms.cache.ttl.s=600";
@@ -146,7 +146,7 @@ fn a_seal_and_an_unseal_under_load() {
     let running = ready(&bao, house, SHORT);
     under_load(&mut bao, &running, |bao, tally| {
         for _ in 0..2 {
-            while_served(tally);
+            while_served(tally, 20);
             bao.seal();
             gone(tally);
             bao.unseal();
@@ -162,7 +162,7 @@ fn a_kill_and_a_restart_under_load() {
     bao.root("POST", "transit/keys/k", "");
     let running = ready(&bao, house, SHORT);
     under_load(&mut bao, &running, |bao, tally| {
-        while_served(tally);
+        while_served(tally, 20);
         bao.kill();
         gone(tally);
         bao.restart();

@@ -4,7 +4,10 @@
 mod vault_support;
 
 use vault_support::service_support::Running;
-use vault_support::{Bao, house, house_like, is_ready, node, node_at, ready, wait_health};
+use vault_support::{
+    Bao, house, house_like, house_with_client, is_ready, node, node_at, ready, wait_health,
+    with_keystore_of,
+};
 
 const UNWRAP: &str = r#"{"ciphertext":"vault:v1:r5DMUrXye3a6ETqb6qHrzgGh5ktcEIy3dUFaS9vcAELE"}"#;
 
@@ -63,7 +66,7 @@ fn each_wrong_setting_is_its_own_error() {
             if ready {
                 is_ready(health)
             } else {
-                health.up && health.access.refused.is_some()
+                health.access.refused.is_some()
             }
         });
         let (got, said) = told(&running, "/v1/transit/decrypt/k");
@@ -88,6 +91,21 @@ fn a_stranger_at_the_address_is_not_spoken_to() {
     assert!(!health.up && !health.was_up);
     let (status, said) = told(&running, "/v1/transit/decrypt/k");
     assert_eq!(status, 503, "{said}");
+    running.stop();
+}
+
+#[test]
+fn a_certificate_is_shown_where_one_is_asked_for() {
+    let with = house_with_client();
+    let bao = Bao::strict(&with);
+    let token = format!("kms.hsm.vault.token={}", bao.token(""));
+    let running = node(house_like(&with), &bao, &token);
+    wait_health(&running, "ready", is_ready);
+    running.stop();
+    let without = with_keystore_of(&with);
+    let running = node(without, &bao, &token);
+    let want = "the HSM requires a client certificate: name its alias in kms.keystore.alias";
+    wait_health(&running, want, |health| health.detail.contains(want));
     running.stop();
 }
 

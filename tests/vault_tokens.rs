@@ -6,7 +6,7 @@ mod vault_support;
 use vault_support::service_support::Running;
 use vault_support::service_support::transit::ciphertext_of;
 use vault_support::{
-    Bao, health, house, house_like, is_ready, node, wait, wait_health, write_secret,
+    Bao, health, house, house_like, is_ready, node, told, wait, wait_health, write_secret,
 };
 
 /// Wraps under the key `k` at OpenBao itself; one the node has not seen.
@@ -100,6 +100,9 @@ fn tokens_of_all_kinds_serve_and_say_how_long() {
             "{name}: {health:?}"
         );
         let (_, said) = bao.ask("GET", "transit/keys/k", &token, "");
+        let metrics = told(&running, "/metrics");
+        let gauge = metrics.contains("\nkms_hsm_access_ends_seconds 3");
+        assert_eq!(gauge, ends, "{name}: {metrics}");
         assert!(said.contains("\"name\":\"k\""), "{name}: {said}");
         running.stop();
     }
@@ -189,6 +192,7 @@ fn a_revoked_token_is_told_and_warm_keys_are_served() {
     );
     let ready = kms::admin::readiness(running.node.shared());
     assert_eq!((ready.state, ready.status), ("degraded", 200));
+    assert!(told(&running, "/metrics").contains("\nkms_hsm_up 0\n"));
     write_secret(&file, &bao.token(""));
     // Looked at by itself, without a request.
     wait_health(&running, "the new token is found", is_ready);

@@ -91,12 +91,11 @@ impl Engine {
     }
 }
 
+/// Object and its version, plaintext, associated data.
+type Prepared = ((ObjectId, u32), SecretBytes, Vec<u8>);
+
 /// Decodes and checks one item.
-fn prepare(
-    room: &mut Vec<u8>,
-    known: &Known,
-    asked: &Asked<'_>,
-) -> Result<((ObjectId, u32), SecretBytes, Vec<u8>), Unmet> {
+fn prepare(room: &mut Vec<u8>, known: &Known, asked: &Asked<'_>) -> Result<Prepared, Unmet> {
     let mut plaintext = Zeroizing::new(Vec::new());
     crypt::decode_onto(&mut plaintext, asked.text.as_str())
         .map_err(|error| Fault::base64(error.to_string()))?;

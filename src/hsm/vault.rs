@@ -1,6 +1,6 @@
 //! The Vault back end: Transit of a Vault or OpenBao, over HTTPS.
 //!
-//! `stream` and `http` carry requests, `session` asks for a pool's thread, `keeper` sees to it that there
+//! `stream`, `wire` and `http` carry requests, `session` asks for a pool's thread, `keeper` sees to it that there
 //! is a token in the `book`; [`super::pool`] owns the other threads. Ciphertexts pass through unchanged. Must
 //! never be true: a plaintext or a token outside locked or wiped memory; a renewal that an unwrap waits
 //! for; an operation asked again that may have changed a key.
@@ -20,6 +20,7 @@ mod session;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -167,8 +168,8 @@ impl Hsm for Vault {
         self.pool.raise(errand, client, deadline);
     }
 
-    /// Up while a server answers: a token that it refuses is no outage, during which stale plaintexts may
-    /// be served, but a decision of the site's.
+    /// Up while a server answers, once there has been a good token: that it is refused later is no outage,
+    /// during which stale plaintexts may be served, but a decision of the site's.
     fn health(&self) -> Health {
         let health = self.pool.health();
         let standing = self.site.book.standing(Instant::now());
@@ -177,6 +178,7 @@ impl Hsm for Vault {
             None => health.detail,
         };
         Health {
+            up: health.up && standing.was_good,
             was_up: health.was_up && standing.was_good,
             detail,
             access: Access {

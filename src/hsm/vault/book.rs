@@ -52,6 +52,8 @@ struct State {
     ends: Option<Instant>,
     /// Nothing is known that would prolong it.
     is_last: bool,
+    /// Why nothing is known of the token, or there is none, for the moment.
+    trouble: Option<String>,
     suspected: bool,
     next_check: Option<Instant>,
     stopping: bool,
@@ -101,6 +103,7 @@ impl Book {
         let mut state = self.state.lock();
         if state.generation == token.generation {
             state.was_good = true;
+            state.trouble = None;
             if state.refused.take().is_some() {
                 log::info!("VAULT: the token is accepted again");
             }
@@ -120,6 +123,7 @@ impl Book {
         state.token = Some(Arc::new(Token { text, generation }));
         state.refused = None;
         (state.ends, state.is_last) = (None, false);
+        state.trouble = None;
         self.changed.notify_all();
     }
 
@@ -135,6 +139,11 @@ impl Book {
     pub(super) fn note_end(&self, ends: Option<Instant>, is_last: bool) {
         let mut state = self.state.lock();
         (state.ends, state.is_last) = (ends, is_last);
+    }
+
+    /// The keeper could not do what was due.
+    pub(super) fn note_trouble(&self, why: &str) {
+        self.state.lock().trouble = Some(why.to_owned());
     }
 
     /// The token is good for nothing, or there is none.
@@ -200,7 +209,7 @@ impl Book {
             (None, Some(left)) if state.is_last => Some(format!(
                 "the token ends in {left} s and cannot be renewed: replace it"
             )),
-            _ => None,
+            _ => state.trouble.clone(),
         };
         Standing {
             refused: state.refused.clone(),
@@ -231,6 +240,9 @@ mod tests {
         let error = |book: &Book| book.token().map(|_| ()).unwrap_err();
         assert!(matches!(error(&book), HsmError::Unavailable(_)));
         assert!(!book.standing(Instant::now()).was_good);
+        book.note_trouble("the login failed");
+        let remark = book.standing(Instant::now()).remark;
+        assert_eq!(remark.as_deref(), Some("the login failed"));
         book.refuse("the login is refused");
         assert_eq!(
             error(&book),

@@ -150,69 +150,72 @@ pub(super) fn of_whole(status: u16, said: &str) -> HsmError {
 mod tests {
     use super::*;
 
+    /// Name, status, errors of the answer if it is JSON, what comes of it.
+    const STATUSES: &[(&str, u16, Option<&[&str]>, &str)] = &[
+        ("done", 200, Some(&[]), "Ok(200)"),
+        ("done without words", 204, None, "Ok(204)"),
+        ("bad input", 400, Some(&["x"]), "Ok(400)"),
+        ("nothing there", 404, Some(&[]), "Ok(404)"),
+        ("internal", 500, Some(&["x"]), "Ok(500)"),
+        ("web page", 200, None, "Protocol(\"its answer is no JSON"),
+        (
+            "web page of an error",
+            404,
+            None,
+            "Protocol(\"its answer is no JSON",
+        ),
+        (
+            "denied",
+            403,
+            Some(&["permission denied"]),
+            "kms check --vault-policy",
+        ),
+        (
+            "namespace",
+            404,
+            Some(&["namespace not found"]),
+            "correct kms.hsm.vault.namespace",
+        ),
+        (
+            "mount",
+            404,
+            Some(&["no handler for route \"x\". route entry not found."]),
+            "correct kms.hsm.vault.mount",
+        ),
+        (
+            "sealed",
+            503,
+            Some(&["Vault is sealed"]),
+            "Down(\"the Vault is sealed",
+        ),
+        ("proxy", 502, None, "Down(\"it answers HTTP 502"),
+        (
+            "rate",
+            429,
+            Some(&["rate limit quota exceeded"]),
+            "Jobs(Busy)",
+        ),
+        (
+            "redirect",
+            307,
+            None,
+            "it redirects to https://b/, which is refused",
+        ),
+        (
+            "teapot",
+            418,
+            Some(&["x"]),
+            "Declined(\"the Vault answers HTTP 418",
+        ),
+    ];
+
     #[test]
     fn every_status_is_somebodys() {
         let at = ("POST", "/v1/transit/decrypt/k");
-        for (name, status, errors, want) in [
-            ("done", 200, Some(vec![]), "Ok(200)"),
-            ("done without words", 204, None, "Ok(204)"),
-            ("bad input", 400, Some(vec!["x"]), "Ok(400)"),
-            ("nothing there", 404, Some(vec![]), "Ok(404)"),
-            ("internal", 500, Some(vec!["x"]), "Ok(500)"),
-            ("web page", 200, None, "Protocol(\"its answer is no JSON"),
-            (
-                "web page of an error",
-                404,
-                None,
-                "Protocol(\"its answer is no JSON",
-            ),
-            (
-                "denied",
-                403,
-                Some(vec!["permission denied"]),
-                "kms check --vault-policy",
-            ),
-            (
-                "namespace",
-                404,
-                Some(vec!["namespace not found"]),
-                "correct kms.hsm.vault.namespace",
-            ),
-            (
-                "mount",
-                404,
-                Some(vec!["no handler for route \"x\". route entry not found."]),
-                "correct kms.hsm.vault.mount",
-            ),
-            (
-                "sealed",
-                503,
-                Some(vec!["Vault is sealed"]),
-                "Down(\"the Vault is sealed",
-            ),
-            ("proxy", 502, None, "Down(\"it answers HTTP 502"),
-            (
-                "rate",
-                429,
-                Some(vec!["rate limit quota exceeded"]),
-                "Jobs(Busy)",
-            ),
-            (
-                "redirect",
-                307,
-                None,
-                "it redirects to https://b/, which is refused",
-            ),
-            (
-                "teapot",
-                418,
-                Some(vec!["x"]),
-                "Declined(\"the Vault answers HTTP 418",
-            ),
-        ] {
+        for (name, status, errors, want) in STATUSES {
             let errors: Option<Vec<String>> =
-                errors.map(|texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect());
-            let got = judge(status, errors.as_deref(), at, Some("https://b/"));
+                errors.map(|texts| texts.iter().map(|text| (*text).to_owned()).collect());
+            let got = judge(*status, errors.as_deref(), at, Some("https://b/"));
             let got = format!("{got:?}");
             assert!(got.contains(want), "{name}: {got}");
         }

@@ -16,7 +16,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::super::batch::clean;
 use super::super::dial::{Address, Timed, dial};
-use super::stream::{Broken, LOCKED_BYTES_PER_STREAM, Nowhere, Only, Stream, Wire};
+use super::stream::{Broken, LOCKED_BYTES_PER_STREAM, Stream};
+use super::wire::{LOCKED_BYTES_PER_WIRE, Nowhere, Only, Wire};
 use crate::secret::{Arena, LockedBuf};
 
 /// Bytes of the buffer for usual answers; a longer one borrows a buffer for itself.
@@ -25,7 +26,8 @@ const ANSWER_BYTES: usize = 32 * 1024;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// Bytes of locked buffers that one client holds.
-pub(super) const LOCKED_BYTES_PER_CLIENT: usize = LOCKED_BYTES_PER_STREAM + ANSWER_BYTES;
+pub(super) const LOCKED_BYTES_PER_CLIENT: usize =
+    LOCKED_BYTES_PER_STREAM + LOCKED_BYTES_PER_WIRE + ANSWER_BYTES;
 
 /// Why a request was not answered.
 #[derive(Debug)]
@@ -121,9 +123,10 @@ impl Client {
             }
         };
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let host = match address.host.contains(':') {
-            true => format!("[{}]", address.host),
-            false => address.host.clone(),
+        let host = if address.host.contains(':') {
+            format!("[{}]", address.host)
+        } else {
+            address.host.clone()
         };
         let root = format!("{scheme}://{host}:{}", address.port);
         Self::over(stream, root, arena).ok_or_else(|| "no locked memory is left".to_owned())

@@ -59,6 +59,16 @@ impl Keeper {
     }
 }
 
+/// What looking for another token came to.
+enum New {
+    /// One of a login.
+    Leased(Lease),
+    /// One from a file: it is to be looked at.
+    Unknown,
+    /// There is none.
+    None,
+}
+
 struct Work {
     site: Arc<Site>,
     auth: Auth,
@@ -152,7 +162,9 @@ impl Work {
             }
             Ok(Looked::Misplaced(why)) => self.book().refuse(&misplaced(&why)),
             Err(why) => {
-                log::debug!("VAULT: the token could not be looked at: {why}");
+                let why = format!("the token could not be looked at: {why}");
+                log::debug!("VAULT: {why}");
+                self.book().note_trouble(&why);
                 self.look_at = Some(self.pause());
             }
         }
@@ -178,7 +190,9 @@ impl Work {
                 life.worn_out();
             }
             Err(why) => {
-                log::warn!("VAULT: the token could not be renewed: {why}");
+                let why = format!("the token could not be renewed: {why}");
+                log::warn!("VAULT: {why}");
+                self.book().note_trouble(&why);
                 life.failed(now);
             }
         }
@@ -192,20 +206,20 @@ impl Work {
     /// Gets another token. `dead`: the present one is known to be good for nothing, and why.
     fn log_in_for(&mut self, dead: Option<&str>) {
         match self.new_token() {
-            Ok(Some(lease)) => {
+            Ok(New::Unknown) => {
+                self.again = AGAIN_MIN;
+                self.life = None;
+                self.look_at = Some(Instant::now());
+            }
+            Ok(New::Leased(lease)) => {
                 self.again = AGAIN_MIN;
                 let now = Instant::now();
-                // A token from a file is looked at first.
-                self.life = None;
-                self.look_at = Some(now);
-                if let Some(lease) = lease {
-                    self.look_at = Some(now + LOOK_EVERY);
-                    tell(lease, None);
-                    self.live(Life::of(lease, now, self.renew_before));
-                    self.book().is_good();
-                }
+                self.look_at = Some(now + LOOK_EVERY);
+                tell(lease, None);
+                self.live(Life::of(lease, now, self.renew_before));
+                self.book().is_good();
             }
-            Ok(None) => self.fail(dead, "put a new one into kms.hsm.vault.token or its file"),
+            Ok(New::None) => self.fail(dead, "put a new one into kms.hsm.vault.token or its file"),
             Err(LoginError::Refused(why)) => {
                 let dead = dead.or(self
                     .book()
@@ -215,22 +229,23 @@ impl Work {
                 self.fail(dead, &format!("the Azure login is refused: {why}"));
             }
             Err(LoginError::Trouble(why)) => {
-                log::warn!("VAULT: the Azure login failed: {why}");
-                self.fail(dead, &format!("the Azure login failed: {why}"));
+                let why = format!("the Azure login failed: {why}");
+                log::warn!("VAULT: {why}");
+                self.book().note_trouble(&why);
+                self.fail(dead, &why);
             }
             Err(LoginError::Stopping) => {}
         }
     }
 
-    /// `Some`: there is another token, and what is known of it; `None`: there is none to be had.
-    fn new_token(&mut self) -> Result<Option<Option<Lease>>, LoginError> {
+    fn new_token(&mut self) -> Result<New, LoginError> {
         match &self.auth {
             Auth::Azure(azure) => {
                 let (token, lease) = azure::log_in(&self.site, azure, self.timeout)?;
                 self.site.book.give(token);
-                Ok(Some(Some(lease)))
+                Ok(New::Leased(lease))
             }
-            Auth::Token { reread: None, .. } => Ok(None),
+            Auth::Token { reread: None, .. } => Ok(New::None),
             Auth::Token {
                 reread: Some(reread),
                 ..
@@ -239,16 +254,16 @@ impl Work {
                     Ok(token) => token,
                     Err(why) => {
                         log::warn!("VAULT: {why}");
-                        return Ok(None);
+                        return Ok(New::None);
                     }
                 };
                 let current = self.site.book.current();
                 if current.is_some_and(|current| current.text == token) {
-                    return Ok(None);
+                    return Ok(New::None);
                 }
                 log::info!("VAULT: a new token was read");
                 self.site.book.give(token);
-                Ok(Some(None))
+                Ok(New::Unknown)
             }
         }
     }

@@ -44,7 +44,9 @@ impl Life {
             ends: lease.ttl.map(|ttl| now + ttl),
             ttl,
             is_renewable: lease.renewable,
-            due: lease.ttl.map(|ttl| now + ttl - before.min(ttl / 2)),
+            due: lease
+                .ttl
+                .map(|ttl| now + ttl.saturating_sub(before.min(ttl / 2))),
         }
     }
 

@@ -212,77 +212,82 @@ mod tests {
 
     #[test]
     fn lookups_say_how_long_a_token_lives() {
-        let good = |ttl_s: Option<u64>, renewable, uses| {
-            let lease = Lease {
-                ttl: ttl_s.map(Duration::from_secs),
-                renewable,
-            };
-            Ok(Looked::Good { lease, uses })
-        };
-        let dead = |text: &str| Ok(Looked::Dead(text.to_owned()));
-        for (name, status, body, want) in [
+        for (name, data, ttl_s, renewable, uses) in [
             (
                 "usual",
-                200,
-                r#"{"data":{"expire_time":"2026-11-23T18:38:11Z","num_uses":0,"renewable":true,"ttl":5}}"#,
-                good(Some(5), true, None),
+                r#""expire_time":"2026-11-23T18:38:11Z","num_uses":0,"renewable":true,"ttl":5"#,
+                Some(5),
+                true,
+                None,
             ),
             (
                 "root",
-                200,
-                r#"{"data":{"expire_time":null,"ttl":0,"renewable":false}}"#,
-                good(None, false, None),
+                r#""expire_time":null,"ttl":0,"renewable":false"#,
+                None,
+                false,
+                None,
             ),
             (
                 "ends this second",
-                200,
-                r#"{"data":{"expire_time":"2026-11-23T18:38:11Z","ttl":0,"renewable":true}}"#,
-                good(Some(0), true, None),
+                r#""expire_time":"2026-11-23T18:38:11Z","ttl":0,"renewable":true"#,
+                Some(0),
+                true,
+                None,
             ),
             (
                 "batch, counted",
-                200,
-                r#"{"data":{"expire_time":"x","ttl":9,"renewable":false,"num_uses":2,"type":"batch"}}"#,
-                good(Some(9), false, Some(2)),
+                r#""expire_time":"x","ttl":9,"renewable":false,"num_uses":2,"type":"batch""#,
+                Some(9),
+                false,
+                Some(2),
             ),
-            (
-                "without the default policy",
-                403,
-                r#"{"errors":["1 error occurred:\n\t* permission denied\n\n"]}"#,
-                Ok(Looked::Blind),
-            ),
+        ] {
+            let body = format!("{{\"data\":{{{data}}}}}");
+            let ttl = ttl_s.map(Duration::from_secs);
+            let lease = Lease { ttl, renewable };
+            let want = Ok(Looked::Good { lease, uses });
+            assert_eq!(read_look(200, body.as_bytes()), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_refused_lookup_is_not_a_dead_token_yet() {
+        let framed = r#"{"errors":["1 error occurred:\n\t* permission denied\n\n"]}"#;
+        for (name, status, body, want) in [
+            ("without the default policy", 403, framed, "Ok(Blind)"),
             (
                 "dead",
                 403,
                 r#"{"errors":["permission denied"]}"#,
-                dead("permission denied"),
+                "Ok(Dead(\"permission denied\"))",
             ),
             (
                 "dead at a Vault",
                 403,
                 r#"{"errors":["invalid token"]}"#,
-                dead("invalid token"),
+                "Ok(Dead(\"invalid token\"))",
             ),
             (
                 "elsewhere",
                 404,
                 r#"{"errors":["namespace not found"]}"#,
-                Ok(Looked::Misplaced("namespace not found".to_owned())),
+                "Ok(Misplaced(\"namespace not found\"))",
             ),
             (
                 "no ttl",
                 200,
                 r#"{"data":{}}"#,
-                Err("its answer to lookup-self has no ttl".to_owned()),
+                "Err(\"its answer to lookup-self has no ttl\")",
             ),
             (
                 "odd",
                 400,
                 "{}",
-                Err("it answers HTTP 400 to lookup-self".to_owned()),
+                "Err(\"it answers HTTP 400 to lookup-self\")",
             ),
         ] {
-            assert_eq!(read_look(status, body.as_bytes()), want, "{name}");
+            let got = format!("{:?}", read_look(status, body.as_bytes()));
+            assert_eq!(got, want, "{name}");
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod answers;
 mod fake;
+mod messages;
 mod metadata;
 mod opening;
 
@@ -117,3 +118,12 @@ fn shown(outcome: Option<&Outcome>) -> String {
         Some(other) => format!("{other:?}"),
     }
 }
+
+/// An envelope of results.
+fn results(items: &str) -> String {
+    format!(
+        r#"{{"request_id":"x","lease_id":"","renewable":false,"lease_duration":0,"data":{{"batch_results":[{items}]}},"wrap_info":null,"warnings":null,"auth":null}}"#
+    )
+}
+
+const GOOD: &str = r#"{"plaintext":"b25l","reference":""}"#;

@@ -191,9 +191,8 @@ impl Session {
         until: Option<Instant>,
         served: &mut Served,
     ) {
-        let answer = match parse_answer(group.verb, self.client.body()) {
-            Ok(answer) => answer,
-            Err(_) => return self.give_up(&Fault::Protocol("its answer is no JSON"), jobs, served),
+        let Ok(answer) = parse_answer(group.verb, self.client.body()) else {
+            return self.give_up(&Fault::Protocol("its answer is no JSON"), jobs, served);
         };
         if answer.batch {
             if answer.items.len() != jobs.len() {

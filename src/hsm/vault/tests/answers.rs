@@ -2,205 +2,154 @@
 
 use super::*;
 
-/// An envelope of results.
-fn results(items: &str) -> String {
-    format!(
-        r#"{{"request_id":"x","lease_id":"","renewable":false,"lease_duration":0,"data":{{"batch_results":[{items}]}},"wrap_info":null,"warnings":null,"auth":null}}"#
-    )
+/// The server's answer to an unwrap; what the job is told.
+struct Row(&'static str, Reply, &'static str);
+
+/// The connection stands, and the job is done.
+fn done() -> Vec<Row> {
+    let good = results(GOOD);
+    let chunked = format!(
+        "HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{good}\r\n0\r\n\r\n",
+        good.len(),
+    );
+    let escaped = good.replace("b25l", "b2\\u0035l");
+    vec![
+        Row("good", json(200, &good), "one"),
+        Row("chunked", Reply::Bytes(chunked.into_bytes()), "one"),
+        Row("escaped", json(200, &escaped), "one"),
+    ]
 }
 
-const GOOD: &str = r#"{"plaintext":"b25l","reference":""}"#;
+/// Whole refusals: status and text, and what the job is told.
+const WHOLE: [(&str, u16, &str, &str); 7] = [
+    (
+        "no key",
+        400,
+        "encryption key not found",
+        "Err(ObjectNotFound)",
+    ),
+    ("soft-deleted", 400, "refusing to", "Rejected(\"refusing to"),
+    (
+        "denied",
+        403,
+        "no",
+        "Declined(\"the Vault refuses POST /v1/transit/decrypt/k",
+    ),
+    (
+        "namespace",
+        404,
+        "namespace not found",
+        "kms.hsm.vault.namespace",
+    ),
+    ("mount", 404, "no handler for route", "kms.hsm.vault.mount"),
+    (
+        "internal",
+        500,
+        "1 error occurred:\\n\\t* oh",
+        "the Vault answers HTTP 500: oh",
+    ),
+    ("rate", 429, "quota", "Err(Busy)"),
+];
 
-/// The server's answer to an unwrap; what the job is told; whether the connection ends, and the job is
-/// to be asked again.
-#[test]
-fn every_answer_to_an_unwrap_has_its_meaning() {
-    let chunked = format!(
-        "HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{}\r\n0\r\n\r\n",
-        results(GOOD).len(),
-        results(GOOD)
-    );
-    let escaped = results(GOOD).replace("b25l", "b2\\u0035l");
-    let whole = |status: u16, text: &str| json(status, &format!(r#"{{"errors":["{text}"]}}"#));
-    let close = |text: &str| Reply::Close(text.as_bytes().to_vec());
-    let rows: Vec<(&str, Reply, &str, bool, bool)> = vec![
-        ("good", json(200, &results(GOOD)), "one", false, false),
-        (
-            "chunked",
-            Reply::Bytes(chunked.into_bytes()),
-            "one",
-            false,
-            false,
-        ),
-        ("escaped", json(200, &escaped), "one", false, false),
-        (
+/// The connection stands, and the job is told.
+fn told() -> Vec<Row> {
+    let failed = |text: &str| {
+        results(&format!(
+            r#"{{"plaintext":"","error":"{text}","reference":""}}"#
+        ))
+    };
+    let unauthentic = failed("cipher: message authentication failed");
+    let empty = "an item of its answer is empty";
+    let no_base64 = results(r#"{"plaintext":"!!"}"#);
+    let mut rows = vec![
+        Row(
             "refused item",
-            json(
-                400,
-                &results(
-                    r#"{"plaintext":"","error":"cipher: message authentication failed","reference":""}"#,
-                ),
-            ),
+            json(400, &unauthentic),
             "Err(AuthenticationFailed)",
-            false,
-            false,
         ),
-        (
+        Row(
             "refused in a 500",
-            json(
-                500,
-                &results(r#"{"plaintext":"","error":"unable to get x","reference":""}"#),
-            ),
-            "Err(Rejected(\"unable to get x\"))",
-            false,
-            false,
+            json(500, &failed("no x")),
+            "Err(Rejected(\"no x\"))",
         ),
-        (
-            "no key",
-            whole(400, "encryption key not found"),
-            "Err(ObjectNotFound)",
-            false,
-            false,
-        ),
-        (
-            "soft-deleted",
-            whole(400, "refusing to use soft-deleted key"),
-            "Rejected(\"refusing",
-            false,
-            false,
-        ),
-        (
-            "denied",
-            whole(403, "permission denied"),
-            "Declined(\"the Vault refuses POST /v1/transit/decrypt/k",
-            false,
-            false,
-        ),
-        (
-            "namespace",
-            whole(404, "namespace not found"),
-            "kms.hsm.vault.namespace",
-            false,
-            false,
-        ),
-        (
-            "mount",
-            whole(404, "no handler for route \\\"x\\\""),
-            "kms.hsm.vault.mount",
-            false,
-            false,
-        ),
-        (
-            "internal",
-            whole(500, "1 error occurred:\\n\\t* oh"),
-            "Declined(\"the Vault answers HTTP 500: oh\")",
-            false,
-            false,
-        ),
-        ("rate", whole(429, "quota"), "Err(Busy)", false, false),
-        (
-            "sealed",
-            whole(503, "Vault is sealed"),
-            "untold",
-            true,
-            true,
-        ),
-        ("bad gateway", json(502, "<html>"), "untold", true, true),
-        ("redirect", json(307, ""), "untold", true, true),
-        ("closed", close(""), "untold", true, true),
-        (
-            "cut",
-            close("HTTP/1.1 200 X\r\nContent-Length: 99\r\n\r\n{\"data\":"),
-            "Err(Unavailable(",
-            true,
-            false,
-        ),
-        (
+        Row("no results", json(200, "{}"), "its answer holds no results"),
+        Row("empty item", json(200, &results("{}")), empty),
+        Row("no base64", json(200, &no_base64), "plaintext is no base64"),
+    ];
+    for (name, status, text, want) in WHOLE {
+        let whole = json(status, &format!(r#"{{"errors":["{text}"]}}"#));
+        rows.push(Row(name, whole, want));
+    }
+    rows
+}
+
+/// The connection ends, and the job is told.
+fn broken() -> Vec<Row> {
+    let close = |text: &str| Reply::Close(text.as_bytes().to_vec());
+    let cut = "HTTP/1.1 200 X\r\nContent-Length: 99\r\n\r\n{\"data\":";
+    let two = results(&format!("{GOOD},{GOOD}"));
+    let huge = b"HTTP/1.1 200 X\r\nContent-Length: 999999999\r\n\r\n{";
+    let endless = format!("HTTP/1.1 200 X\r\n\r\n{}", " ".repeat(90_000));
+    let too_long = "longer than any to what was asked";
+    vec![
+        Row("cut", close(cut), "Err(Unavailable("),
+        Row(
             "cut head",
             close("HTTP/1.1 200 X\r\nContent-"),
             "Err(Unavailable(",
-            true,
-            false,
         ),
-        (
+        Row(
             "web page",
             json(200, "<html>"),
             "Err(Protocol(\"its answer is no JSON",
-            true,
-            false,
         ),
-        (
+        Row(
             "empty",
             json(200, ""),
             "Err(Protocol(\"its answer is no JSON",
-            true,
-            false,
         ),
-        (
-            "no results",
-            json(200, "{}"),
-            "Err(Protocol(\"its answer holds no results",
-            false,
-            false,
-        ),
-        (
-            "two results",
-            json(200, &results(&format!("{GOOD},{GOOD}"))),
-            "another number of items",
-            true,
-            false,
-        ),
-        (
-            "none",
-            json(200, &results("")),
-            "another number of items",
-            true,
-            false,
-        ),
-        (
-            "empty item",
-            json(200, &results("{}")),
-            "an item of its answer is empty",
-            false,
-            false,
-        ),
-        (
-            "no base64",
-            json(200, &results(r#"{"plaintext":"!!"}"#)),
-            "its plaintext is no base64",
-            false,
-            false,
-        ),
-        (
-            "huge, told",
-            Reply::Hang(b"HTTP/1.1 200 X\r\nContent-Length: 999999999\r\n\r\n{".to_vec()),
-            "longer than any to what was asked",
-            true,
-            false,
-        ),
-        (
-            "huge, untold",
-            Reply::Hang(format!("HTTP/1.1 200 X\r\n\r\n{}", " ".repeat(90_000)).into_bytes()),
-            "longer than any to what was asked",
-            true,
-            false,
-        ),
-    ];
-    for (name, reply, want, broken, retry) in rows {
-        let reply = parking_lot::Mutex::new(Some(reply));
-        let fake = healthy(move |_, _| reply.lock().take().expect("one request"));
-        let mut session = open(&fake);
-        let (served, outcomes) = serve(&mut session, vec![unwrap("k", 1)]);
-        let got = shown(outcomes[0].as_ref());
-        assert!(got.contains(want), "{name}: {got}");
-        assert_eq!(
-            served.broken.is_some(),
-            broken,
-            "{name}: {:?}",
-            served.broken
-        );
-        assert_eq!(served.retry.len(), usize::from(retry), "{name}");
-        assert_eq!(served.busy, name == "rate", "{name}");
+        Row("two results", json(200, &two), "another number of items"),
+        Row("none", json(200, &results("")), "another number of items"),
+        Row("huge, told", Reply::Hang(huge.to_vec()), too_long),
+        Row("huge, untold", Reply::Hang(endless.into_bytes()), too_long),
+    ]
+}
+
+/// The connection ends, and the job is to be asked again.
+fn again() -> Vec<Row> {
+    let sealed = json(503, r#"{"errors":["Vault is sealed"]}"#);
+    vec![
+        Row("sealed", sealed, "untold"),
+        Row("bad gateway", json(502, "<html>"), "untold"),
+        Row("redirect", json(307, ""), "untold"),
+        Row("closed", Reply::Close(Vec::new()), "untold"),
+    ]
+}
+
+#[test]
+fn every_answer_to_an_unwrap_has_its_meaning() {
+    for (rows, is_broken, retry) in [
+        (done(), false, 0),
+        (told(), false, 0),
+        (broken(), true, 0),
+        (again(), true, 1),
+    ] {
+        for Row(name, reply, want) in rows {
+            let reply = parking_lot::Mutex::new(Some(reply));
+            let fake = healthy(move |_, _| reply.lock().take().expect("one request"));
+            let mut session = open(&fake);
+            let (served, outcomes) = serve(&mut session, vec![unwrap("k", 1)]);
+            let got = shown(outcomes[0].as_ref());
+            assert!(got.contains(want), "{name}: {got}");
+            assert_eq!(
+                served.broken.is_some(),
+                is_broken,
+                "{name}: {:?}",
+                served.broken
+            );
+            assert_eq!(served.retry.len(), retry, "{name}");
+            assert_eq!(served.busy, name == "rate", "{name}");
+        }
     }
 }
 
@@ -231,131 +180,6 @@ fn a_slow_answer_ends_with_the_deadline() {
             "{name}"
         );
     }
-}
-
-#[test]
-fn jobs_of_one_key_are_one_request_and_results_go_back_in_order() {
-    let fake = healthy(|request, _| match request {
-        "POST /v1/transit/decrypt/k" => json(
-            400,
-            &results(&format!(
-                r#"{GOOD},{{"plaintext":"","error":"x","reference":""}},{{"plaintext":"dHdv","reference":""}}"#
-            )),
-        ),
-        "POST /v1/transit/encrypt/k" => json(
-            200,
-            &results(r#"{"ciphertext":"vault:v1:AAAA","key_version":1,"reference":""}"#),
-        ),
-        _ => json(200, &results(GOOD)),
-    });
-    let mut session = open(&fake);
-    let wrap = Request::Encrypt {
-        object: object("k"),
-        plaintext: crate::secret::SecretBytes::from_slice(b"one"),
-        associated_data: b"aad".to_vec(),
-    };
-    let derived = Request::Decrypt {
-        object: object("k").derived(b"ctx"),
-        sealed: vec![9; 30],
-        associated_data: Vec::new(),
-    };
-    let requests = vec![
-        unwrap("k", 1),
-        wrap,
-        unwrap("l", 1),
-        unwrap("k", 2),
-        unwrap("k", 3),
-        Request::Decrypt {
-            object: ObjectId("of another back end".into()),
-            sealed: vec![0; 30],
-            associated_data: Vec::new(),
-        },
-    ];
-    let (served, outcomes) = serve(&mut session, requests);
-    let got: Vec<_> = outcomes
-        .iter()
-        .map(|outcome| shown(outcome.as_ref()))
-        .collect();
-    let want = [
-        "one",
-        "Ok(Sealed([0, 0, 0]))",
-        "one",
-        "Err(Rejected(\"x\"))",
-        "two",
-        "Err(ObjectNotFound)",
-    ];
-    assert_eq!(got, want);
-    assert_eq!(served.broken, None);
-    let bodies = fake.bodies("POST /v1/transit/decrypt/k");
-    assert_eq!(bodies.len(), 1);
-    assert_eq!(bodies[0].matches("\"ciphertext\":\"vault:v1:").count(), 3);
-    assert_eq!(
-        fake.bodies("POST /v1/transit/encrypt/k"),
-        [r#"{"batch_input":[{"plaintext":"b25l","key_version":1,"associated_data":"YWFk"}]}"#]
-    );
-    // An item with a context goes apart from those without.
-    let (_, outcomes) = serve(&mut session, vec![derived, unwrap("l", 1)]);
-    assert_eq!(outcomes.len(), 2);
-    let bodies = fake.bodies("POST /v1/transit/decrypt/k");
-    assert!(bodies[1].contains(",\"context\":\"Y3R4\""), "{}", bodies[1]);
-}
-
-/// Answers every item, and refuses more strings than a Vault reads, or more items than `items_max`.
-fn strict(items_max: usize) -> Fake {
-    healthy(move |_, body| {
-        let items = body.matches("\"ciphertext\"").count();
-        let strings = body.matches('"').count() / 2;
-        if strings > 1000 || items > items_max {
-            let text =
-                "refused JSON input due to high complexity: exceeded maximum number of strings";
-            return json(400, &format!(r#"{{"errors":["{text}"]}}"#));
-        }
-        json(200, &results(&vec![GOOD; items].join(",")))
-    })
-}
-
-#[test]
-fn messages_stay_below_what_a_vault_reads() {
-    for (name, associated_data, count, want) in [
-        ("plain", &b""[..], 600, vec![499, 101]),
-        ("with data", b"a", 400, vec![249, 151]),
-    ] {
-        let fake = strict(usize::MAX);
-        let mut session = open(&fake);
-        let request = |at: usize| Request::Decrypt {
-            object: object("k"),
-            sealed: vec![u8::try_from(at % 256).unwrap(); 1],
-            associated_data: associated_data.to_vec(),
-        };
-        let (served, outcomes) = serve(&mut session, (0..count).map(request).collect());
-        assert!(
-            outcomes
-                .iter()
-                .all(|outcome| shown(outcome.as_ref()) == "one"),
-            "{name}"
-        );
-        assert_eq!(served.learnt, None, "{name}");
-        let bodies = fake.bodies("POST /v1/transit/decrypt/k");
-        let sizes: Vec<_> = bodies
-            .iter()
-            .map(|body| body.matches("\"ciphertext\"").count())
-            .collect();
-        assert_eq!(sizes, want, "{name}");
-    }
-}
-
-#[test]
-fn a_vault_that_reads_less_is_learnt() {
-    let fake = strict(5);
-    let mut session = open(&fake);
-    let requests = (0..16).map(|at| unwrap("k", at)).collect();
-    let (served, outcomes) = serve(&mut session, requests);
-    assert!(
-        outcomes
-            .iter()
-            .all(|outcome| shown(outcome.as_ref()) == "one")
-    );
-    assert_eq!(served.learnt.map(|learnt| learnt.items), Some(4));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use super::*;
 
+type Answering = Box<dyn Fn() -> Reply + Send + Sync>;
+
 fn opened(answer: impl Fn() -> Reply + Send + Sync + 'static, time: Duration) -> String {
     let fake = Fake::start(move |_, _| answer());
     let site = site(fake.port);
@@ -12,55 +14,39 @@ fn opened(answer: impl Fn() -> Reply + Send + Sync + 'static, time: Duration) ->
     }
 }
 
+const REDIRECT: &str = "HTTP/1.1 307 X\r\nLocation: https://other/\r\nContent-Length: 0\r\n\r\n";
+/// A control character in a header is none.
+const BAD_REDIRECT: &str = "HTTP/1.1 307 X\r\nLocation: https://other/\x07\r\n\r\n";
+
+/// What `sys/health` is answered with, and what the session says of it.
+const STATUSES: [(&str, u16, &str, &str); 8] = [
+    ("well", 200, HEALTHY, "(Vault 2.7.2)"),
+    ("standby", 429, HEALTHY, "(Vault 2.7.2)"),
+    ("sealed", 503, HEALTHY, "the Vault is sealed: unseal it"),
+    ("empty", 501, HEALTHY, "the Vault is not initialised"),
+    ("secondary", 472, HEALTHY, "disaster recovery secondary"),
+    ("web page", 200, "<html>", "as no Vault does"),
+    ("other JSON", 200, "{}", "as no Vault does"),
+    ("cut", 200, "{\"sealed\":false", "as no Vault does"),
+];
+
 #[test]
 fn a_server_that_cannot_serve_is_refused_with_its_reason() {
-    let raw = |text: &str| Reply::Bytes(text.as_bytes().to_vec());
-    let rows: [(&str, Box<dyn Fn() -> Reply + Send + Sync>, &str); 13] = [
-        ("well", Box::new(|| json(200, HEALTHY)), "(Vault 2.7.2)"),
-        ("standby", Box::new(|| json(429, HEALTHY)), "(Vault 2.7.2)"),
-        (
-            "sealed",
-            Box::new(|| json(503, HEALTHY)),
-            "the Vault is sealed: unseal it",
-        ),
-        (
-            "empty",
-            Box::new(|| json(501, HEALTHY)),
-            "the Vault is not initialised",
-        ),
-        (
-            "secondary",
-            Box::new(|| json(472, HEALTHY)),
-            "disaster recovery secondary",
-        ),
-        (
-            "web page",
-            Box::new(|| json(200, "<html>")),
-            "as no Vault does",
-        ),
-        (
-            "other JSON",
-            Box::new(|| json(200, "{}")),
-            "as no Vault does",
-        ),
-        (
-            "cut",
-            Box::new(|| json(200, "{\"sealed\":false")),
-            "as no Vault does",
-        ),
+    for (name, status, body, want) in STATUSES {
+        let got = opened(move || json(status, body), PATIENCE);
+        assert!(got.contains(want), "{name}: {got}");
+    }
+    let endless = || format!("HTTP/1.1 200 X\r\nA: {}", "x".repeat(60_000)).into_bytes();
+    let rows: [(&str, Answering, &str); 5] = [
         (
             "redirect",
-            Box::new(move || {
-                raw("HTTP/1.1 307 X\r\nLocation: https://other/\x07\r\nContent-Length: 0\r\n\r\n")
-            }),
-            "no HTTP/1.1",
+            Box::new(|| Reply::Bytes(REDIRECT.into())),
+            "it redirects to https://other/, which is refused",
         ),
         (
-            "clean redirect",
-            Box::new(move || {
-                raw("HTTP/1.1 307 X\r\nLocation: https://other/\r\nContent-Length: 0\r\n\r\n")
-            }),
-            "it redirects to https://other/, which is refused",
+            "bad head",
+            Box::new(|| Reply::Bytes(BAD_REDIRECT.into())),
+            "its answer is no HTTP/1.1",
         ),
         (
             "no HTTP",
@@ -74,9 +60,7 @@ fn a_server_that_cannot_serve_is_refused_with_its_reason() {
         ),
         (
             "endless head",
-            Box::new(|| {
-                Reply::Hang(format!("HTTP/1.1 200 X\r\nA: {}", "x".repeat(60_000)).into_bytes())
-            }),
+            Box::new(move || Reply::Hang(endless())),
             "its answer",
         ),
     ];
