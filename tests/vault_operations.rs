@@ -292,6 +292,34 @@ fn a_key_made_anew_is_another() {
 }
 
 #[test]
+fn long_plaintexts_and_keys_changed_behind_our_back() {
+    let house = house();
+    let bao = Bao::start(&house);
+    let running = ready(&bao, house, "kms.request.body.max=1 MiB");
+    let mut client = running.backend();
+    good(&mut client, "POST", "keys/k", "");
+    // Longer than any buffer that a connection has.
+    let long = "QUFB".repeat(150_000);
+    let wrapped = wrap(&mut client, "k", &format!(r#"{{"plaintext":"{long}"}}"#));
+    let body = format!(r#"{{"ciphertext":"{wrapped}"}}"#);
+    let said = good(&mut client, "POST", "decrypt/k", &body);
+    assert!(text_of(&said, "plaintext") == long, "another plaintext");
+    // Somebody else rotates the key and forbids its old version: the first wrap is refused, the next one is
+    // with the new one.
+    bao.root("POST", "transit/keys/k/rotate", "");
+    let body = r#"{"min_decryption_version":2,"min_encryption_version":2}"#;
+    bao.root("POST", "transit/keys/k/config", body);
+    let (status, said) = ask(&mut client, "POST", "encrypt/k", HELLO);
+    assert_eq!(status, 400, "{said}");
+    vault_support::wait("the new version", || {
+        let (status, said) = ask(&mut client, "POST", "encrypt/k", HELLO);
+        (status == 200 && said.contains("\"ciphertext\":\"vault:v2:")).then_some(())
+    });
+    drop(client);
+    running.stop();
+}
+
+#[test]
 fn a_namespace_and_a_mount_of_the_sites_own() {
     let house = house();
     let bao = Bao::start(&house);

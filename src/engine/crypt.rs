@@ -167,13 +167,23 @@ pub(super) fn check_derivation(known: &Known, context: Option<&Text<'_>>) -> Res
     Ok(())
 }
 
-/// The object to wrap with, and the number of its version: of a derived key, the one for `context`.
-pub(super) fn object_to_wrap(
+/// What a plaintext is wrapped with.
+pub(super) struct Sealer {
+    /// Of the key.
+    pub name: Arc<str>,
+    /// Of a derived key, the one for the context.
+    pub object: ObjectId,
+    /// Number of the version.
+    pub version: u32,
+}
+
+/// What to wrap with under `version`.
+pub(super) fn sealer(
     room: &mut Vec<u8>,
     known: &Known,
     version: &KeyVersion,
     context: Option<&Text<'_>>,
-) -> Result<(ObjectId, u32), Fault> {
+) -> Result<Sealer, Fault> {
     check_derivation(known, context)?;
     let object = match context {
         Some(context) if known.record.kind.derived => {
@@ -184,7 +194,11 @@ pub(super) fn object_to_wrap(
         }
         _ => version.object.clone(),
     };
-    Ok((object, version.number))
+    Ok(Sealer {
+        name: Arc::clone(&known.record.name),
+        object,
+        version: version.number,
+    })
 }
 
 /// Decodes the associated data of a wrap.

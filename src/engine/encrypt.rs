@@ -4,14 +4,13 @@ use zeroize::Zeroizing;
 
 use crate::api::Fault;
 use crate::api::reply::Reply;
-use crate::hsm::ObjectId;
 use crate::identity::Operation;
 use crate::keys::Known;
 use crate::secret::SecretBytes;
 use crate::wire::Out;
 use crate::wire::transit::{self, CryptBody, Item as Asked};
 
-use super::crypt::{self, Key, Unmet};
+use super::crypt::{self, Key, Sealer, Unmet};
 use super::gather::Item;
 use super::{Call, Engine, Flow, Gather, key};
 
@@ -84,15 +83,15 @@ impl Engine {
                     gather.items[index] = Item::Failed(fault);
                 }
             }
-            Ok((object, plaintext, associated_data)) => {
-                self.fetch_sealed(call, index, object, plaintext, associated_data, gather);
+            Ok((sealer, plaintext, associated_data)) => {
+                self.fetch_sealed(call, index, sealer, plaintext, associated_data, gather);
             }
         }
     }
 }
 
-/// Object and its version, plaintext, associated data.
-type Prepared = ((ObjectId, u32), SecretBytes, Vec<u8>);
+/// By what, plaintext, associated data.
+type Prepared = (Sealer, SecretBytes, Vec<u8>);
 
 /// Decodes and checks one item.
 fn prepare(room: &mut Vec<u8>, known: &Known, asked: &Asked<'_>) -> Result<Prepared, Unmet> {
@@ -104,10 +103,10 @@ fn prepare(room: &mut Vec<u8>, known: &Known, asked: &Asked<'_>) -> Result<Prepa
         crypt::check_base64(room, context.as_str())?;
     }
     let version = crypt::version_to_wrap(known, asked.key_version)?;
-    let object = crypt::object_to_wrap(room, known, version, asked.context.as_ref())?;
+    let sealer = crypt::sealer(room, known, version, asked.context.as_ref())?;
     let associated_data = crypt::associated_data(room, asked.associated_data.as_ref())?;
     Ok((
-        object,
+        sealer,
         SecretBytes::new(std::mem::take(&mut *plaintext)),
         associated_data,
     ))

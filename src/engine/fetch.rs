@@ -9,9 +9,10 @@ use std::sync::atomic::Ordering;
 use crate::api::Fault;
 use crate::cache::{Digest, Family};
 use crate::flight::{Joined, Lead};
-use crate::hsm::{HsmError, Job, KeyVersion, ObjectId, Request};
+use crate::hsm::{HsmError, Job, KeyVersion, Request};
 use crate::secret::{SecretBytes, SecretKey};
 
+use super::crypt::Sealer;
 use super::gather::{Item, KEY_ITEM, KeyAnswer, Wants};
 use super::learn::Learner;
 use super::{Call, Engine, FlightKey, Flow, Gather, Outcome, Waiter, faults};
@@ -224,7 +225,7 @@ impl Engine {
         &self,
         call: &Call<'_>,
         index: usize,
-        (object, version): (ObjectId, u32),
+        sealer: Sealer,
         plaintext: SecretBytes,
         associated_data: Vec<u8>,
         gather: &mut Gather,
@@ -238,13 +239,23 @@ impl Engine {
             .join(self.alone(), item_waiter(call, index), || None::<()>)
         {
             Ok(Joined::Lead(lead)) => {
-                gather.await_item(index, Wants::Sealed, version, true);
+                gather.await_item(index, Wants::Sealed, sealer.version, true);
                 let request = Request::Encrypt {
-                    object,
+                    object: sealer.object,
                     plaintext,
                     associated_data,
                 };
-                self.submit(call, request, move |outcome| lead.finish(outcome));
+                let (keys, name) = (Arc::clone(&self.keys), sealer.name);
+                self.submit(call, request, move |outcome| {
+                    // Another node, or whoever else has access, may have changed the key.
+                    if let Err(
+                        HsmError::ObjectNotFound | HsmError::Rejected(_) | HsmError::Declined(_),
+                    ) = &outcome
+                    {
+                        keys.doubt(&name);
+                    }
+                    lead.finish(outcome);
+                });
             }
             _ => gather.items[index] = Item::Failed(faults::of(&HsmError::Overloaded)),
         }

@@ -83,7 +83,7 @@ impl Keeper {
                 self.refused.insert(self.digest, self.time.now());
             }
             // The entry goes; whether the others of its version do is for the key's next lookup to tell.
-            Err(HsmError::ObjectNotFound | HsmError::NotActive { .. }) => {
+            Err(HsmError::ObjectNotFound | HsmError::NotActive { .. } | HsmError::Rejected(_)) => {
                 self.cache.forget(&self.digest);
                 if self.was_active {
                     self.keys.doubt(&self.name);

@@ -79,15 +79,15 @@ impl Engine {
             }
             Ok(version) => {
                 let context = asked.context.as_ref();
-                let object = crypt::object_to_wrap(call.decoded, known, version, context);
+                let sealer = crypt::sealer(call.decoded, known, version, context);
                 let data = asked.associated_data.as_ref();
-                match object
-                    .and_then(|object| Ok((object, crypt::associated_data(call.decoded, data)?)))
+                match sealer
+                    .and_then(|sealer| Ok((sealer, crypt::associated_data(call.decoded, data)?)))
                 {
                     Err(fault) => gather.items[index] = Item::Failed(fault),
-                    Ok((object, associated_data)) => {
+                    Ok((sealer, associated_data)) => {
                         let plaintext = plaintext.expose(SecretBytes::from_slice);
-                        self.fetch_sealed(call, index, object, plaintext, associated_data, gather);
+                        self.fetch_sealed(call, index, sealer, plaintext, associated_data, gather);
                     }
                 }
             }

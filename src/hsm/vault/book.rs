@@ -105,7 +105,7 @@ impl Book {
             state.was_good = true;
             state.trouble = None;
             if state.refused.take().is_some() {
-                log::info!("VAULT: the token is accepted again");
+                log::info!("vault: the token is accepted again");
             }
         }
     }
@@ -150,7 +150,7 @@ impl Book {
     pub(super) fn refuse(&self, why: &str) {
         let mut state = self.state.lock();
         if state.refused.as_deref() != Some(why) {
-            log::error!("VAULT: {why}");
+            log::error!("vault: {why}");
             state.refused = Some(why.into());
         }
     }

@@ -1,6 +1,6 @@
 //! One HTTP/1.1 conversation, by ureq over our own `stream`: a request out, its whole answer into memory.
 //!
-//! Must never be true: a redirect followed; a proxy asked; an answer with a plaintext outside locked memory,
+//! Must never be true: a redirect followed; a proxy asked; an answer with a plaintext outside locked or wiped memory,
 //! or longer than its caller allowed; a second connection behind the pool's back. Called by `session`,
 //! `keeper` and `azure`.
 
@@ -65,7 +65,7 @@ pub(super) struct Call<'a> {
     pub(super) body: Option<&'a [u8]>,
     /// Longest body of an answer.
     pub(super) bytes_max: usize,
-    /// The answer's body may hold a secret: locked memory only.
+    /// The answer's body may hold a secret: locked memory as far as there is any.
     pub(super) is_secret: bool,
     /// By when the answer must be whole.
     pub(super) deadline: Instant,
@@ -201,7 +201,7 @@ impl Client {
         }
         let mut reader = body.as_reader();
         loop {
-            let room = self.inbound.room(self.arena, call)?;
+            let room = self.inbound.room(self.arena, call);
             match reader.read(room) {
                 Ok(0) => return Ok(()),
                 Ok(read) => self.inbound.filled += read,
@@ -270,16 +270,15 @@ impl Inbound {
     }
 
     /// Where the next bytes go, at least one.
-    fn room(&mut self, arena: &'static Arena, call: &Call<'_>) -> Result<&mut [u8], CallError> {
+    fn room(&mut self, arena: &'static Arena, call: &Call<'_>) -> &mut [u8] {
         let filled = self.filled;
         if filled == self.all().len() {
             // One byte more than allowed, to find out that there is one.
             let len = (filled * 2).min(call.bytes_max + 1).max(filled + 1);
-            let long = if call.is_secret {
-                Long::Locked(arena.buffer(len).ok_or(CallError::NoLockedMemory)?)
-            } else {
-                Long::Heap(Zeroizing::new(vec![0; len]))
-            };
+            let locked = call.is_secret.then(|| arena.buffer(len)).flatten();
+            // Longer than the arena has buffers for, as answers to clients are then: wiped memory.
+            let long =
+                locked.map_or_else(|| Long::Heap(Zeroizing::new(vec![0; len])), Long::Locked);
             let mut old = std::mem::replace(&mut self.long, long);
             let old: &mut [u8] = match &mut old {
                 Long::None => &mut self.usual,
@@ -296,7 +295,7 @@ impl Inbound {
             }
             old.zeroize();
         }
-        Ok(self.all().get_mut(filled..).unwrap_or_default())
+        self.all().get_mut(filled..).unwrap_or_default()
     }
 
     fn forget(&mut self) {

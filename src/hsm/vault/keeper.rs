@@ -3,6 +3,7 @@
 //! Must never be true: a connection of the pool's used for it, or an unwrap that waits for it (a refused
 //! one excepted); a login repeated without a pause. Started by `vault`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -54,7 +55,7 @@ impl Keeper {
     pub(super) fn join(&self) {
         let thread = self.0.lock().take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
-            log::error!("VAULT: the token's thread had panicked");
+            log::error!("vault: the token's thread had panicked");
         }
     }
 }
@@ -84,13 +85,24 @@ struct Work {
 impl Work {
     fn run(mut self) {
         loop {
-            match self.site.book.rest(self.wake_at()) {
-                Woken::Stop => return,
-                Woken::Suspicion => {
-                    self.look(true);
-                    self.book().checked(Instant::now());
+            let woken = self.site.book.rest(self.wake_at());
+            if woken == Woken::Stop {
+                return;
+            }
+            // Without this thread the server would outlive its token.
+            let done = catch_unwind(AssertUnwindSafe(|| match woken {
+                Woken::Suspicion => self.look(true),
+                _ => self.tend(),
+            }));
+            if done.is_err() {
+                log::error!("vault: looking after the token panicked; this is a defect");
+                self.look_at = Some(self.pause());
+                if let Some(life) = &mut self.life {
+                    life.failed(Instant::now());
                 }
-                Woken::Time => self.tend(),
+            }
+            if woken == Woken::Suspicion {
+                self.book().checked(Instant::now());
             }
         }
     }
@@ -147,7 +159,7 @@ impl Work {
             Ok(Looked::Blind) => {
                 if self.life.is_none() && !is_suspected {
                     log::info!(
-                        "VAULT: the token's policies do not let it look at itself; how long it lives is not known"
+                        "vault: the token's policies do not let it look at itself; how long it lives is not known"
                     );
                 }
                 self.look_at = None;
@@ -163,7 +175,7 @@ impl Work {
             Ok(Looked::Misplaced(why)) => self.book().refuse(&misplaced(&why)),
             Err(why) => {
                 let why = format!("the token could not be looked at: {why}");
-                log::debug!("VAULT: {why}");
+                log::debug!("vault: {why}");
                 self.book().note_trouble(&why);
                 self.look_at = Some(self.pause());
             }
@@ -181,17 +193,17 @@ impl Work {
         let now = Instant::now();
         match renewed {
             Ok(Renewed::Lease(lease)) => {
-                log::debug!("VAULT: token renewed for {:?}", lease.ttl);
+                log::debug!("vault: token renewed for {:?}", lease.ttl);
                 life.renewed(lease, now, self.renew_before);
                 self.book().is_good();
             }
             Ok(Renewed::Refused(why)) => {
-                log::info!("VAULT: the token cannot be renewed any more ({why})");
+                log::info!("vault: the token cannot be renewed any more ({why})");
                 life.worn_out();
             }
             Err(why) => {
                 let why = format!("the token could not be renewed: {why}");
-                log::warn!("VAULT: {why}");
+                log::warn!("vault: {why}");
                 self.book().note_trouble(&why);
                 life.failed(now);
             }
@@ -230,7 +242,7 @@ impl Work {
             }
             Err(LoginError::Trouble(why)) => {
                 let why = format!("the Azure login failed: {why}");
-                log::warn!("VAULT: {why}");
+                log::warn!("vault: {why}");
                 self.book().note_trouble(&why);
                 self.fail(dead, &why);
             }
@@ -253,7 +265,7 @@ impl Work {
                 let token = match reread() {
                     Ok(token) => token,
                     Err(why) => {
-                        log::warn!("VAULT: {why}");
+                        log::warn!("vault: {why}");
                         return Ok(New::None);
                     }
                 };
@@ -261,7 +273,7 @@ impl Work {
                 if current.is_some_and(|current| current.text == token) {
                     return Ok(New::None);
                 }
-                log::info!("VAULT: a new token was read");
+                log::info!("vault: a new token was read");
                 self.site.book.give(token);
                 Ok(New::Unknown)
             }
@@ -299,18 +311,18 @@ impl Work {
 
 fn tell(lease: Lease, uses: Option<u64>) {
     match (lease.ttl, lease.renewable) {
-        (None, _) => log::info!("VAULT: token good, without an end"),
-        (Some(ttl), true) => log::info!("VAULT: token good for {} s, renewable", ttl.as_secs()),
+        (None, _) => log::info!("vault: token good, without an end"),
+        (Some(ttl), true) => log::info!("vault: token good for {} s, renewable", ttl.as_secs()),
         (Some(ttl), false) => {
             log::warn!(
-                "VAULT: token good for {} s and not renewable",
+                "vault: token good for {} s and not renewable",
                 ttl.as_secs()
             );
         }
     }
     if let Some(uses) = uses {
         log::warn!(
-            "VAULT: the token is good for {uses} more request(s) only; give one without num_uses"
+            "vault: the token is good for {uses} more request(s) only; give one without num_uses"
         );
     }
 }

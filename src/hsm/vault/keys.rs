@@ -190,7 +190,7 @@ fn check_name(name: &str) -> Result<(), HsmError> {
 }
 
 /// The names in an answer to a list, without the folders that a Vault mixes in.
-fn names(body: &[u8]) -> Option<Arc<[Arc<str>]>> {
+pub(super) fn names(body: &[u8]) -> Option<Arc<[Arc<str>]>> {
     let mut names: Vec<Arc<str>> = Vec::new();
     let mut keys: &[u8] = b"[]";
     let read = json::members(json::member(body, "data")?, |name, value| {

@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::super::super::pool::{ItemsMax, Served};
 use super::super::super::{Answer, Done, HsmError, Job, Request};
@@ -171,7 +171,7 @@ impl Session {
             path: &path,
             has_body: true,
             bytes_max: answer_bytes_max(&jobs),
-            is_secret: true,
+            is_secret: group.verb == Verb::Decrypt,
             deadline,
         });
         self.out.clear();
@@ -361,12 +361,15 @@ fn sealed(text: &str, version: u32) -> Result<Vec<u8>, HsmError> {
 
 fn plaintext(text: &str, store: &super::Store, usual: &mut [u8]) -> Result<SecretKey, HsmError> {
     let room = base64::decoded_len_max(text.len());
-    let mut long = None;
-    if room > usual.len() {
-        let buffer = store.arena().buffer(room);
-        long = Some(buffer.ok_or(HsmError::NoLockedMemory)?);
-    }
-    let plain: &mut [u8] = long.as_mut().map_or(usual, |buffer| &mut buffer[..]);
+    let (mut locked, mut heap) = (None, Zeroizing::new(Vec::new()));
+    let plain: &mut [u8] = if room <= usual.len() {
+        usual
+    } else if let Some(buffer) = store.arena().buffer(room) {
+        locked.insert(buffer)
+    } else {
+        heap.resize(room, 0);
+        &mut heap
+    };
     let stored = match base64::decode(text.as_bytes(), plain) {
         Ok(len) => store
             .put(plain.get(..len).unwrap_or_default())

@@ -153,6 +153,34 @@ fn every_answer_to_an_unwrap_has_its_meaning() {
     }
 }
 
+/// Each byte changed, cut or doubled: refused or read, never a panic.
+#[test]
+fn mutated_answers_are_survived() {
+    let key = r#"{"data":{"name":"k","type":"x","keys":{"1":{"creation_time":"2026-11-23T18:31:55Z"},"2":5},"min_decryption_version":1}}"#;
+    let auth = r#"{"auth":{"client_token":"s.x","lease_duration":30,"renewable":true}}"#;
+    let list = r#"{"data":{"keys":["a","b/"]},"errors":["1 error occurred:\n\t* x\n\n"]}"#;
+    let all = results(GOOD);
+    for body in [key, auth, list, &all] {
+        for at in 0..body.len() {
+            for byte in [b'"', b'{', b'}', b'[', b',', b'\\', b'0', b'T', 0xff] {
+                let mut changed = body.as_bytes().to_vec();
+                changed[at] = byte;
+                survive(&changed);
+            }
+            survive(&body.as_bytes()[..at]);
+            survive(&[&body.as_bytes()[..at], &body.as_bytes()[at / 2..]].concat());
+        }
+    }
+}
+
+fn survive(body: &[u8]) {
+    let _ = super::super::record::read(body, &"k".into());
+    let _ = super::super::login::read_auth(body);
+    let _ = super::super::keys::names(body);
+    let _ = super::super::json::errors(body);
+    let _ = crate::wire::transit::parse_answer(crate::wire::transit::Verb::Decrypt, body);
+}
+
 #[test]
 fn a_slow_answer_ends_with_the_deadline() {
     for (name, bytes) in [
