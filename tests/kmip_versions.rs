@@ -213,6 +213,7 @@ fn settings_deletion_and_lists_are_seen_by_all_nodes() {
         min_decryption_version: Some(2),
         min_encryption_version: Some(3),
         deletion_allowed: None,
+        ..KeyChange::NONE
     };
     let changed = configure(&one, "a", change).unwrap();
     assert_eq!(find(&other, "a"), changed);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kms::hsm::{
-    Answer, Health, Hsm, HsmError, Job, KeyRecord, KeyState, KeyVersion, ObjectId, Request,
+    Access, Answer, Health, Hsm, HsmError, Job, KeyKind, KeyRecord, KeyState, KeyVersion, ObjectId,
+    Request,
 };
 use ring::digest::{SHA256, digest};
 
@@ -132,6 +133,7 @@ impl ToyHsm {
                 let there = keys.iter().filter(|(_, record)| record.is_some());
                 Ok(Answer::Names(there.map(|(name, _)| name.clone()).collect()))
             }
+            Request::CreateAs { .. } => Err(HsmError::Unsupported("options of a toy")),
             Request::Random { .. } => Err(HsmError::Unsupported("random bytes of a toy")),
         }
     }
@@ -172,6 +174,7 @@ fn record(name: &str) -> KeyRecord {
         min_decryption_version: 1,
         min_encryption_version: 0,
         deletion_allowed: false,
+        kind: KeyKind::default(),
     }
 }
 
@@ -202,6 +205,7 @@ impl Hsm for ToyHsm {
             was_up: true,
             queued: 0,
             detail: String::new(),
+            access: Access::default(),
         }
     }
 

@@ -133,8 +133,8 @@ fn gauges(shared: &Shared, text: &mut String) {
         ),
         (
             "kms_hsm_up",
-            "1 when the back end answered last.",
-            u64::from(health.up),
+            "1 when the back end answered last, and does what it is asked.",
+            u64::from(health.up && health.access.refused.is_none()),
         ),
         (
             "kms_arena_key_bytes_used",
@@ -148,6 +148,15 @@ fn gauges(shared: &Shared, text: &mut String) {
         ),
     ] {
         number(text, name, "gauge", help, value);
+    }
+    if let Some(left_s) = health.access.ends_in_s {
+        number(
+            text,
+            "kms_hsm_access_ends_seconds",
+            "gauge",
+            "Seconds until this server's access to the back end (a Vault's token) ends unless it is renewed.",
+            left_s,
+        );
     }
 }
 

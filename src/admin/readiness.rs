@@ -22,7 +22,8 @@ pub struct Readiness {
 /// would take every node out and cut the warm unwraps that could still be served.
 pub fn readiness(shared: &Shared) -> Readiness {
     let health = shared.engine.hsm().health();
-    let (state, status) = judge(shared.phase(), health.up, health.was_up);
+    let works = health.up && health.access.refused.is_none();
+    let (state, status) = judge(shared.phase(), works, health.was_up);
     Readiness {
         state,
         backend: shared.engine.hsm().name(),

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::config::plan::Rule;
 use crate::config::{self, Config, Protocol, Setting};
+use crate::hsm::vault::policy;
 use crate::node::{self, Probed};
 use crate::secret::memlock_limit;
 
@@ -22,6 +23,9 @@ pub(super) struct Arguments {
     /// Print JSON for machines.
     #[arg(long)]
     json: bool,
+    /// Print the policy that this server needs in a Vault, and nothing else.
+    #[arg(long, conflicts_with = "json")]
+    vault_policy: bool,
 }
 
 /// Everything found out.
@@ -36,6 +40,9 @@ struct Report {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    if arguments.vault_policy {
+        return print_vault_policy(arguments);
+    }
     let report = examine(arguments);
     if arguments.json {
         println!(
@@ -50,6 +57,34 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         (true, false) => ExitCode::from(1),
         (true, true) => ExitCode::SUCCESS,
     }
+}
+
+/// As the input of `vault policy write NAME -`: what is no policy is a comment.
+fn print_vault_policy(arguments: &Arguments) -> ExitCode {
+    let loaded = match config::load(&arguments.config, std::env::vars_os()) {
+        Ok(loaded) => loaded,
+        Err(error) => return super::fail(error),
+    };
+    let Some(vault) = loaded.config.hsm.vault else {
+        return super::fail("kms.hsm.protocol is not VAULT, so there is no policy to print");
+    };
+    print!("{}", vault_policy(&vault.mount));
+    ExitCode::SUCCESS
+}
+
+fn vault_policy(mount: &str) -> String {
+    let mut text = format!(
+        "# What Connected KMS needs in this Vault: vault policy write NAME - < THIS\n\
+         # Enough for encrypt, decrypt, datakey, rewrap, and key create, read, rotate, list and config.\n{}\
+         # If clients are to delete keys, write the last stanza as:\n",
+        policy::needed(mount)
+    );
+    for line in policy::to_delete(mount).lines() {
+        text.push_str("# ");
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
 }
 
 fn examine(arguments: &Arguments) -> Report {
@@ -99,7 +134,7 @@ fn examine_back_end(config: &Config, credentials: &node::Credentials, report: &m
     }
     for down in report.back_end.iter().filter(|probed| !probed.up) {
         match config.hsm.protocol {
-            Protocol::Kmip1 => report
+            Protocol::Kmip1 | Protocol::Vault => report
                 .warnings
                 .push(format!("HSM {} is down: {}", down.place, down.detail)),
             // The text names the key.
@@ -160,6 +195,21 @@ fn verdict(errors: usize, warnings: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_policy_is_the_guides_and_a_comment() {
+        let text = vault_policy("team/transit");
+        let (comments, policy): (Vec<_>, Vec<_>) =
+            text.lines().partition(|line| line.starts_with("# "));
+        assert_eq!(policy.join("\n") + "\n", policy::needed("team/transit"));
+        assert!(
+            policy.contains(&"path \"team/transit/encrypt/*\" {"),
+            "{text}"
+        );
+        let delete =
+            "#   capabilities = [ \"create\", \"read\", \"update\", \"list\", \"delete\" ]";
+        assert!(comments.contains(&delete), "{text}");
+    }
 
     #[test]
     fn the_verdict_counts_and_says_what_follows() {

@@ -2,6 +2,7 @@
 
 mod hsm;
 mod roles;
+mod vault;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;

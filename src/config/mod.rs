@@ -21,9 +21,11 @@ pub use build::{Loaded, load, parse};
 pub use error::{ConfigError, Problem, Warning};
 pub use model::{
     CacheKind, CacheSettings, Config, Embedded, Hsm, KeystoreRef, KmipCipher, KmipCredential,
-    LogFormat, LogSettings, Origin, Protocol, RoleSettings, Server, Setting, Sizes,
+    LogFormat, LogSettings, Origin, Protocol, RoleSettings, Server, Setting, Sizes, Vault,
+    VaultAuth, VaultAzure,
 };
 pub use network::Network;
+pub use source::reread_secret;
 pub use template::render_template;
 pub use url::Endpoint;
 pub use value::OPERATION_NAMES;

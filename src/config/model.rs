@@ -85,6 +85,8 @@ pub struct Server {
 pub enum Protocol {
     /// KMIP over mutual TLS.
     Kmip1,
+    /// Transit of a Vault or OpenBao, over HTTPS.
+    Vault,
     /// Master keys in this process.
     Embedded,
 }
@@ -116,6 +118,46 @@ pub struct Embedded {
     pub passphrase: SecretString,
 }
 
+/// How a Vault is spoken to.
+#[derive(Clone, Debug)]
+pub struct Vault {
+    /// `X-Vault-Namespace`.
+    pub namespace: Option<String>,
+    /// Path of the Transit engine, without slashes at its ends.
+    pub mount: String,
+    /// How long before its end a token is renewed.
+    pub renew_before_s: u64,
+    /// How to log in.
+    pub auth: VaultAuth,
+}
+
+/// How to log in to a Vault.
+#[derive(Clone, Debug)]
+pub enum VaultAuth {
+    /// With a token.
+    Token {
+        /// As read at start.
+        token: SecretString,
+        /// Where it may be read again.
+        file: Option<PathBuf>,
+    },
+    /// As the Azure machine that this server runs on.
+    Azure(VaultAzure),
+}
+
+/// Settings of the Azure login.
+#[derive(Clone, Debug)]
+pub struct VaultAzure {
+    /// The Vault's role.
+    pub role: String,
+    /// Request path, from `/v1/` on.
+    pub path: String,
+    /// Audience of the machine's token.
+    pub resource: String,
+    /// Azure's metadata service, or a loopback address.
+    pub metadata: SocketAddr,
+}
+
 /// The back end.
 #[derive(Clone, Debug)]
 pub struct Hsm {
@@ -145,6 +187,8 @@ pub struct Hsm {
     pub cipher: KmipCipher,
     /// `Some` exactly with [`Protocol::Embedded`].
     pub embedded: Option<Embedded>,
+    /// `Some` exactly with [`Protocol::Vault`].
+    pub vault: Option<Vault>,
 }
 
 /// Whose cache it is.

@@ -94,7 +94,7 @@ pub fn plan(config: &Config, cores: usize) -> Plan {
     let handshakes = note("handshake threads", value, rule);
     let (value, rule) = match config.hsm.protocol {
         Protocol::Embedded => (0, "none with EMBEDDED".to_owned()),
-        Protocol::Kmip1 => {
+        Protocol::Kmip1 | Protocol::Vault => {
             let derived = (workers * 2).clamp(4, 32);
             choose(
                 config.hsm.pool_size,
@@ -229,9 +229,11 @@ fn arena(
         count,
         "2 for each worker, at least 4; together at most 64 MiB".to_owned(),
     );
+    // The thread that renews a Vault's token has a connection of its own.
+    let others = usize::from(config.hsm.protocol == Protocol::Vault);
     let buffers = workers * (INPUT_BYTES + OUTPUT_BYTES)
         + handshakes * INPUT_BYTES
-        + pool * 2 * HSM_BUFFER_BYTES;
+        + (pool + others) * 2 * HSM_BUFFER_BYTES;
     let buffers = note(
         "locked bytes for buffers",
         buffers,

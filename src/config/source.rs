@@ -15,6 +15,7 @@ use super::model::Origin;
 use super::properties::{self, FILE_BYTES_MAX};
 use super::table::{self, KEYS, Key};
 use super::value::{self, Value};
+use crate::secret::SecretString;
 
 /// A set and checked value.
 pub(super) struct Held {
@@ -338,6 +339,15 @@ fn read_secret(key: &str, path: &Path) -> Result<Zeroizing<String>, Box<Problem>
         Err(unreadable("it is empty"))
     } else {
         Ok(Zeroizing::new(text.to_owned()))
+    }
+}
+
+/// Reads a secret again from the file that `<key>.file` named, by the same rules. The error names key
+/// and file.
+pub fn reread_secret(key: &str, path: &Path) -> Result<SecretString, String> {
+    match read_secret(&format!("{key}.file"), path) {
+        Ok(mut text) => Ok(SecretString::new(std::mem::take(&mut *text))),
+        Err(problem) => Err(problem.to_string()),
     }
 }
 

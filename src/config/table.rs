@@ -73,8 +73,9 @@ pub struct Key {
     pub kind: Kind,
     /// When not set.
     pub default: Default,
-    /// The one `kms.hsm.protocol` that reads it; set with another it is ignored with a warning.
-    pub only_with: Option<&'static str>,
+    /// The values of `kms.hsm.protocol` that read it; set with another it is ignored with a warning.
+    /// Empty: all.
+    pub only_with: &'static [&'static str],
     /// One or two sentences for operators.
     pub help: &'static str,
 }
@@ -148,7 +149,7 @@ const fn number(min: u64, max: u64, unit: &'static str) -> Kind {
 }
 
 macro_rules! keys {
-    ($($id:ident $name:literal $(was $old:literal)? $(only $only:literal)?, $kind:expr, $default:expr, $help:literal;)*) => {
+    ($($id:ident $name:literal $(was $old:literal)? $(only $($only:literal)+)?, $kind:expr, $default:expr, $help:literal;)*) => {
         $(
             #[doc = concat!("`", $name, "`: ", $help)]
             pub static $id: Key = Key {
@@ -156,7 +157,7 @@ macro_rules! keys {
                 old_name: first(&[$($old)?]),
                 kind: $kind,
                 default: $default,
-                only_with: first(&[$($only)?]),
+                only_with: &[$($($only),+)?],
                 help: $help,
             };
         )*
@@ -197,25 +198,26 @@ keys! {
     KEYSTORE_PASSWORD "kms.keystore.password", Kind::Secret, Unset,
         "Password of the keystore and of the keys in it. Required.";
     KEYSTORE_ALIAS "kms.keystore.alias", Kind::Alias, Value("kmsClient"),
-        "Alias of the client certificate that is shown to the HSM. Not needed with EMBEDDED.";
+        "Alias of the client certificate that is shown to the HSM. Not needed with EMBEDDED; with VAULT only if the Vault asks for one.";
     KEYSTORE_KEY_PASSWORD "kms.keystore.key.password", Kind::Secret, Derived("that of the keystore"),
         "Password of the private keys, when a JKS or JCEKS keystore gives them their own.";
     HSM_PROTOCOL "kms.hsm.protocol", Kind::Choice(&["kmip1", "VAULT", "EMBEDDED"]), Value("kmip1"),
-        "How the HSM is spoken to. EMBEDDED keeps the master keys in this process: to try, to test, for sites without an HSM.";
-    HSM_URL "kms.hsm.server.url" was "kmip.server.url" only "kmip1", Kind::Urls, Unset,
-        "Where the HSM is: [scheme://]host[:port], several by comma for failover, IPv6 in brackets. Required with kmip1.";
-    HSM_PORT "kms.hsm.server.port" was "kmip.server.port" only "kmip1", number(1, 65535, ""), Value("5696"),
+        "How the HSM is spoken to. VAULT: the Transit engine of a Vault or OpenBao, over HTTPS. EMBEDDED keeps the master keys in this process: to try, to test, for sites without an HSM.";
+    HSM_URL "kms.hsm.server.url" was "kmip.server.url" only "kmip1" "VAULT", Kind::Urls, Unset,
+        "Where the HSM is: [scheme://]host[:port], several by comma for failover, IPv6 in brackets. Required with kmip1 and VAULT.";
+    HSM_PORT "kms.hsm.server.port" was "kmip.server.port" only "kmip1" "VAULT", number(1, 65535, ""),
+        Derived("5696 with kmip1, 8200 with VAULT"),
         "Port of the HSM. A port in the URL wins.";
-    HSM_CA_ALIAS "kms.hsm.ca.alias" only "kmip1", Kind::Aliases, Value("kmipSigningCA"),
+    HSM_CA_ALIAS "kms.hsm.ca.alias" only "kmip1" "VAULT", Kind::Aliases, Value("kmipSigningCA"),
         "Alias of the CA that vouches for the HSM, several by comma during a rotation. It never vouches for clients.";
-    HSM_SERVER_NAME "kms.hsm.server.name" only "kmip1", Kind::Host, Derived("the host of the URL"),
+    HSM_SERVER_NAME "kms.hsm.server.name" only "kmip1" "VAULT", Kind::Host, Derived("the host of the URL"),
         "Name to expect in the HSM's certificate, when it is not the host of the URL.";
-    HSM_FINGERPRINT "kms.hsm.fingerprint" only "kmip1", Kind::Fingerprint, Unset,
+    HSM_FINGERPRINT "kms.hsm.fingerprint" only "kmip1" "VAULT", Kind::Fingerprint, Unset,
         "Pins the HSM's certificate by its SHA-256, for certificates whose name cannot be checked.";
-    HSM_POOL_SIZE "kms.hsm.pool.size" only "kmip1", number(1, 64, "connections"),
+    HSM_POOL_SIZE "kms.hsm.pool.size" only "kmip1" "VAULT", number(1, 64, "connections"),
         Derived("2 for each worker thread, at least 4, at most 32"),
         "Connections kept to the HSM.";
-    HSM_BATCH_MAX "kms.hsm.batch.max" only "kmip1", number(1, 1024, "operations"), Value("32"),
+    HSM_BATCH_MAX "kms.hsm.batch.max" only "kmip1" "VAULT", number(1, 1024, "operations"), Value("32"),
         "Operations in one message to the HSM. 1 turns batching off.";
     HSM_QUEUE_MAX "kms.hsm.queue.max", number(1, 1_000_000, "operations"),
         Derived("16 full messages for each connection, at least 1024, at most 65536"),
@@ -231,18 +233,24 @@ keys! {
     HSM_KMIP_PIPELINE_MAX "kms.hsm.kmip.pipeline.max" only "kmip1", number(1, 16, "messages"), Value("1"),
         "Messages sent on one connection before the first is answered, once more waits than one for each connection. For an HSM that is far away and reads ahead: it saves the way, not the HSM's work. 1 turns this off.";
     HSM_VAULT_NAMESPACE "kms.hsm.vault.namespace" only "VAULT", Kind::Text, Unset,
-        "Vault namespace.";
+        "Namespace of the Vault, sent as X-Vault-Namespace.";
+    HSM_VAULT_MOUNT "kms.hsm.vault.mount" only "VAULT", Kind::Text, Value("transit"),
+        "Where the Transit engine is mounted in the Vault.";
     HSM_VAULT_AUTH "kms.hsm.vault.auth" only "VAULT", Kind::Choice(&["token", "azure"]), Value("token"),
-        "How to log in to Vault.";
+        "How to log in to the Vault: with a token that is given to this server, or with the identity of the Azure machine that it runs on.";
+    HSM_VAULT_TOKEN "kms.hsm.vault.token" only "VAULT", Kind::Secret, Unset,
+        "The Vault token. Required with kms.hsm.vault.auth = token. Its file (kms.hsm.vault.token.file) is read again when the token is refused or ends, so that it can be replaced without a restart.";
     HSM_VAULT_RENEW "kms.hsm.vault.auth.renew-before-expiry" only "VAULT", number(1, 86400, "s"), Value("30"),
-        "Renew the Vault token this long before it expires.";
+        "Renew the Vault token this long before it expires; one that lives less than twice as long is renewed at half of its life.";
     HSM_VAULT_AZURE_ROLE "kms.hsm.vault.auth.azure.role" only "VAULT", Kind::Text, Unset,
-        "Role of the Azure login.";
+        "Role of the Azure login. Required with kms.hsm.vault.auth = azure.";
     HSM_VAULT_AZURE_PATH "kms.hsm.vault.auth.azure.path" only "VAULT", Kind::Text, Value("/v1/auth/azure/login"),
         "Request path of the Azure login.";
     HSM_VAULT_AZURE_RESOURCE "kms.hsm.vault.auth.azure.resource" only "VAULT", Kind::Text,
         Value("https://vault.hashicorp.com/"),
-        "Resource the Azure token is asked for.";
+        "Resource that the Azure token is asked for: what the Vault's Azure method is configured to accept.";
+    HSM_VAULT_AZURE_METADATA "kms.hsm.vault.auth.azure.metadata" only "VAULT", Kind::Socket, Value("169.254.169.254:80"),
+        "Where Azure's instance metadata service answers. Another address than Azure's must be a loopback address, for tests.";
     HSM_EMBEDDED_FILE "kms.hsm.embedded.file" only "EMBEDDED", Kind::Path, Unset,
         "File that holds the sealed master keys. Required with EMBEDDED.";
     HSM_EMBEDDED_PASSPHRASE "kms.hsm.embedded.passphrase" only "EMBEDDED", Kind::Secret, Unset,
@@ -289,7 +297,7 @@ const fn role(name: &'static str, kind: Kind, default: Default, help: &'static s
         old_name: None,
         kind,
         default,
-        only_with: None,
+        only_with: &[],
         help,
     }
 }

@@ -45,7 +45,8 @@ fn render(text: &mut String, key: &Key) {
     for line in wrap(&format!("Default: {default}"), 98) {
         _ = writeln!(text, "# {line}");
     }
-    if let Some(only) = key.only_with {
+    if !key.only_with.is_empty() {
+        let only = key.only_with.join(" or ");
         _ = writeln!(text, "# Only with kms.hsm.protocol = {only}.");
     }
     let value = if let Default::Value(value) = key.default {

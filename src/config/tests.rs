@@ -3,6 +3,7 @@
 
 mod sources;
 mod values;
+mod vault;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -53,13 +54,18 @@ fn the_guides_example_is_accepted_unedited() {
     );
     assert_eq!(loaded.warnings.len(), 6, "one for each Vault key");
 
-    let vault = text.replace("=kmip1", "=VAULT");
-    let error = with_env(&vault, &[]).unwrap_err();
-    assert_eq!(error.problems.len(), 1, "{error}");
-    assert!(
-        error.to_string().contains("not served by this version yet"),
-        "{error}"
-    );
+    let loaded = with_env(&text.replace("=kmip1", "=VAULT"), &[]).unwrap();
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let vault = loaded.config.hsm.vault.expect("a Vault");
+    assert_eq!(vault.namespace.as_deref(), Some("engineering"));
+    assert_eq!((vault.renew_before_s, &*vault.mount), (35, "transit"));
+    let VaultAuth::Azure(azure) = vault.auth else {
+        panic!("{:?}", vault.auth)
+    };
+    assert_eq!(azure.role, "KMS_ADMIN");
+    assert_eq!(azure.path, "/v1/auth/azure/login");
+    assert_eq!(azure.resource, "https://management.azure.com");
+    assert_eq!(azure.metadata.to_string(), "169.254.169.254:80");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::api::Fault;
 use crate::api::reply::Reply;
-use crate::hsm::{HsmError, KeyState, KeyVersion};
+use crate::hsm::{HsmError, KeyState, KeyVersion, ObjectId};
 use crate::keys::Known;
 use crate::wire::transit::{self, CryptBody, Text};
 use crate::wire::{Out, base64};
@@ -153,6 +153,52 @@ pub(super) fn decode_onto(room: &mut Vec<u8>, text: &str) -> Result<usize, base6
     let decoded = base64::decode(text.as_bytes(), &mut room[at..]);
     room.truncate(at + *decoded.as_ref().unwrap_or(&0));
     decoded
+}
+
+/// Refuses a use of a derived key without what it is derived by.
+pub(super) fn check_derivation(known: &Known, context: Option<&Text<'_>>) -> Result<(), Fault> {
+    if known.record.kind.derived && context.is_none() {
+        return Err(Fault::new(
+            400,
+            "missing 'context' for key derivation; the key was created using a derived key, which means \
+             additional, per-request information must be included in order to perform operations with the key",
+        ));
+    }
+    Ok(())
+}
+
+/// What a plaintext is wrapped with.
+pub(super) struct Sealer {
+    /// Of the key.
+    pub name: Arc<str>,
+    /// Of a derived key, the one for the context.
+    pub object: ObjectId,
+    /// Number of the version.
+    pub version: u32,
+}
+
+/// What to wrap with under `version`.
+pub(super) fn sealer(
+    room: &mut Vec<u8>,
+    known: &Known,
+    version: &KeyVersion,
+    context: Option<&Text<'_>>,
+) -> Result<Sealer, Fault> {
+    check_derivation(known, context)?;
+    let object = match context {
+        Some(context) if known.record.kind.derived => {
+            room.clear();
+            decode_onto(room, context.as_str())
+                .map_err(|error| Fault::base64(error.to_string()))?;
+            version.object.derived(room)
+        }
+        _ => version.object.clone(),
+    };
+    Ok(Sealer {
+        name: Arc::clone(&known.record.name),
+        object,
+        version: version.number,
+    })
 }
 
 /// Decodes the associated data of a wrap.

@@ -63,6 +63,9 @@ impl Engine {
                 };
             }
         };
+        let context = body.context.as_ref();
+        let sealer = crypt::sealer(call.decoded, &known, version, context)
+            .map_err(Fault::of_single_request)?;
         let associated_data = crypt::associated_data(call.decoded, body.associated_data.as_ref())
             .map_err(Fault::of_single_request)?;
         if gather.items.is_empty() {
@@ -71,7 +74,7 @@ impl Engine {
         }
         if let [Item::Plaintext(plaintext), Item::Untried] = gather.items.as_slice() {
             let plaintext = plaintext.expose(SecretBytes::from_slice);
-            self.fetch_sealed(call, SEALED, version, plaintext, associated_data, gather);
+            self.fetch_sealed(call, SEALED, sealer, plaintext, associated_data, gather);
         }
         if gather.is_waiting() {
             return Ok(Flow::Parked);

@@ -240,15 +240,24 @@ impl Engine {
             .ok_or_else(Fault::key_not_found)?;
         let sealed_len = crypt::decode_onto(decoded, text)
             .map_err(|_| refuse("invalid ciphertext: could not decode base64"))?;
+        crypt::check_derivation(known, asked.context.as_ref())?;
+        let mut data_len = 0;
         if let Some(associated_data) = &asked.associated_data {
-            crypt::decode_onto(decoded, associated_data.as_str())
+            data_len = crypt::decode_onto(decoded, associated_data.as_str())
                 .map_err(|error| Fault::associated_data(&error.to_string()))?;
+        }
+        if let (true, Some(context)) = (known.record.kind.derived, &asked.context) {
+            crypt::decode_onto(decoded, context.as_str())
+                .map_err(|error| Fault::base64(error.to_string()))?;
         }
         if !self.envelope.fits(sealed_len) {
             return Err(Unmet::Fault(misfit(sealed_len)));
         }
-        let (sealed, associated_data) = decoded.split_at(sealed_len);
-        let digest = self.digest_key.digest(version, sealed, associated_data);
+        let (sealed, rest) = decoded.split_at(sealed_len);
+        let (associated_data, context) = rest.split_at(data_len);
+        let digest = self
+            .digest_key
+            .digest(version, sealed, associated_data, context);
         Ok(Wanted {
             name: &known.record.name,
             digest,
@@ -256,6 +265,7 @@ impl Engine {
             version,
             sealed,
             associated_data,
+            context,
         })
     }
 }

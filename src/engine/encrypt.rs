@@ -4,14 +4,13 @@ use zeroize::Zeroizing;
 
 use crate::api::Fault;
 use crate::api::reply::Reply;
-use crate::hsm::{KeyVersion, Request};
 use crate::identity::Operation;
 use crate::keys::Known;
 use crate::secret::SecretBytes;
 use crate::wire::Out;
 use crate::wire::transit::{self, CryptBody, Item as Asked};
 
-use super::crypt::{self, Key, Unmet};
+use super::crypt::{self, Key, Sealer, Unmet};
 use super::gather::Item;
 use super::{Call, Engine, Flow, Gather, key};
 
@@ -59,11 +58,14 @@ impl Engine {
         if !call.role.allows(Operation::Create, key) {
             return Err(Fault::permission_denied());
         }
-        key::check_for_encrypt(body)?;
+        if !self.is_transit() {
+            key::check_for_encrypt(body)?;
+        }
         if std::mem::replace(&mut gather.changed, true) {
             return Err(Fault::internal("the HSM created no key"));
         }
-        self.change_key(call, key, |name| Request::Create { name }, gather)
+        let request = |name| self.creation(name, key::spec_for_encrypt(body));
+        self.change_key(call, key, request, gather)
     }
 
     fn encrypt_item(
@@ -81,19 +83,18 @@ impl Engine {
                     gather.items[index] = Item::Failed(fault);
                 }
             }
-            Ok((version, plaintext, associated_data)) => {
-                self.fetch_sealed(call, index, version, plaintext, associated_data, gather);
+            Ok((sealer, plaintext, associated_data)) => {
+                self.fetch_sealed(call, index, sealer, plaintext, associated_data, gather);
             }
         }
     }
 }
 
+/// By what, plaintext, associated data.
+type Prepared = (Sealer, SecretBytes, Vec<u8>);
+
 /// Decodes and checks one item.
-fn prepare<'a>(
-    room: &mut Vec<u8>,
-    known: &'a Known,
-    asked: &Asked<'_>,
-) -> Result<(&'a KeyVersion, SecretBytes, Vec<u8>), Unmet> {
+fn prepare(room: &mut Vec<u8>, known: &Known, asked: &Asked<'_>) -> Result<Prepared, Unmet> {
     let mut plaintext = Zeroizing::new(Vec::new());
     crypt::decode_onto(&mut plaintext, asked.text.as_str())
         .map_err(|error| Fault::base64(error.to_string()))?;
@@ -102,9 +103,10 @@ fn prepare<'a>(
         crypt::check_base64(room, context.as_str())?;
     }
     let version = crypt::version_to_wrap(known, asked.key_version)?;
+    let sealer = crypt::sealer(room, known, version, asked.context.as_ref())?;
     let associated_data = crypt::associated_data(room, asked.associated_data.as_ref())?;
     Ok((
-        version,
+        sealer,
         SecretBytes::new(std::mem::take(&mut *plaintext)),
         associated_data,
     ))

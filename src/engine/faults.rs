@@ -21,6 +21,7 @@ pub(super) fn of(error: &HsmError) -> Fault {
             502,
             format!("the HSM refused the operation (reason {reason:#x}): {text}"),
         ),
+        HsmError::Declined(text) => Fault::new(502, text.to_string()),
         HsmError::Unsupported(what) => Fault::new(400, *what),
         HsmError::Rejected(text) => Fault::new(400, text.to_string()),
         HsmError::Busy => Fault::new(503, "the HSM is at its limit").retry_after(RETRY_AFTER_S),

@@ -12,6 +12,7 @@ use crate::flight::{Joined, Lead};
 use crate::hsm::{HsmError, Job, KeyVersion, Request};
 use crate::secret::{SecretBytes, SecretKey};
 
+use super::crypt::Sealer;
 use super::gather::{Item, KEY_ITEM, KeyAnswer, Wants};
 use super::learn::Learner;
 use super::{Call, Engine, FlightKey, Flow, Gather, Outcome, Waiter, faults};
@@ -25,6 +26,8 @@ pub(super) struct Wanted<'a> {
     pub version: &'a KeyVersion,
     pub sealed: &'a [u8],
     pub associated_data: &'a [u8],
+    /// Empty, save for derived keys.
+    pub context: &'a [u8],
 }
 
 /// What an unwrap is fetched for.
@@ -222,7 +225,7 @@ impl Engine {
         &self,
         call: &Call<'_>,
         index: usize,
-        version: &KeyVersion,
+        sealer: Sealer,
         plaintext: SecretBytes,
         associated_data: Vec<u8>,
         gather: &mut Gather,
@@ -236,13 +239,23 @@ impl Engine {
             .join(self.alone(), item_waiter(call, index), || None::<()>)
         {
             Ok(Joined::Lead(lead)) => {
-                gather.await_item(index, Wants::Sealed, version.number, true);
+                gather.await_item(index, Wants::Sealed, sealer.version, true);
                 let request = Request::Encrypt {
-                    object: version.object.clone(),
+                    object: sealer.object,
                     plaintext,
                     associated_data,
                 };
-                self.submit(call, request, move |outcome| lead.finish(outcome));
+                let (keys, name) = (Arc::clone(&self.keys), sealer.name);
+                self.submit(call, request, move |outcome| {
+                    // Another node, or whoever else has access, may have changed the key.
+                    if let Err(
+                        HsmError::ObjectNotFound | HsmError::Rejected(_) | HsmError::Declined(_),
+                    ) = &outcome
+                    {
+                        keys.doubt(&name);
+                    }
+                    lead.finish(outcome);
+                });
             }
             _ => gather.items[index] = Item::Failed(faults::of(&HsmError::Overloaded)),
         }

@@ -49,7 +49,10 @@ impl Wanted<'_> {
     /// What the HSM is asked.
     pub(super) fn request(&self) -> Request {
         Request::Decrypt {
-            object: self.version.object.clone(),
+            object: match self.context {
+                [] => self.version.object.clone(),
+                context => self.version.object.derived(context),
+            },
             sealed: self.sealed.to_vec(),
             associated_data: self.associated_data.to_vec(),
         }
@@ -80,7 +83,7 @@ impl Keeper {
                 self.refused.insert(self.digest, self.time.now());
             }
             // The entry goes; whether the others of its version do is for the key's next lookup to tell.
-            Err(HsmError::ObjectNotFound | HsmError::NotActive { .. }) => {
+            Err(HsmError::ObjectNotFound | HsmError::NotActive { .. } | HsmError::Rejected(_)) => {
                 self.cache.forget(&self.digest);
                 if self.was_active {
                     self.keys.doubt(&self.name);

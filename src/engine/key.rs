@@ -1,8 +1,10 @@
 //! `keys/:name`: create and read.
 
+use std::sync::Arc;
+
 use crate::api::Fault;
 use crate::api::reply::Reply;
-use crate::hsm::{KeyRecord, Request};
+use crate::hsm::{KeyRecord, KeySpec, Request};
 use crate::wire::Out;
 use crate::wire::transit::{self, CryptBody, KeyBody, KeyData, Text};
 
@@ -41,15 +43,20 @@ impl Engine {
         gather: &mut Gather,
         reply: &mut Reply<'_, O>,
     ) -> Result<Flow, Fault> {
-        check(body)?;
+        if !self.is_transit() {
+            check(body)?;
+        }
         if let Some((known, _)) = self.keys.lookup(name, call.now) {
             encode(&known.record, &body.warnings, reply);
             return Ok(Flow::Answered);
         }
         match &gather.key {
             KeyAnswer::Untried => {
-                refuse_what_an_hsm_cannot(body)?;
-                self.change_key(call, name, |name| Request::Create { name }, gather)
+                if !self.is_transit() {
+                    refuse_what_an_hsm_cannot(body)?;
+                }
+                let request = |name| self.creation(name, spec_of(body));
+                self.change_key(call, name, request, gather)
             }
             KeyAnswer::Waiting { .. } => Ok(Flow::Parked),
             KeyAnswer::Failed(error) => Err(faults::of(error)),
@@ -59,6 +66,40 @@ impl Engine {
             }
             KeyAnswer::Is(None) => Err(Fault::internal("the HSM created no key")),
         }
+    }
+}
+
+impl Engine {
+    /// What creates a key: with options where the back end has them.
+    pub(super) fn creation(&self, name: Arc<str>, spec: KeySpec) -> Request {
+        if self.is_transit() && spec != KeySpec::default() {
+            Request::CreateAs { name, spec }
+        } else {
+            Request::Create { name }
+        }
+    }
+}
+
+fn spec_of(body: &KeyBody<'_>) -> KeySpec {
+    KeySpec {
+        kind: body.kind.as_ref().map(|kind| kind.as_str().to_owned()),
+        derived: body.derived,
+        convergent: body.convergent_encryption,
+        exportable: body.exportable,
+        allow_plaintext_backup: body.allow_plaintext_backup,
+        auto_rotate_period_s: body.auto_rotate_period_s,
+        // A Vault refuses what is no size.
+        key_size: body.key_size.and_then(|size| u64::try_from(size).ok()),
+    }
+}
+
+/// The key that an encrypt makes where there is none: derived if there is a context, as Transit has it.
+pub(super) fn spec_for_encrypt(body: &CryptBody<'_>) -> KeySpec {
+    KeySpec {
+        kind: body.kind.as_ref().map(|kind| kind.as_str().to_owned()),
+        derived: body.first().context.is_some().then_some(true),
+        convergent: body.convergent.then_some(true),
+        ..KeySpec::default()
     }
 }
 
@@ -183,7 +224,7 @@ pub(super) fn encode<O: Out>(
     warnings: &[impl AsRef<str>],
     reply: &mut Reply<'_, O>,
 ) {
-    let open = reply.open(200, None);
+    let (open, kind) = (reply.open(200, None), &record.kind);
     let versions: Vec<(u32, u64)> = record
         .versions
         .iter()
@@ -194,16 +235,17 @@ pub(super) fn encode<O: Out>(
         reply.out(),
         &KeyData {
             name: &record.name,
-            kind: KIND,
-            allow_plaintext_backup: false,
-            auto_rotate_period_s: 0,
-            convergent_encryption: false,
-            derived: false,
-            exportable: false,
-            min_available_version: 0,
-            soft_deleted: false,
-            // A Vault could derive with such a key; these back ends cannot, and do not say that they can.
-            supports_derivation: false,
+            kind: &kind.name,
+            allow_plaintext_backup: kind.allow_plaintext_backup,
+            auto_rotate_period_s: kind.auto_rotate_period_s,
+            convergent_encryption: kind.convergent,
+            derived: kind.derived,
+            exportable: kind.exportable,
+            min_available_version: kind.min_available_version,
+            soft_deleted: kind.soft_deleted,
+            supports_derivation: kind.supports_derivation,
+            supports_encryption: kind.supports_encryption,
+            supports_signing: kind.supports_signing,
             versions: &versions,
             latest_version: record.latest(),
             min_decryption_version: record.min_decryption_version,

@@ -111,7 +111,7 @@ impl Engine {
                 Key::Absent => return Err(absent()),
                 Key::Parked => return Ok(Flow::Parked),
             };
-            let change = change_of(body, &known.record)?;
+            let change = change_of(body, &known.record, self.is_transit())?;
             if change == KeyChange::default() {
                 key::encode(&known.record, &config_warnings(body), reply);
                 return Ok(Flow::Answered);
@@ -177,7 +177,7 @@ fn changed(gather: &Gather) -> Result<Change<'_>, Fault> {
 
 /// The change that `body` asks for, checked as far as it can be without the key's present state.
 /// In Transit's order: what is wrong with the first field is told first.
-fn change_of(body: &ConfigBody, record: &KeyRecord) -> Result<KeyChange, Fault> {
+fn change_of(body: &ConfigBody, record: &KeyRecord, is_transit: bool) -> Result<KeyChange, Fault> {
     let minimum = |what, asked| minimum(what, asked, record);
     let decryption = body
         .min_decryption_version
@@ -196,15 +196,23 @@ fn change_of(body: &ConfigBody, record: &KeyRecord) -> Result<KeyChange, Fault> 
         ),
         ("auto_rotate_period", body.auto_rotate_period_s > Some(0)),
     ] {
-        if asked {
+        if asked && !is_transit {
             let text = format!("{field} is not supported by this back end");
             return Err(Fault::new(400, text));
         }
     }
+    let others = KeyChange {
+        exportable: body.exportable,
+        allow_plaintext_backup: body.allow_plaintext_backup,
+        auto_rotate_period_s: body.auto_rotate_period_s,
+        ..KeyChange::NONE
+    };
     Ok(KeyChange {
         min_decryption_version: decryption,
         min_encryption_version: encryption,
         deletion_allowed: body.deletion_allowed,
+        // Elsewhere they are what they were asked to be: not so.
+        ..if is_transit { others } else { KeyChange::NONE }
     })
 }
 

@@ -216,6 +216,12 @@ impl Engine {
         })
     }
 
+    /// Whether the back end is a Transit engine itself, which has more kinds of keys than ours and judges
+    /// requests about them itself.
+    fn is_transit(&self) -> bool {
+        self.envelope == Envelope::Transit
+    }
+
     /// The back end, for readiness.
     pub fn hsm(&self) -> &Arc<dyn Hsm> {
         &self.hsm

@@ -78,11 +78,16 @@ impl Engine {
                 }
             }
             Ok(version) => {
-                match crypt::associated_data(call.decoded, asked.associated_data.as_ref()) {
+                let context = asked.context.as_ref();
+                let sealer = crypt::sealer(call.decoded, known, version, context);
+                let data = asked.associated_data.as_ref();
+                match sealer
+                    .and_then(|sealer| Ok((sealer, crypt::associated_data(call.decoded, data)?)))
+                {
                     Err(fault) => gather.items[index] = Item::Failed(fault),
-                    Ok(associated_data) => {
+                    Ok((sealer, associated_data)) => {
                         let plaintext = plaintext.expose(SecretBytes::from_slice);
-                        self.fetch_sealed(call, index, version, plaintext, associated_data, gather);
+                        self.fetch_sealed(call, index, sealer, plaintext, associated_data, gather);
                     }
                 }
             }

@@ -15,6 +15,24 @@ pub struct KeyChange {
     pub min_encryption_version: Option<u32>,
     /// Whether clients may delete the key.
     pub deletion_allowed: Option<bool>,
+    /// Whether the key can be read out; [`Envelope::Transit`](super::Envelope::Transit) only, as the rest.
+    pub exportable: Option<bool>,
+    /// Whether a backup of it can.
+    pub allow_plaintext_backup: Option<bool>,
+    /// Seconds after which the back end adds a version by itself; 0: never.
+    pub auto_rotate_period_s: Option<u64>,
+}
+
+impl KeyChange {
+    /// Changes nothing.
+    pub const NONE: Self = Self {
+        min_decryption_version: None,
+        min_encryption_version: None,
+        deletion_allowed: None,
+        exportable: None,
+        allow_plaintext_backup: None,
+        auto_rotate_period_s: None,
+    };
 }
 
 impl KeyRecord {
@@ -76,7 +94,7 @@ fn rejected(text: impl Into<Arc<str>>) -> HsmError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{KeyState, KeyVersion, ObjectId};
+    use super::super::{KeyKind, KeyState, KeyVersion, ObjectId};
     use super::*;
 
     fn record() -> KeyRecord {
@@ -92,6 +110,7 @@ mod tests {
             min_decryption_version: 2,
             min_encryption_version: 0,
             deletion_allowed: false,
+            kind: KeyKind::default(),
         }
     }
 
@@ -100,6 +119,7 @@ mod tests {
             min_decryption_version: decrypt,
             min_encryption_version: encrypt,
             deletion_allowed: delete,
+            ..KeyChange::NONE
         }
     }
 

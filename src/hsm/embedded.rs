@@ -27,7 +27,7 @@ pub use format::FormatError;
 pub use keyfile::{backup, opens, restore};
 
 use super::store::{MakeRoom, Store};
-use super::{Answer, Health, Hsm, HsmError, Job, KeyState, ObjectId, Request};
+use super::{Access, Answer, Health, Hsm, HsmError, Job, KeyState, ObjectId, Request};
 use crate::limits::{KEY_NAME_BYTES_MAX, NONCE_BYTES, TAG_BYTES};
 use crate::secret::{Arena, SecretKey, SecretString};
 use cipher::Scratch;
@@ -234,6 +234,11 @@ impl Hsm for Embedded {
                     "random bytes of the embedded back end",
                 )));
             }
+            Request::CreateAs { .. } => {
+                return done(Err(HsmError::Unsupported(
+                    "options of a key other than the usual ones",
+                )));
+            }
             Request::Create { name } => (name, Change::Create),
             Request::Rotate { name } => (name, Change::Rotate),
             Request::Configure { name, change } => (name, Change::Configure(change)),
@@ -258,6 +263,7 @@ impl Hsm for Embedded {
             was_up: true,
             queued,
             detail,
+            access: Access::default(),
         }
     }
 

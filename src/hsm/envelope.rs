@@ -6,6 +6,7 @@
 
 use super::ObjectId;
 use crate::limits::{CBC_BLOCK_BYTES, IV_BYTES, MAC_BYTES, NONCE_BYTES, TAG_BYTES};
+use crate::wire::base64;
 
 /// How a ciphertext is laid out.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -16,6 +17,9 @@ pub enum Envelope {
     /// IV (16) | ciphertext, padded as PKCS5 | MAC (32): AES-256-CBC, then HMAC-SHA256 under a key of its
     /// own, over what [`Envelope::AesCbcHmac`]'s back end says.
     AesCbcHmac,
+    /// Whatever a Vault's Transit makes of it: passed on as it is. None of its ciphers needs less around it
+    /// than AES-GCM.
+    Transit,
 }
 
 impl Envelope {
@@ -23,7 +27,7 @@ impl Envelope {
     #[inline]
     pub const fn fits(self, sealed_bytes: usize) -> bool {
         match self {
-            Self::AesGcm => sealed_bytes >= NONCE_BYTES + TAG_BYTES,
+            Self::AesGcm | Self::Transit => sealed_bytes >= NONCE_BYTES + TAG_BYTES,
             Self::AesCbcHmac => {
                 sealed_bytes >= IV_BYTES + CBC_BLOCK_BYTES + MAC_BYTES
                     && (sealed_bytes - IV_BYTES - MAC_BYTES).is_multiple_of(CBC_BLOCK_BYTES)
@@ -35,7 +39,7 @@ impl Envelope {
     #[inline]
     pub const fn sealed_bytes(self, plaintext_bytes: usize) -> usize {
         match self {
-            Self::AesGcm => NONCE_BYTES + plaintext_bytes + TAG_BYTES,
+            Self::AesGcm | Self::Transit => NONCE_BYTES + plaintext_bytes + TAG_BYTES,
             // Padding is never empty.
             Self::AesCbcHmac => {
                 IV_BYTES + (plaintext_bytes / CBC_BLOCK_BYTES + 1) * CBC_BLOCK_BYTES + MAC_BYTES
@@ -45,7 +49,7 @@ impl Envelope {
 }
 
 /// Parts two objects of one version; no identifier may hold it.
-const SEPARATOR: char = '\u{1f}';
+pub(super) const SEPARATOR: char = '\u{1f}';
 
 impl ObjectId {
     /// Two objects that make up one version: what encrypts, and what authenticates. `None` when an
@@ -53,6 +57,16 @@ impl ObjectId {
     pub fn pair(cipher: &str, mac: &str) -> Option<Self> {
         let is_fit = !cipher.contains(SEPARATOR) && !mac.contains(SEPARATOR);
         is_fit.then(|| Self(format!("{cipher}{SEPARATOR}{mac}").into()))
+    }
+
+    /// The object that a Vault derives from this one for `context`: a key of its own.
+    #[must_use]
+    pub fn derived(&self, context: &[u8]) -> Self {
+        let mut text = self.0.as_bytes().to_vec();
+        text.push(SEPARATOR as u8);
+        base64::put(&mut text, context);
+        // Both halves are text.
+        Self(String::from_utf8_lossy(&text).into())
     }
 
     /// What [`ObjectId::pair`] was made of; `None` for a single object.

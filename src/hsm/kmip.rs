@@ -4,14 +4,13 @@
 //! true: a plaintext outside the arena's buffers and keys; a key chosen among several of one name;
 //! AES-GCM below KMIP 1.4, where servers drop the tag; a ciphertext without authentication.
 
-use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 
 use super::Envelope;
+use super::dial::dial;
 use super::pool::{Connector, Pool, PoolPlan, Session as PoolSession};
 use super::store::Store;
 use crate::secret::SecretString;
@@ -22,28 +21,13 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+pub use super::dial::{Address, DIAL_MAX};
 pub use link::{LOCKED_BYTES_PER_LINK, Link, LinkError, TlsLink};
 pub use session::items::reply_of;
 pub use session::{LOCKED_BYTES_PER_SESSION, Session};
 
 /// Bytes of locked buffers that one connection holds; the arena's plan must have them.
 pub const LOCKED_BYTES_PER_CONNECTION: usize = LOCKED_BYTES_PER_LINK + LOCKED_BYTES_PER_SESSION;
-
-/// Longest wait for one address to take a TCP connection. Short, so that an HSM that comes back behind a
-/// silent network serves within a second: an attempt that began just before, the shortest pause, and
-/// then the handshakes.
-pub const DIAL_MAX: Duration = Duration::from_millis(750);
-
-/// One place to connect to.
-#[derive(Clone, Debug)]
-pub struct Address {
-    /// Host name or IP address.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Whom the certificate must name.
-    pub server_name: ServerName<'static>,
-}
 
 /// A login beside the client certificate.
 pub struct Login {
@@ -136,28 +120,4 @@ impl KmipConnector {
             deadline,
         )
     }
-}
-
-/// Connects to the first of the name's addresses that answers.
-fn dial(address: &Address, deadline: Instant) -> Result<TcpStream, String> {
-    let found = (address.host.as_str(), address.port)
-        .to_socket_addrs()
-        .map_err(|error| format!("the host name cannot be resolved: {error}"))?;
-    let mut last = "the host name has no address".to_owned();
-    for place in found {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left < Duration::from_millis(1) {
-            return Err(format!("{last} (no time left to try further)"));
-        }
-        match TcpStream::connect_timeout(&place, left.min(DIAL_MAX)) {
-            Ok(socket) => {
-                socket
-                    .set_nodelay(true)
-                    .map_err(|error| error.to_string())?;
-                return Ok(socket);
-            }
-            Err(error) => last = format!("connecting failed: {error}"),
-        }
-    }
-    Err(last)
 }

@@ -5,12 +5,15 @@
 
 pub mod batch;
 pub mod change;
+mod dial;
 pub mod embedded;
 pub mod envelope;
 pub mod fleet;
+mod kind;
 pub mod kmip;
 pub mod pool;
 pub mod store;
+pub mod vault;
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -20,6 +23,7 @@ use crate::secret::{SecretBytes, SecretKey};
 
 pub use change::KeyChange;
 pub use envelope::Envelope;
+pub use kind::{KeyKind, KeySpec};
 
 /// A back end's own name for one version of a key (KMIP: Unique Identifier, or [`ObjectId::pair`]
 /// of two).
@@ -68,6 +72,8 @@ pub struct KeyRecord {
     pub min_encryption_version: u32,
     /// Whether clients may delete it.
     pub deletion_allowed: bool,
+    /// What it is otherwise.
+    pub kind: KeyKind,
 }
 
 /// What is asked. `sealed` is laid out as [`Hsm::envelope`] says, its length already checked.
@@ -100,6 +106,13 @@ pub enum Request {
     Create {
         /// The key.
         name: Arc<str>,
+    },
+    /// As [`Request::Create`], with options that only a Vault has: for [`Envelope::Transit`] alone.
+    CreateAs {
+        /// The key.
+        name: Arc<str>,
+        /// What it is to be.
+        spec: KeySpec,
     },
     /// Adds a version to a key and answers the whole key; `None` when there is no such key. Nodes that
     /// rotate one key at the same moment may share one new version.
@@ -171,6 +184,9 @@ pub enum HsmError {
     Unsupported(&'static str),
     /// The request contradicts the key's present state (client, 400), in Transit's words.
     Rejected(Arc<str>),
+    /// The back end does not let this server do it, or is set up otherwise than this server expects:
+    /// token, policy, namespace, mount (operator). One line, with the remedy where there is one.
+    Declined(Arc<str>),
     /// The HSM is at its limit and says so (HSM, 503 with Retry-After).
     Busy,
     /// No connection, or the connection died with the job on it (HSM, 503). Text for the log.
@@ -242,6 +258,17 @@ pub struct Health {
     pub queued: usize,
     /// For people: what is wrong, or what it is connected to.
     pub detail: String,
+    /// Of what lets this server in, where the back end has such a thing.
+    pub access: Access,
+}
+
+/// State of this server's own access to a back end that it must log in to.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Access {
+    /// Why the back end, though it answers, does nothing for this server.
+    pub refused: Option<Arc<str>>,
+    /// Seconds until the access ends if nothing is done; `None`: never, or not known.
+    pub ends_in_s: Option<u64>,
 }
 
 /// A back end.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::{Answer, ClientTag, Envelope, Errand, Health, Hsm, HsmError, Job};
+use super::{Access, Answer, ClientTag, Envelope, Errand, Health, Hsm, HsmError, Job};
 use crate::net::lane::{Refused, SparePlan};
 use crate::net::time::Time;
 
@@ -251,6 +251,7 @@ impl Hsm for Pool {
             was_up: status.was_up,
             queued: self.shared.lane.len(),
             detail: status.detail.clone(),
+            access: Access::default(),
         }
     }
 

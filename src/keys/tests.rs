@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::hsm::ObjectId;
+use crate::hsm::{KeyKind, ObjectId};
 
 const LOOKUP_AT_ONCE: fn(Instant) -> Source = |asked| Source::Lookup { asked };
 
@@ -26,6 +26,7 @@ fn record(name: &str, objects: &[&str]) -> KeyRecord {
         min_decryption_version: 1,
         min_encryption_version: 0,
         deletion_allowed: false,
+        kind: KeyKind::default(),
     }
 }
 

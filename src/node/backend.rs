@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use serde::Serialize;
 
 use crate::cache::Cache;
 use crate::config::plan::{HSM_BUFFER_BYTES, Plan};
-use crate::config::{Config, KmipCipher, Protocol};
+use crate::config::{self, Config, KmipCipher, Protocol, VaultAuth};
 use crate::hsm::embedded::{self, Embedded};
 use crate::hsm::kmip::{self, Address, KmipPlan, Login};
 use crate::hsm::pool::PoolPlan;
 use crate::hsm::store::{MakeRoom, Store};
+use crate::hsm::vault::{self, Auth, Azure, Reread, VaultPlan};
 use crate::hsm::{Envelope, Hsm};
 use crate::net::tls::{self, HsmTrust};
 use crate::secret::{Arena, ArenaPlan};
@@ -27,6 +29,7 @@ const PROBE_KEY_BYTES: usize = 32 * 1024;
 
 // What the plan reserves for one connection to the HSM holds what a connection takes.
 const _: () = assert!(2 * HSM_BUFFER_BYTES >= kmip::LOCKED_BYTES_PER_CONNECTION);
+const _: () = assert!(2 * HSM_BUFFER_BYTES >= vault::LOCKED_BYTES_PER_CONNECTION);
 
 /// Starts it. It need not be reachable yet.
 pub(super) fn start(
@@ -44,6 +47,12 @@ pub(super) fn start(
         Protocol::Kmip1 => {
             let store = Store::new(arena, Some(make_room));
             kmip_pool(config, plan, credentials, store)
+        }
+        Protocol::Vault => {
+            let store = Store::new(arena, Some(make_room));
+            let pool = pool_plan("vault", config, plan);
+            let vault = vault::start(vault_plan(config, credentials)?, pool, store);
+            Ok(Arc::new(vault.map_err(StartError::Threads)?))
         }
         Protocol::Embedded => open_embedded(config, arena, make_room),
     }
@@ -69,19 +78,57 @@ fn kmip_pool(
     credentials: &Credentials,
     store: Store,
 ) -> Result<Arc<dyn Hsm>, StartError> {
-    let pool = PoolPlan {
-        name: "kmip1",
+    let pool = pool_plan("kmip1", config, plan);
+    let pool = kmip::start(kmip_plan(config, credentials)?, pool, store);
+    Ok(Arc::new(pool.map_err(StartError::Threads)?))
+}
+
+fn pool_plan(name: &'static str, config: &Config, plan: &Plan) -> PoolPlan {
+    PoolPlan {
+        name,
         connections: plan.pool_size,
         batch_max: config.hsm.batch_max,
         pipeline_max: config.hsm.pipeline_max,
         queue_max: plan.queue_max,
         connect_timeout: CONNECT_TIMEOUT,
-    };
-    let pool = kmip::start(kmip_plan(config, credentials)?, pool, store);
-    Ok(Arc::new(pool.map_err(StartError::Threads)?))
+    }
 }
 
-fn kmip_plan(config: &Config, credentials: &Credentials) -> Result<KmipPlan, StartError> {
+fn vault_plan(config: &Config, credentials: &Credentials) -> Result<VaultPlan, StartError> {
+    let settings =
+        config.hsm.vault.as_ref().ok_or_else(|| {
+            StartError::Backend("kms.hsm.vault.auth is needed with VAULT".to_owned())
+        })?;
+    let (addresses, tls) = servers(config, credentials)?;
+    let auth = match &settings.auth {
+        VaultAuth::Token { token, file } => Auth::Token {
+            token: token.clone(),
+            reread: file.clone().map(|file| -> Reread {
+                Box::new(move || config::reread_secret("kms.hsm.vault.token", &file))
+            }),
+        },
+        VaultAuth::Azure(azure) => Auth::Azure(Azure {
+            role: azure.role.clone(),
+            path: azure.path.clone(),
+            resource: azure.resource.clone(),
+            metadata: azure.metadata,
+        }),
+    };
+    Ok(VaultPlan {
+        addresses,
+        tls,
+        namespace: settings.namespace.clone(),
+        mount: settings.mount.clone(),
+        auth,
+        renew_before: Duration::from_secs(settings.renew_before_s),
+    })
+}
+
+/// Where the HSM is, and how it is judged.
+fn servers(
+    config: &Config,
+    credentials: &Credentials,
+) -> Result<(Vec<Address>, Arc<ClientConfig>), StartError> {
     let failed = |error: tls::TlsError| StartError::Backend(format!("TLS to the HSM: {error}"));
     let trust = HsmTrust {
         authorities: credentials.authorities().to_vec(),
@@ -99,6 +146,11 @@ fn kmip_plan(config: &Config, credentials: &Credentials) -> Result<KmipPlan, Sta
             server_name,
         });
     }
+    Ok((addresses, tls))
+}
+
+fn kmip_plan(config: &Config, credentials: &Credentials) -> Result<KmipPlan, StartError> {
+    let (addresses, tls) = servers(config, credentials)?;
     let login = config.hsm.credential.as_ref().map(|credential| Login {
         username: credential.username.clone(),
         password: credential.password.clone(),
@@ -141,8 +193,8 @@ pub fn probe(config: &Config, credentials: &Credentials) -> Result<Vec<Probed>, 
         let place = embedded.file.display().to_string();
         return Ok(vec![Probed { place, up, detail }]);
     }
-    let plan = kmip_plan(config, credentials)?;
-    let connections = plan.addresses.len();
+    // One more for a Vault's token.
+    let connections = config.hsm.endpoints.len() + 1;
     let arena = Arena::reserve(&ArenaPlan {
         key_bytes: PROBE_KEY_BYTES,
         large_count: 0,
@@ -151,8 +203,12 @@ pub fn probe(config: &Config, credentials: &Credentials) -> Result<Vec<Probed>, 
         mode: None,
     });
     let store = Store::new(arena.map_err(StartError::Arena)?, None);
-    let found = kmip::probe(plan, store, CONNECT_TIMEOUT).into_iter();
+    let found = match config.hsm.protocol {
+        Protocol::Vault => vault::probe(vault_plan(config, credentials)?, store, CONNECT_TIMEOUT),
+        _ => kmip::probe(kmip_plan(config, credentials)?, store, CONNECT_TIMEOUT),
+    };
     Ok(found
+        .into_iter()
         .map(|(place, answer)| Probed {
             place,
             up: answer.is_ok(),

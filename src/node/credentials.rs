@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::CertificateDer;
 
-use crate::config::{Config, KeystoreRef, RoleSettings};
+use crate::config::{Config, KeystoreRef, Origin, Protocol, RoleSettings};
 use crate::identity::{self, BuildWarning, Operations, RoleSpec, Snapshot};
 use crate::keystore::{self, CertificateFacts, KeyEntry, Keystore};
 use crate::limits::KEYSTORE_BYTES_MAX;
@@ -37,7 +37,12 @@ impl Credentials {
         let server = identity_of(server_entry(config, other.as_ref().unwrap_or(&main))?);
         let client = main.key(&config.client_alias).map(identity_of);
         let needs_hsm = !config.hsm.endpoints.is_empty();
-        if client.is_none() && needs_hsm {
+        // A Vault knows this server by its token and need not ask for a certificate; one that is named must be there.
+        let needs_client = match config.hsm.protocol {
+            Protocol::Vault => is_set(config, "kms.keystore.alias"),
+            _ => needs_hsm,
+        };
+        if client.is_none() && needs_client {
             return Err(missing(&main, "kms.keystore.alias", &config.client_alias));
         }
         let mut authorities = Vec::new();
@@ -110,6 +115,11 @@ impl Credentials {
         )
         .map_err(StartError::Identity)
     }
+}
+
+fn is_set(config: &Config, key: &str) -> bool {
+    let mut settings = config.effective().iter();
+    settings.any(|setting| setting.key == key && setting.origin != Origin::Default)
 }
 
 fn role(settings: &RoleSettings) -> Result<RoleSpec, StartError> {

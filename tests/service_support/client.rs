@@ -39,10 +39,10 @@ pub fn config(
     identity: Option<&Issued>,
     versions: &[&'static rustls::SupportedProtocolVersion],
 ) -> Arc<ClientConfig> {
+    let own = || house.authority.cert_der().to_vec();
+    let voucher = house.vouched_by.clone().unwrap_or_else(own);
     let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from(house.authority.cert_der().to_vec()))
-        .unwrap();
+    roots.add(CertificateDer::from(voucher)).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)

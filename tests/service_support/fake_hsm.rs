@@ -6,7 +6,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use kms::hsm::{
-    Answer, Health, Hsm, HsmError, Job, KeyRecord, KeyState, KeyVersion, ObjectId, Request,
+    Access, Answer, Health, Hsm, HsmError, Job, KeyKind, KeyRecord, KeyState, KeyVersion, ObjectId,
+    Request,
 };
 use kms::secret::Arena;
 use parking_lot::{Condvar, Mutex};
@@ -43,6 +44,7 @@ pub fn record(name: &str, object: &str) -> Arc<KeyRecord> {
         min_decryption_version: 1,
         min_encryption_version: 0,
         deletion_allowed: false,
+        kind: KeyKind::default(),
     })
 }
 
@@ -270,7 +272,7 @@ impl Hsm for FakeHsm {
             Request::Decrypt { .. } => "decrypt",
             Request::Encrypt { .. } => "encrypt",
             Request::Find { .. } => "find",
-            Request::Create { .. } => "create",
+            Request::Create { .. } | Request::CreateAs { .. } => "create",
             Request::Rotate { .. } => "rotate",
             Request::Configure { .. } => "configure",
             Request::Delete { .. } => "delete",
@@ -293,6 +295,7 @@ impl Hsm for FakeHsm {
             was_up: true,
             queued: state.held.len(),
             detail: "a fake".to_owned(),
+            access: Access::default(),
         }
     }
 

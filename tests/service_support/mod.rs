@@ -45,6 +45,8 @@ pub struct House {
     pub device: Issued,
     pub backend: Issued,
     pub stranger: Issued,
+    /// The authority by which clients know the node, if not `authority`.
+    pub vouched_by: Option<Vec<u8>>,
 }
 
 impl House {
@@ -93,6 +95,7 @@ impl House {
             device,
             backend,
             stranger,
+            vouched_by: None,
         }
     }
 

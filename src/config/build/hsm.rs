@@ -7,16 +7,19 @@ use crate::config::table::{self, KEYS, Key};
 use crate::config::url::{Endpoint, Url};
 use crate::config::value::Value;
 
+const KMIP_PORT: u16 = 5696;
+const VAULT_PORT: u16 = 8200;
+
 impl Builder<'_> {
     pub(super) fn hsm(&mut self) -> Option<Hsm> {
         let word = self.word(&table::HSM_PROTOCOL);
         self.warn_ignored(word);
-        let (protocol, endpoints, embedded) = match word {
-            "kmip1" => (Protocol::Kmip1, self.endpoints(), None),
-            "EMBEDDED" => (Protocol::Embedded, Vec::new(), self.embedded()),
+        let (protocol, endpoints, embedded, vault) = match word {
+            "kmip1" => (Protocol::Kmip1, self.endpoints(word, KMIP_PORT), None, None),
+            "EMBEDDED" => (Protocol::Embedded, Vec::new(), self.embedded(), None),
             "VAULT" => {
-                self.not_served(&table::HSM_PROTOCOL, "VAULT", "use kmip1 or EMBEDDED");
-                return None;
+                let endpoints = self.endpoints(word, VAULT_PORT);
+                (Protocol::Vault, endpoints, None, Some(self.vault()?))
             }
             _ => return None,
         };
@@ -61,21 +64,22 @@ impl Builder<'_> {
             credential,
             cipher,
             embedded,
+            vault,
         })
     }
 
-    fn endpoints(&mut self) -> Vec<Endpoint> {
+    fn endpoints(&mut self, protocol: &str, usual_port: u16) -> Vec<Endpoint> {
         let Some(Value::Urls(urls)) = self.value(&table::HSM_URL) else {
             self.missing(
                 "kms.hsm.server.url",
-                "kms.hsm.protocol is kmip1, so name the HSM, such as https://kmshsm.example.com",
+                &format!("kms.hsm.protocol is {protocol}, so name the HSM, such as https://kmshsm.example.com"),
             );
             return Vec::new();
         };
         let common = self
             .number(&table::HSM_PORT)
             .and_then(|port| u16::try_from(port).ok())
-            .unwrap_or(5696);
+            .unwrap_or(usual_port);
         let endpoint = |Url { host, port }| Endpoint {
             host,
             port: port.unwrap_or(common),
@@ -116,12 +120,12 @@ impl Builder<'_> {
 
     fn warn_ignored(&mut self, protocol: &str) {
         for key in KEYS {
-            let Some(only_with) = key.only_with.filter(|only| *only != protocol) else {
+            if key.only_with.is_empty() || key.only_with.contains(&protocol) {
                 continue;
-            };
+            }
             if let (Some(held), false) = (self.all.held.get(key.name), protocol.is_empty()) {
-                let (origin, key) = (held.origin.clone(), key.name.to_owned());
-                let (protocol, only_with) = (protocol.to_owned(), only_with.to_owned());
+                let (origin, only_with) = (held.origin.clone(), key.only_with.join(" or "));
+                let (protocol, key) = (protocol.to_owned(), key.name.to_owned());
                 self.all.warnings.push(Warning::Ignored {
                     origin,
                     key,

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use ring::digest::{SHA256, digest};
 
-use super::super::{KeyRecord, KeyState, KeyVersion, ObjectId};
+use super::super::{KeyKind, KeyRecord, KeyState, KeyVersion, ObjectId};
 use super::cipher::{Cost, KEY_BYTES, SALT_BYTES};
 use crate::limits::{KEY_NAME_BYTES_MAX, NONCE_BYTES, TAG_BYTES};
 use crate::secret::SecretKey;
@@ -311,6 +311,7 @@ fn decode_entry<E>(
         min_decryption_version,
         min_encryption_version,
         deletion_allowed,
+        kind: KeyKind::default(),
     };
     Ok(Entry {
         record: Arc::new(record),

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::super::{HsmError, KeyChange, KeyRecord, KeyState, KeyVersion, ObjectId};
+use super::super::{HsmError, KeyChange, KeyKind, KeyRecord, KeyState, KeyVersion, ObjectId};
 use super::cipher::{self, KEY_BYTES};
 use super::error::KeyFileError;
 use super::format::{Entry, ID_BYTES};
@@ -116,6 +116,7 @@ impl Keyring {
             min_decryption_version: 1,
             min_encryption_version: 0,
             deletion_allowed: false,
+            kind: KeyKind::default(),
         };
         self.put(&file, record, vec![key])
     }

@@ -120,6 +120,7 @@ const DELETABLE: KeyChange = KeyChange {
     min_decryption_version: None,
     min_encryption_version: None,
     deletion_allowed: Some(true),
+    ..KeyChange::NONE
 };
 
 fn last(record: &KeyRecord) -> ObjectId {

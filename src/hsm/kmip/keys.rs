@@ -75,6 +75,9 @@ impl From<LinkError> for Stop {
     }
 }
 
+/// What KMIP has no place for.
+const NO_OPTIONS: &str = "options of a key other than the usual ones";
+
 /// Serves whatever is no Encrypt or Decrypt.
 pub(super) fn serve(session: &mut Session, request: &Request, deadline: Instant) -> Outcome {
     let mut work = Work {
@@ -90,6 +93,7 @@ pub(super) fn serve(session: &mut Session, request: &Request, deadline: Instant)
         Request::Delete { name } => work.delete(name).map(|()| Answer::Key(None)),
         Request::List => work.list().map(Answer::Names),
         Request::Random { bytes } => work.random(*bytes).map(Answer::Plaintext),
+        Request::CreateAs { .. } => Err(HsmError::Unsupported(NO_OPTIONS).into()),
         Request::Encrypt { .. } | Request::Decrypt { .. } => {
             Err(HsmError::Protocol("not an operation of one message").into())
         }

@@ -4,7 +4,7 @@
 //! other side may still send what was asked before, and some servers lose their place in the stream.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use zeroize::Zeroize;
 
+use super::super::dial::Timed;
 use crate::net::pipe::{Pipe, PipeError, SCRATCH_BYTES_MIN};
 use crate::net::time::Time;
 use crate::secret::{Arena, LockedBuf};
@@ -75,39 +76,6 @@ pub trait Link: Send {
     /// The clock by which deadlines are kept.
     fn time(&self) -> Time {
         Time::real()
-    }
-}
-
-/// A socket whose every read and write ends by `deadline`.
-struct Timed {
-    socket: TcpStream,
-    deadline: Instant,
-}
-
-impl Timed {
-    fn left(&self) -> io::Result<Duration> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        Ok(left)
-    }
-}
-
-impl Read for Timed {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.socket.set_read_timeout(Some(self.left()?))?;
-        self.socket.read(buf)
-    }
-}
-
-impl Write for Timed {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.socket.set_write_timeout(Some(self.left()?))?;
-        self.socket.write(buf)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        self.socket.flush()
     }
 }
 

@@ -295,7 +295,7 @@ impl Session {
     /// Bytes that the job, or its answer, takes in a message.
     fn weight(&self, request: &Request) -> usize {
         match self.envelope {
-            Envelope::AesGcm => weight(request),
+            Envelope::AesGcm | Envelope::Transit => weight(request),
             // The MAC is over nearly the same again.
             Envelope::AesCbcHmac => 2 * weight(request),
         }

@@ -174,6 +174,9 @@ pub struct KeyData<'a> {
     pub min_encryption_version: u32,
     pub soft_deleted: bool,
     pub supports_derivation: bool,
+    /// And decryption.
+    pub supports_encryption: bool,
+    pub supports_signing: bool,
 }
 
 /// `data` of a key read, create, rotate or config.
@@ -214,10 +217,10 @@ pub fn put_key_data<O: Out + ?Sized>(out: &mut O, key: &KeyData<'_>) {
     out.put(b",\"name\":");
     put_string(out, key.name);
     put_flag(out, "soft_deleted", key.soft_deleted);
-    put_flag(out, "supports_decryption", true);
+    put_flag(out, "supports_decryption", key.supports_encryption);
     put_flag(out, "supports_derivation", key.supports_derivation);
-    put_flag(out, "supports_encryption", true);
-    put_flag(out, "supports_signing", false);
+    put_flag(out, "supports_encryption", key.supports_encryption);
+    put_flag(out, "supports_signing", key.supports_signing);
     out.put(b",\"type\":");
     put_string(out, key.kind);
     out.put(b"}");

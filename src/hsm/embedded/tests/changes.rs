@@ -9,6 +9,7 @@ fn minimums(decrypt: u32, encrypt: u32) -> KeyChange {
         min_decryption_version: Some(decrypt),
         min_encryption_version: Some(encrypt),
         deletion_allowed: None,
+        ..KeyChange::NONE
     }
 }
 
@@ -267,6 +268,7 @@ fn a_full_file_refuses_more_and_lets_keys_go() {
             min_decryption_version: 1,
             min_encryption_version: 0,
             deletion_allowed: true,
+            kind: crate::hsm::KeyKind::default(),
         };
         Entry {
             record: Arc::new(record),

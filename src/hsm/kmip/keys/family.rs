@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::super::super::{HsmError, KeyRecord, KeyState, KeyVersion, ObjectId};
+use super::super::super::{HsmError, KeyKind, KeyRecord, KeyState, KeyVersion, ObjectId};
 use super::attributes::Attributes;
 use super::claim::Seen;
 use super::mac::{MacKey, mac_name};
@@ -306,6 +306,7 @@ impl Family {
             min_decryption_version: settings.min_decryption_version,
             min_encryption_version: settings.min_encryption_version,
             deletion_allowed: settings.deletion_allowed,
+            kind: KeyKind::default(),
         }))
     }
 

@@ -130,7 +130,9 @@ impl Session {
         deadline: Instant,
     ) -> Result<(), LinkError> {
         match self.envelope {
-            Envelope::AesGcm => self.send(batch.items().iter().map(call_of), bytes, deadline),
+            Envelope::AesGcm | Envelope::Transit => {
+                self.send(batch.items().iter().map(call_of), bytes, deadline)
+            }
             Envelope::AesCbcHmac => {
                 let calls: Vec<Call<'_>> = batch.asks().map(call_of_ask).collect();
                 self.send(calls, bytes, deadline)

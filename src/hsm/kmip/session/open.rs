@@ -38,7 +38,7 @@ const V1_1: ProtocolVersion = ProtocolVersion { major: 1, minor: 1 };
 /// Those in which an envelope can be had.
 fn versions(envelope: Envelope) -> &'static [ProtocolVersion] {
     match envelope {
-        Envelope::AesGcm => VERSIONS.get(..3).unwrap_or_default(),
+        Envelope::AesGcm | Envelope::Transit => VERSIONS.get(..3).unwrap_or_default(),
         Envelope::AesCbcHmac => &VERSIONS,
     }
 }
@@ -200,7 +200,7 @@ fn unspoken(envelope: Envelope, spoken: &[ProtocolVersion]) -> String {
              neither Encrypt nor MAC, which kms.hsm.kmip.cipher = cbc-hmac needs: enable KMIP 1.2 or later \
              on the HSM"
         ),
-        Envelope::AesGcm => {
+        Envelope::AesGcm | Envelope::Transit => {
             let text = format!(
                 "the HSM offers none of KMIP 2.1, 2.0 and 1.4 (it names: {names}); below 1.4 authenticated \
                  encryption loses its tag: enable KMIP 1.4 on the HSM"
@@ -239,7 +239,7 @@ fn offers(payload: Reader<'_>, envelope: Envelope) -> Result<Offers, String> {
         (operation::MAC, "MAC"),
     ];
     let count = match envelope {
-        Envelope::AesGcm => 2,
+        Envelope::AesGcm | Envelope::Transit => 2,
         Envelope::AesCbcHmac => 3,
     };
     let missing = needed

@@ -100,6 +100,8 @@ fn key_data() {
         min_encryption_version: 0,
         soft_deleted: false,
         supports_derivation: true,
+        supports_encryption: true,
+        supports_signing: false,
     };
     let put = |key: &KeyData<'_>| {
         let mut out = Vec::new();
