@@ -7,6 +7,9 @@
     missing_docs
 )]
 
+pub mod crowd;
+pub mod service;
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc;
