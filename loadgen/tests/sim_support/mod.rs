@@ -8,6 +8,7 @@
 )]
 
 pub mod crowd;
+pub mod program;
 pub mod service;
 
 use std::io::{Read as _, Write as _};
