@@ -16,7 +16,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use kms::hsm::{Answer, Hsm as _, HsmError, KeyState, ObjectId, Request};
+use kms::hsm::{Answer, Envelope, Hsm as _, HsmError, KeyState, ObjectId, Request};
 use kms::wire::kmip::{
     Call, Decrypt, Decrypted, GCM_PARAMETERS, ProtocolVersion, RequestHeader, RequestPayload,
     decode_response, encode_request,
@@ -75,7 +75,13 @@ fn main_job(kind: KeyKind, tls: &str) {
     *bad.last_mut().unwrap() ^= 1;
     unwraps[2] = decrypt(&object, &bad);
     unwraps[5] = decrypt(&ObjectId("987654".into()), &wrapped[5]);
-    for (at, answer) in ask_all(&hsm, unwraps).into_iter().enumerate() {
+    // Once more in messages of four, of which four are under way together.
+    let pipelined = site.pool_sized(Envelope::AesGcm, 4, 4);
+    let answers = [ask_all(&hsm, unwraps.clone()), ask_all(&pipelined, unwraps)];
+    for (at, answer) in answers
+        .into_iter()
+        .flat_map(|all| all.into_iter().enumerate())
+    {
         match (at, answer) {
             (2, answer) => assert_eq!(answer.unwrap_err(), HsmError::AuthenticationFailed),
             (5, answer) => assert_eq!(answer.unwrap_err(), HsmError::ObjectNotFound),
@@ -83,7 +89,8 @@ fn main_job(kind: KeyKind, tls: &str) {
             (_, other) => panic!("{at}: {other:?}"),
         }
     }
-    assert!(hsm.health().up, "two failing items cost no connection");
+    let both_up = hsm.health().up && pipelined.health().up;
+    assert!(both_up, "two failing items cost no connection");
     let mut socket = TcpStream::connect(("127.0.0.1", site.server.port)).unwrap();
     let mut raw = rustls::ClientConnection::new(site.tls, "localhost".try_into().unwrap()).unwrap();
     while raw.is_handshaking() {

@@ -2,6 +2,7 @@
 //!
 //! Must never be true: an unwrap counted that was not compared with what was wrapped.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
@@ -33,6 +34,19 @@ pub struct Simulated {
     pub site: SimSite,
     /// Stops when dropped.
     pub sim: Running,
+}
+
+/// How a pool reaches a simulated HSM.
+#[derive(Clone, Copy, Debug)]
+pub struct Reach {
+    /// The simulator's, or that of a path there.
+    pub address: SocketAddr,
+    /// Connections.
+    pub connections: usize,
+    /// Items a message at most.
+    pub batch_max: usize,
+    /// Messages under way on one connection at most.
+    pub pipeline_max: usize,
 }
 
 /// What one run of a pool came to.
@@ -87,6 +101,23 @@ impl Simulated {
         batch_max: usize,
         count: usize,
     ) -> Result<Unwrapper, StartError> {
+        let reach = Reach {
+            address: self.sim.address,
+            connections,
+            batch_max,
+            pipeline_max: 1,
+        };
+        self.unwrapper_over(&reach, count)
+    }
+
+    /// A pool as `reach` says, and `count` wrapped data keys.
+    pub fn unwrapper_over(&self, reach: &Reach, count: usize) -> Result<Unwrapper, StartError> {
+        let Reach {
+            address,
+            connections,
+            batch_max,
+            pipeline_max,
+        } = *reach;
         let read = |name: &str| CertificateDer::from_pem_file(self.site.file(name)).map_err(failed);
         let identity = Identity {
             chain: vec![read("kmsClient.crt")?],
@@ -100,7 +131,7 @@ impl Simulated {
         let plan = KmipPlan {
             addresses: vec![Address {
                 host: "127.0.0.1".into(),
-                port: self.sim.address.port(),
+                port: address.port(),
                 server_name: ServerName::try_from("localhost").map_err(failed)?,
             }],
             tls: hsm_config(&trust, Some(&identity)).map_err(failed)?,
@@ -111,6 +142,7 @@ impl Simulated {
             name: "kmip1",
             connections,
             batch_max,
+            pipeline_max,
             queue_max: QUEUE_MAX,
             connect_timeout: Duration::from_secs(5),
         };
@@ -156,6 +188,8 @@ impl Unwrapper {
                 associated_data: Vec::new(),
             };
             self.submit(at, request);
+        }
+        for _ in 0..count {
             let (at, _, outcome) = self.next()?;
             match (outcome, self.wrapped.get_mut(at)) {
                 (Ok(Answer::Sealed(sealed)), Some((_, place))) => *place = sealed,

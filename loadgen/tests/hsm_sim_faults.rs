@@ -112,6 +112,37 @@ fn refused_batches_are_taken_one_by_one() {
 }
 
 /// Ids (from 1) and plaintexts of the answer to a batch of Decrypts; an empty plaintext for an error.
+/// Most of these find several messages under way on the one connection.
+#[test]
+fn a_fault_of_one_message_costs_no_job_behind_it() {
+    let (bench, key, pairs) = ready(200);
+    for (order, failures_max) in [
+        ("garbage count=1", 32),
+        ("drop-mid-frame count=1", 32),
+        ("wrong-id count=1", 32),
+        ("duplicate-id count=1", 32),
+        ("missing-item count=1", 1),
+        ("late-item count=1", 1),
+        ("wrong-uid count=1", 1),
+        ("refuse-batch count=1", 0),
+    ] {
+        let hsm = bench.pool_pipelined(1, 4);
+        plain(ask(&hsm, decrypt(&key, &pairs[0].1))).unwrap();
+        bench.order(order);
+        let unwraps = pairs.iter().map(|(_, sealed)| decrypt(&key, sealed));
+        let outcomes = ask_all(&hsm, unwraps.collect(), PATIENCE);
+        let mut failures = 0;
+        for (outcome, (want, _)) in outcomes.into_iter().zip(&pairs) {
+            match plain(outcome) {
+                Ok(plain) => assert_eq!(plain, *want, "{order}"),
+                Err(_) => failures += 1,
+            }
+        }
+        assert!(failures <= failures_max, "{order}: {failures} failures");
+        bench.order("clear");
+    }
+}
+
 fn unwrap_batch(bare: &mut Bare, key: &ObjectId, pairs: &Pairs) -> Vec<(u64, Vec<u8>)> {
     let calls: Vec<_> = pairs
         .iter()

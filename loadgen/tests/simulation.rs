@@ -35,7 +35,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// What happens in some seed or other, besides faults of answers.
-const EVENTS: [&str; 20] = [
+const EVENTS: [&str; 21] = [
     "answered 200",
     "answered 400",
     "answered 429",
@@ -49,6 +49,7 @@ const EVENTS: [&str; 20] = [
     "hit while the HSM is away",
     "join",
     "late ticket",
+    "pipelined",
     "purge",
     "recovered",
     "refresh",

@@ -133,6 +133,8 @@ pub struct Hsm {
     pub pool_size: Option<usize>,
     /// Items of one message.
     pub batch_max: usize,
+    /// Messages on their way on one connection.
+    pub pipeline_max: usize,
     /// Jobs that may wait, if set; see [`super::plan`].
     pub queue_max: Option<usize>,
     /// Deadline of one operation, waiting included.

@@ -145,6 +145,18 @@ fn in_flight(
         config.hsm.batch_max,
         "kms.hsm.batch.max; fewer to a server that was found to take fewer".to_owned(),
     );
+    let rule = match config.hsm.pipeline_max {
+        1 => "kms.hsm.kmip.pipeline.max; 1: each waits for the answer to the last",
+        _ => {
+            "kms.hsm.kmip.pipeline.max; only while more waits than one message for each connection"
+        }
+    };
+    let pipeline = config.hsm.pipeline_max;
+    note(
+        "HSM messages under way on a connection",
+        pipeline,
+        rule.to_owned(),
+    );
     note(
         "refreshes waiting",
         pool * config.hsm.batch_max,

@@ -228,6 +228,8 @@ keys! {
         "Password sent with the user name.";
     HSM_KMIP_CIPHER "kms.hsm.kmip.cipher" only "kmip1", Kind::Choice(&["gcm", "cbc-hmac"]), Value("gcm"),
         "How the HSM seals keys: gcm is AES-GCM and needs KMIP 1.4. cbc-hmac is AES-CBC with HMAC-SHA256 under a second HSM key, for HSMs of KMIP 1.2 and 1.3. What was sealed with one is not opened with the other.";
+    HSM_KMIP_PIPELINE_MAX "kms.hsm.kmip.pipeline.max" only "kmip1", number(1, 16, "messages"), Value("1"),
+        "Messages sent on one connection before the first is answered, once more waits than one for each connection. For an HSM that is far away and reads ahead: it saves the way, not the HSM's work. 1 turns this off.";
     HSM_VAULT_NAMESPACE "kms.hsm.vault.namespace" only "VAULT", Kind::Text, Unset,
         "Vault namespace.";
     HSM_VAULT_AUTH "kms.hsm.vault.auth" only "VAULT", Kind::Choice(&["token", "azure"]), Value("token"),

@@ -1,6 +1,6 @@
 //! Threads that each own one connection to the HSM, and the queue they share.
 //!
-//! A thread takes what waits (up to a batch), has its session exchange it, and takes again: a batch
+//! A thread takes what waits (up to a batch, or several where they may be under way at once), has its session exchange it, and takes again: a batch
 //! grows while the last one flies, and a lone job never waits for company. So the connection with the
 //! least to do takes the next job, and a server that is slow gets fewer of them. Which protocol is
 //! spoken is the session's business; which server is connected to, [`super::fleet`]'s.
@@ -54,6 +54,10 @@ pub trait Session {
     /// server that has not answered by `until` counts as dead, though jobs may have more time: they
     /// are to be asked elsewhere then.
     fn serve(&mut self, jobs: Vec<Job>, until: Option<Instant>) -> Served;
+    /// As [`Session::serve`], for jobs of several messages that may be under way at once.
+    fn serve_pipelined(&mut self, messages: Vec<Vec<Job>>, until: Option<Instant>) -> Served {
+        self.serve(messages.into_iter().flatten().collect(), until)
+    }
     /// Whether an idle connection still stands, without asking the HSM.
     fn is_quiet(&mut self) -> bool;
     /// Whether [`super::Request::Random`] is served.
@@ -95,8 +99,10 @@ pub struct PoolPlan {
     pub name: &'static str,
     /// Connections, one thread each.
     pub connections: usize,
-    /// Jobs given to a session at once.
+    /// Jobs of one message.
     pub batch_max: usize,
+    /// Messages given to a session at once; 1: it has no more than one under way.
+    pub pipeline_max: usize,
     /// Jobs that may wait.
     pub queue_max: usize,
     /// Bound of one attempt to connect, and of a probe.
@@ -104,6 +110,16 @@ pub struct PoolPlan {
 }
 
 impl PoolPlan {
+    /// How many jobs a connection takes to a server of messages of up to `batch_max`, when so many wait
+    /// and are under way elsewhere: full messages of its equal share, rounded to the nearest, so that one
+    /// connection never keeps waiting what another could ask at once.
+    fn take_max(&self, batch_max: usize, waiting: usize, under_way: usize) -> usize {
+        let batch_max = batch_max.max(1);
+        let share = (waiting + under_way) / self.connections.max(1);
+        let messages = (share + batch_max / 2) / batch_max;
+        batch_max * messages.clamp(1, self.pipeline_max.max(1))
+    }
+
     /// Jobs that nobody waits for: a message for each connection, and none when a message's worth of
     /// others waits. One connection is left to clients, where there are several.
     fn spare(&self) -> SparePlan {

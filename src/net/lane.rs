@@ -181,7 +181,7 @@ impl<T> Lane<T> {
     }
 
     /// Puts drained items back at the front, in their order, over capacity if need be (each thread
-    /// holds at most one batch, so the excess is bounded). They count as pushed before every [`Mark`],
+    /// holds no more than it took at once, so the excess is bounded). They count as pushed before every [`Mark`],
     /// and have had their turn. Gives them back when the lane is closed.
     pub fn put_back(&self, items: Vec<(T, Instant)>) -> Result<(), Vec<T>> {
         let mut state = self.state.lock();

@@ -73,6 +73,7 @@ fn kmip_pool(
         name: "kmip1",
         connections: plan.pool_size,
         batch_max: config.hsm.batch_max,
+        pipeline_max: config.hsm.pipeline_max,
         queue_max: plan.queue_max,
         connect_timeout: CONNECT_TIMEOUT,
     };

@@ -83,6 +83,11 @@ impl Site {
 
     /// The same with this envelope.
     pub fn pool_of(&self, envelope: Envelope) -> Pool {
+        self.pool_sized(envelope, 32, 1)
+    }
+
+    /// The same with messages of so many items, so many of them under way together.
+    pub fn pool_sized(&self, envelope: Envelope, batch_max: usize, pipeline_max: usize) -> Pool {
         let plan = KmipPlan {
             addresses: vec![Address {
                 host: "127.0.0.1".into(),
@@ -96,7 +101,8 @@ impl Site {
         let sizes = PoolPlan {
             name: "kmip1",
             connections: 1,
-            batch_max: 32,
+            batch_max,
+            pipeline_max,
             queue_max: 1000,
             connect_timeout: Duration::from_secs(20),
         };

@@ -92,6 +92,10 @@ impl Bench {
     }
 
     pub fn pool(&self, connections: usize) -> Pool {
+        self.pool_pipelined(connections, 1)
+    }
+
+    pub fn pool_pipelined(&self, connections: usize, pipeline_max: usize) -> Pool {
         let plan = KmipPlan {
             addresses: vec![Address {
                 host: "127.0.0.1".into(),
@@ -106,6 +110,7 @@ impl Bench {
             name: "kmip1",
             connections,
             batch_max: 32,
+            pipeline_max,
             queue_max: 1000,
             connect_timeout: Duration::from_secs(5),
         };

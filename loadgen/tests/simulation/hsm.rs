@@ -3,6 +3,7 @@
 //! All servers are front doors of one cluster: they share the keys and each has faults of its own. A
 //! link's read moves the pool's clock to the arrival of the answer; nothing else moves it.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -287,10 +288,9 @@ impl Cluster {
 }
 
 fn moment(ns: u64) -> Moment {
-    let unix_us = i64::from(UNIX_S) * 1_000_000;
     Moment {
         ns,
-        unix_us: unix_us + i64::try_from(ns / 1000).unwrap(),
+        unix_us: i64::from(UNIX_S) * 1_000_000 + i64::try_from(ns / 1000).unwrap(),
     }
 }
 
@@ -326,16 +326,15 @@ impl Connector for SimConnector {
                 last_ns: now_ns,
                 memory: Memory::new(number),
                 request: Vec::new(),
+                waiting: VecDeque::new(),
                 inbound: Vec::new(),
                 time: cluster.time.clone(),
             }
         };
-        let place = format!("hsm{server}");
-        let store = Arc::clone(&self.store);
         let session = Session::open(
             Box::new(link),
-            place,
-            store,
+            format!("hsm{server}"),
+            Arc::clone(&self.store),
             None,
             Envelope::AesGcm,
             deadline,
@@ -354,20 +353,26 @@ struct SimLink {
     last_ns: u64,
     memory: Memory,
     request: Vec<u8>,
+    /// Requests sent behind the one that is being answered.
+    waiting: VecDeque<Vec<u8>>,
     inbound: Vec<u8>,
     time: Time,
 }
 
 impl Link for SimLink {
     fn send(&mut self, request: &[u8], _: Instant) -> Result<(), LinkError> {
-        self.request.clear();
-        self.request.extend_from_slice(request);
+        self.waiting.push_back(request.to_vec());
         Ok(())
     }
 
     fn receive(&mut self, bytes_max: usize, deadline: Instant) -> Result<&[u8], LinkError> {
         let cluster = Arc::clone(&self.cluster);
-        lock(&cluster).exchange(self, deadline)?;
+        let mut cluster = lock(&cluster);
+        self.request = self.waiting.pop_front().expect("a request");
+        if !self.waiting.is_empty() {
+            note(cluster.ns(), "pipelined", self.number, self.waiting.len());
+        }
+        cluster.exchange(self, deadline)?;
         if self.inbound.len() > bytes_max {
             return Err(LinkError::Protocol("a longer answer than any (simulated)"));
         }
@@ -380,8 +385,7 @@ impl Link for SimLink {
 
     fn is_quiet(&mut self) -> bool {
         let cluster = lock(&self.cluster);
-        let now_ns = cluster.ns();
-        !cluster.is_gone(self, now_ns)
+        !cluster.is_gone(self, cluster.ns())
     }
 
     fn time(&self) -> Time {

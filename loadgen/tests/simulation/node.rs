@@ -141,6 +141,7 @@ pub fn run(seed: u64) -> u64 {
         name: "kmip1",
         connections: plan.connections,
         batch_max: plan.batch_max,
+        pipeline_max: plan.pipeline_max,
         queue_max: plan.queue_max,
         connect_timeout: CONNECT_TIMEOUT,
     };

@@ -311,8 +311,9 @@ impl<'s> World<'s> {
 
     fn check_bounds(&self) {
         let (plan, engine) = (self.plan, &self.shared.engine);
-        // Each seat may have put back a batch.
-        let queued_max = plan.queue_max + plan.connections * plan.batch_max;
+        // Each seat may have put back all it took.
+        let taken_max = plan.batch_max * plan.pipeline_max;
+        let queued_max = plan.queue_max + plan.connections * taken_max;
         assert!(self.front.health().queued <= queued_max, "queue");
         assert!(engine.in_flight() <= plan.flights_max, "flights");
         assert!(engine.waiters() <= plan.waiters_max, "waiters");

@@ -55,6 +55,7 @@ impl Builder<'_> {
             fingerprint,
             pool_size: self.number(&table::HSM_POOL_SIZE),
             batch_max: self.number(&table::HSM_BATCH_MAX)?,
+            pipeline_max: self.number(&table::HSM_KMIP_PIPELINE_MAX)?,
             queue_max: self.number(&table::HSM_QUEUE_MAX),
             timeout_ms: u64::try_from(self.number(&table::HSM_TIMEOUT_MS)?).ok()?,
             credential,

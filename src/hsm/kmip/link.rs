@@ -63,11 +63,12 @@ impl std::error::Error for LinkError {}
 
 /// What carries messages: TLS, or a fake in tests.
 pub trait Link: Send {
-    /// Writes one whole request.
+    /// Writes one whole request. Others may be on their way: answers come in the order of requests.
     fn send(&mut self, request: &[u8], deadline: Instant) -> Result<(), LinkError>;
-    /// Reads one whole response of at most `bytes_max` and lends it, until [`Link::forget`].
+    /// Reads one whole response of at most `bytes_max` and lends it, until [`Link::forget`], which is
+    /// also done by the next `receive`.
     fn receive(&mut self, bytes_max: usize, deadline: Instant) -> Result<&[u8], LinkError>;
-    /// Wipes the last response.
+    /// Wipes the last response; what has come of the next one stays.
     fn forget(&mut self);
     /// Whether the idle connection still stands and nothing unasked has come.
     fn is_quiet(&mut self) -> bool;
@@ -117,6 +118,10 @@ pub struct TlsLink {
     inbound: LockedBuf,
     long: Option<LockedBuf>,
     filled: usize,
+    /// Bytes at the front that are the lent response.
+    lent: usize,
+    /// Requests sent that no response was read to.
+    awaited: usize,
     /// The HSM has said that it sends no more.
     ended: bool,
     arena: &'static Arena,
@@ -144,6 +149,8 @@ impl TlsLink {
             inbound,
             long: None,
             filled: 0,
+            lent: 0,
+            awaited: 0,
             ended: false,
             arena,
         };
@@ -222,10 +229,16 @@ impl TlsLink {
 
     /// Moves a message that is longer than the usual buffer into one of its own.
     fn make_room(&mut self, whole: usize) -> Result<(), LinkError> {
-        if self.long.is_some() || whole <= self.inbound.len() {
+        // A read may bring the front of the next response as well.
+        let more = if self.awaited > 1 {
+            SCRATCH_BYTES_MIN / 2
+        } else {
+            0
+        };
+        if self.long.is_some() || whole + more <= self.inbound.len() {
             return Ok(());
         }
-        // Records may hold more than the message; what follows it is refused anyway.
+        // Records may hold more than the message; what was not asked for is refused anyway.
         let room = whole + SCRATCH_BYTES_MIN;
         let mut long = self.arena.buffer(room).ok_or(LinkError::NoLockedMemory)?;
         if let Some(front) = long.get_mut(..self.filled) {
@@ -240,17 +253,24 @@ impl TlsLink {
 impl Link for TlsLink {
     fn send(&mut self, request: &[u8], deadline: Instant) -> Result<(), LinkError> {
         self.pipe.stream_mut().deadline = deadline;
+        self.awaited += 1;
         self.pipe.send(request).map_err(dead)?;
         self.flush()
     }
 
     fn receive(&mut self, bytes_max: usize, deadline: Instant) -> Result<&[u8], LinkError> {
+        self.forget();
         self.pipe.stream_mut().deadline = deadline;
-        while let Some(whole) = missing(self.bytes())? {
+        loop {
+            let (whole, is_here) = frame(self.bytes())?;
             if whole > bytes_max {
                 return Err(LinkError::Protocol(
                     "the HSM announced a longer answer than any to what was asked",
                 ));
+            }
+            if is_here {
+                self.lent = whole;
+                break;
             }
             if self.ended {
                 return Err(self.closed());
@@ -258,15 +278,35 @@ impl Link for TlsLink {
             self.make_room(whole)?;
             self.ended = self.read_some()?;
         }
-        Ok(self.bytes())
+        self.awaited = self.awaited.saturating_sub(1);
+        if self.filled > self.lent && self.awaited == 0 {
+            return Err(LinkError::Protocol("the HSM sent bytes behind its answer"));
+        }
+        Ok(self.bytes().get(..self.lent).unwrap_or_default())
     }
 
     fn forget(&mut self) {
-        self.long = None;
-        if let Some(used) = self.inbound.get_mut(..self.filled) {
-            used.zeroize();
+        let (lent, filled) = (std::mem::take(&mut self.lent), self.filled);
+        // Nothing was lent: what is here is the front of a response.
+        if lent == 0 {
+            return;
         }
-        self.filled = 0;
+        self.filled = filled.saturating_sub(lent);
+        match self.long.take() {
+            // One read brought it, so it fits.
+            Some(long) => {
+                let next = long.get(lent..filled).unwrap_or_default();
+                if let Some(front) = self.inbound.get_mut(..next.len()) {
+                    front.copy_from_slice(next);
+                }
+            }
+            None => {
+                if let Some(used) = self.inbound.get_mut(..filled) {
+                    used.copy_within(lent.min(filled).., 0);
+                    used.get_mut(self.filled..).unwrap_or_default().zeroize();
+                }
+            }
+        }
     }
 
     fn is_quiet(&mut self) -> bool {
@@ -297,12 +337,12 @@ impl Drop for TlsLink {
     }
 }
 
-/// How long the whole message is if `bytes` are not all of it; at least so long if even that is open.
-fn missing(bytes: &[u8]) -> Result<Option<usize>, LinkError> {
+/// How long the first message of `bytes` is, and whether all of it is here; at least so long if even
+/// that is open.
+fn frame(bytes: &[u8]) -> Result<(usize, bool), LinkError> {
     match ttlv::frame(bytes) {
-        Ok(Step::Item(_, used)) if used == bytes.len() => Ok(None),
-        Ok(Step::Item(..)) => Err(LinkError::Protocol("the HSM sent bytes behind its answer")),
-        Ok(Step::Need(more)) => Ok(Some(bytes.len() + more)),
+        Ok(Step::Item(_, used)) => Ok((used, true)),
+        Ok(Step::Need(more)) => Ok((bytes.len() + more, false)),
         Err(_) => Err(LinkError::Protocol("the HSM's answer is no KMIP message")),
     }
 }

@@ -4,6 +4,7 @@
 //! Must never be true: a request written in two goes; a session used after [`LinkError`]; a plaintext
 //! that leaves the locked buffers other than into the arena.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,6 +30,7 @@ use items::{reason_of, weight};
 mod exchange;
 pub(super) mod items;
 mod open;
+mod pipeline;
 mod several;
 
 pub(super) use several::Refusal;
@@ -205,45 +207,23 @@ impl PoolSession for Session {
     }
 
     fn serve(&mut self, jobs: Vec<Job>, until: Option<Instant>) -> Served {
+        self.serve_pipelined(vec![jobs], until)
+    }
+
+    fn serve_pipelined(&mut self, messages: Vec<Vec<Job>>, until: Option<Instant>) -> Served {
         self.until = until;
+        let flying_max = messages.len();
+        let (mut batches, mut others) = (VecDeque::new(), Vec::new());
+        for jobs in messages {
+            self.gather(jobs, &mut batches, &mut others);
+        }
         let mut served = Served::default();
-        let envelope = self.envelope;
-        let fit = jobs
-            .into_iter()
-            .filter_map(|job| refuse_unfit(job, envelope));
-        let mut rest = fit.peekable();
-        while rest.peek().is_some() {
-            let mut bytes = 0;
-            let mut message = Vec::new();
-            while let Some(job) = rest.next_if(|job| {
-                message.is_empty() || bytes + self.weight(&job.request) <= BATCH_BYTES_MAX
-            }) {
-                bytes += self.weight(&job.request);
-                message.push(job);
-            }
+        self.exchange_all(batches, flying_max, &mut served);
+        for job in others {
             if served.broken.is_some() {
-                served.unsent.extend(message);
-                continue;
-            }
-            let Some(nonces) = self.nonces(message.len()) else {
-                for job in message {
-                    let why = "the system gives no random numbers";
-                    (job.done)(Err(HsmError::Unavailable(why.into())));
-                }
-                continue;
-            };
-            let mut nonces = nonces.into_iter();
-            let next = || nonces.next().unwrap_or_default();
-            let (batch, others) = Batch::gather(self.form(), message, &mut self.ids, next);
-            if !batch.is_empty() {
-                self.exchange(batch, &mut served);
-            }
-            for job in others {
-                if served.broken.is_some() {
-                    served.unsent.push(job);
-                } else {
-                    self.serve_key(job, &mut served);
-                }
+                served.unsent.push(job);
+            } else {
+                self.serve_key(job, &mut served);
             }
         }
         served
@@ -270,6 +250,40 @@ impl PoolSession for Session {
 impl Session {
     pub(super) fn store(&self) -> Arc<Store> {
         Arc::clone(&self.store)
+    }
+
+    /// Jobs of one message as batches, of which it takes several when they are long; and its jobs that
+    /// are neither Encrypt nor Decrypt.
+    fn gather(&mut self, jobs: Vec<Job>, batches: &mut VecDeque<Batch>, others: &mut Vec<Job>) {
+        let envelope = self.envelope;
+        let fit = jobs
+            .into_iter()
+            .filter_map(|job| refuse_unfit(job, envelope));
+        let mut rest = fit.peekable();
+        while rest.peek().is_some() {
+            let mut bytes = 0;
+            let mut message = Vec::new();
+            while let Some(job) = rest.next_if(|job| {
+                message.is_empty() || bytes + self.weight(&job.request) <= BATCH_BYTES_MAX
+            }) {
+                bytes += self.weight(&job.request);
+                message.push(job);
+            }
+            let Some(nonces) = self.nonces(message.len()) else {
+                for job in message {
+                    let why = "the system gives no random numbers";
+                    (job.done)(Err(HsmError::Unavailable(why.into())));
+                }
+                continue;
+            };
+            let mut nonces = nonces.into_iter();
+            let next = || nonces.next().unwrap_or_default();
+            let (batch, rest) = Batch::gather(self.form(), message, &mut self.ids, next);
+            others.extend(rest);
+            if !batch.is_empty() {
+                batches.push_back(batch);
+            }
+        }
     }
 
     fn form(&self) -> Form {

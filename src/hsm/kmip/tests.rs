@@ -15,6 +15,7 @@ mod family;
 mod lies;
 mod names;
 mod opening;
+mod pipeline;
 
 type Outcome = Result<Answer, HsmError>;
 
@@ -194,6 +195,7 @@ fn pool(hsm: &FakeHsm) -> Pool {
         name: "kmip1",
         connections: 1,
         batch_max: 32,
+        pipeline_max: 1,
         queue_max: 100,
         connect_timeout: Duration::from_secs(20),
     };

@@ -5,7 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -37,6 +37,8 @@ pub(super) struct Shared {
     pub(super) fleet: Mutex<Fleet>,
     pub(super) is_several: bool,
     pub(super) lane: Lane<Queued>,
+    /// Jobs that connections have taken and not yet settled.
+    pub(super) under_way: Arc<AtomicUsize>,
     pub(super) time: Time,
     /// State of the generator that spreads pauses; its numbers keep nothing secret.
     pub(super) spread: AtomicU64,
@@ -55,6 +57,7 @@ impl Shared {
         let servers = connector.servers();
         Arc::new(Self {
             lane: Lane::with_spare(plan.queue_max.max(1), plan.spare()).by(time.clone()),
+            under_way: Arc::default(),
             time,
             spread: AtomicU64::new(seed),
             is_several: servers.len() > 1,

@@ -9,6 +9,7 @@ use super::super::Request;
 use super::*;
 
 mod cold;
+mod pipeline;
 mod servers;
 mod turns;
 const LONG: Duration = Duration::from_mins(1);
@@ -19,7 +20,6 @@ type Results = Receiver<Result<Answer, HsmError>>;
 type Serve = Box<dyn FnMut(Vec<Job>) -> Served + Send>;
 type Connect = Box<dyn Fn(usize) -> Result<FakeSession, String> + Send + Sync>;
 
-/// Attempts are counted from 0.
 struct FakeConnector {
     attempts: AtomicUsize,
     connect: Connect,
@@ -30,8 +30,8 @@ impl Connector for FakeConnector {
         vec!["fake".into()]
     }
     fn connect(&self, _: usize, _: Instant) -> Result<Box<dyn Session>, String> {
-        let attempt = self.attempts.fetch_add(1, Ordering::SeqCst);
-        (self.connect)(attempt).map(|session| Box::new(session) as Box<dyn Session>)
+        let session = (self.connect)(self.attempts.fetch_add(1, Ordering::SeqCst));
+        session.map(|session| Box::new(session) as Box<dyn Session>)
     }
 }
 
@@ -71,6 +71,7 @@ fn pool(
         name: "fake",
         connections,
         batch_max,
+        pipeline_max: 1,
         queue_max: 8,
         connect_timeout: LONG,
     };
@@ -84,9 +85,8 @@ fn pool(
 fn job(name: &str, patience: Duration) -> (Job, Results) {
     let (tx, rx) = channel();
     let request = Request::Find { name: name.into() };
-    let deadline = Instant::now() + patience;
     let done = Box::new(move |result| drop(tx.send(result)));
-    (Job::new(request, deadline, done), rx)
+    (Job::new(request, Instant::now() + patience, done), rx)
 }
 
 fn ask(pool: &Pool, name: &str, patience: Duration) -> Results {

@@ -3,6 +3,8 @@
 //! Jobs that died with a connection are queued once more, but only once, and then go alone: a job that
 //! kills connections takes no other with it. Must never be true: a job asked a third time.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::super::fleet::ServerId;
@@ -16,19 +18,25 @@ const FIRST_TRY: u32 = 2;
 pub(super) struct Turn {
     again: std::vec::IntoIter<Queued>,
     first: Vec<Queued>,
+    /// Jobs of one message.
+    batch_max: usize,
+    _under_way: UnderWay,
     /// What was asked last was a job of its own.
     is_alone: bool,
     is_busy: bool,
 }
 
 impl Turn {
-    /// Of jobs that leave the queue now.
-    pub(super) fn new(ready: Vec<Queued>, now: Instant) -> Self {
-        stamp(&ready, now);
+    /// Of jobs that leave the queue now, for messages of up to `batch_max`.
+    pub(super) fn new(shared: &Shared, ready: Vec<Queued>, batch_max: usize) -> Self {
+        stamp(&ready, shared.time.now());
+        let under_way = UnderWay::new(&shared.under_way, ready.len());
         let (again, first): (Vec<_>, Vec<_>) = ready.into_iter().partition(|queued| queued.tried);
         Self {
             again: again.into_iter(),
             first,
+            batch_max,
+            _under_way: under_way,
             is_alone: false,
             is_busy: false,
         }
@@ -58,7 +66,11 @@ impl Turn {
         self.is_alone = false;
         let first = std::mem::take(&mut self.first);
         let until = first_try_until(shared, server, &first);
-        session.serve(first.into_iter().map(|queued| queued.job).collect(), until)
+        let jobs = first.into_iter().map(|queued| queued.job);
+        if jobs.len() <= self.batch_max {
+            return session.serve(jobs.collect(), until);
+        }
+        session.serve_pipelined(messages(jobs, self.batch_max), until)
     }
 
     /// Learns from an exchange and puts back what may be asked again. The answer: why the connection
@@ -106,6 +118,33 @@ impl Turn {
         }
         served.broken
     }
+}
+
+/// Counts jobs as under way as long as it lives.
+struct UnderWay {
+    all: Arc<AtomicUsize>,
+    jobs: usize,
+}
+
+impl UnderWay {
+    fn new(all: &Arc<AtomicUsize>, jobs: usize) -> Self {
+        all.fetch_add(jobs, Ordering::Relaxed);
+        let all = Arc::clone(all);
+        Self { all, jobs }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.jobs, Ordering::Relaxed);
+    }
+}
+
+/// Full messages, and one of what remains: an HSM has more work with two halves than with one whole.
+fn messages(mut jobs: impl Iterator<Item = Job>, batch_max: usize) -> Vec<Vec<Job>> {
+    let next = || Some(jobs.by_ref().take(batch_max.max(1)).collect::<Vec<_>>());
+    let messages = std::iter::from_fn(next);
+    messages.take_while(|message| !message.is_empty()).collect()
 }
 
 /// Tells those who want to know that their job has left the queue. One that is queued again keeps

@@ -8,6 +8,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::super::HsmError;
@@ -183,7 +184,11 @@ impl Seat {
             let server = conn.server;
             (fleet.batch_max(server), fleet.keep_alive_after(server))
         };
-        let drained = shared.lane.drain(batch_max, self.sleep);
+        let under_way = shared.under_way.load(Ordering::Relaxed);
+        let take_max = shared
+            .plan
+            .take_max(batch_max, shared.lane.len(), under_way);
+        let drained = shared.lane.drain(take_max, self.sleep);
         if drained.closed {
             let next = end(shared, conn, Ending::Quiet, "the server is stopping");
             return (next, Pace::Closed);
@@ -203,7 +208,7 @@ impl Seat {
             return (end(shared, conn, Ending::Quiet, &why), Pace::Now);
         }
         if !drained.ready.is_empty() {
-            let turn = Turn::new(drained.ready, shared.time.now());
+            let turn = Turn::new(shared, drained.ready, batch_max);
             return (Doing::Exchanging(conn, turn), Pace::Now);
         }
         if idle >= keep_alive_after {

@@ -1,6 +1,6 @@
 //! One message of Encrypts and Decrypts, and what becomes of its jobs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +9,7 @@ use super::super::super::pool::{ItemsMax, Served};
 use super::super::super::{Envelope, HsmError, KeyState, ObjectId};
 use super::super::link::LinkError;
 use super::items::{call_of, call_of_ask, reason_of, reply_of};
+use super::pipeline::{After, Flying};
 use super::{ANSWER_BYTES_MAX, Fault, Session, blame, give};
 use crate::wire::kmip::{Call, ResponseItem, decode_response};
 
@@ -29,25 +30,58 @@ fn refusal_of<'a>(items: &[ResponseItem<'a>]) -> Option<(u32, &'a str)> {
 }
 
 impl Session {
-    /// Exchanges one message of Encrypts and Decrypts.
+    /// Exchanges one message of Encrypts and Decrypts, and whatever follows from its answer.
     pub(super) fn exchange(&mut self, batch: Batch, served: &mut Served) {
+        self.exchange_all(VecDeque::from([batch]), 1, served);
+    }
+
+    /// Writes one message; without one there is nothing to be read. What is to be asked in several
+    /// messages instead goes back to the front of `waiting`.
+    pub(super) fn write(
+        &mut self,
+        batch: Batch,
+        waiting: &mut VecDeque<Batch>,
+        served: &mut Served,
+    ) -> Option<Flying> {
         let now = self.time.now();
         let Some(deadline) = batch.deadline().filter(|deadline| *deadline > now) else {
-            return give(batch.fail(&HsmError::TimedOut));
+            give(batch.fail(&HsmError::TimedOut));
+            return None;
         };
         if self.single && batch.operations() > 1 {
-            return self.exchange_singly(batch, served);
+            let singles = batch.split(&mut self.ids).into_iter();
+            singles.rev().for_each(|single| waiting.push_front(single));
+            return None;
         }
         let deadline = self.until.map_or(deadline, |until| until.min(deadline));
         let weights = batch.items().iter().map(|item| self.weight(&item.request));
         let bytes = weights.sum();
-        let sent = match self.send_batch(&batch, bytes, deadline) {
+        match self.send_batch(&batch, bytes, deadline) {
+            Ok(()) => {
+                return Some(Flying {
+                    batch,
+                    bytes,
+                    deadline,
+                });
+            }
             // Nothing was written: the connection is as good as before.
-            Err(LinkError::NoLockedMemory) => return give(batch.fail(&HsmError::NoLockedMemory)),
-            sent => sent,
-        };
-        let answer_max = bytes + ANSWER_BYTES_MAX;
-        let answer = match sent.and_then(|()| self.link.receive(answer_max, deadline)) {
+            Err(LinkError::NoLockedMemory) => give(batch.fail(&HsmError::NoLockedMemory)),
+            Err(error) => {
+                let now = self.time.now();
+                fail(batch, &error, (&self.place, now), served);
+            }
+        }
+        None
+    }
+
+    /// Reads the answer to one message, the oldest that is on its way.
+    pub(super) fn read(&mut self, flying: Flying, after: &mut After, served: &mut Served) {
+        let Flying {
+            batch,
+            bytes,
+            deadline,
+        } = flying;
+        let answer = match self.link.receive(bytes + ANSWER_BYTES_MAX, deadline) {
             Ok(answer) => answer,
             Err(error) => {
                 let now = self.time.now();
@@ -67,7 +101,8 @@ impl Session {
         if let Some((reason, text)) = refusal_of(&items) {
             if batch.operations() > 1 {
                 let text = clean(text);
-                return self.exchange_parts(batch, reason, &text, served);
+                after.refused.push((batch, reason, text));
+                return;
             }
             self.refused_whole += 1;
             return give(batch.fail(&HsmError::Refused {
@@ -82,25 +117,23 @@ impl Session {
             store.put(plain).map_err(|_| HsmError::NoLockedMemory)
         });
         self.link.forget();
-        self.keep(settled, is_several, served);
+        self.keep(settled, is_several, after, served);
     }
 
-    /// Gives the answers of a message, and asks what is still to be asked.
-    fn keep(&mut self, settled: Settled, is_several: bool, served: &mut Served) {
+    /// Gives the answers of a message, and keeps what is still to be asked.
+    fn keep(&mut self, settled: Settled, is_several: bool, after: &mut After, served: &mut Served) {
         give(settled.finished);
         served.busy |= settled.busy;
         if let Some(why) = settled.broken {
             served.broken = Some(format!("{}: {why}", self.place));
         }
-        if let Some(batch) = settled.unordered {
-            return self.exchange_unordered(batch, served);
-        }
-        if is_several {
+        if is_several && settled.unordered.is_none() {
             self.unordered = 0;
         }
-        self.resolve(settled.doubtful, served);
+        after.unordered.extend(settled.unordered);
+        after.doubtful.extend(settled.doubtful);
         if !settled.next.is_empty() {
-            self.exchange_unless_broken(settled.next, served);
+            after.next.push(settled.next);
         }
     }
 
@@ -122,7 +155,13 @@ impl Session {
     /// The HSM refused a message of several items as a whole. Too long a message is halved; else one item
     /// may spoil it for the others, or the HSM may not take batches at all: that is learnt when each item
     /// alone is taken.
-    fn exchange_parts(&mut self, batch: Batch, reason: u32, text: &str, served: &mut Served) {
+    pub(super) fn exchange_parts(
+        &mut self,
+        batch: Batch,
+        reason: u32,
+        text: &str,
+        served: &mut Served,
+    ) {
         let count = batch.items().len();
         let why: Arc<str> = format!("reason {reason:#x}: {text}").into();
         if count > 1 && matches!(reason, RESPONSE_TOO_LARGE | SERVER_LIMIT_EXCEEDED) {
@@ -144,7 +183,11 @@ impl Session {
 
     /// The HSM answered in another order than it was asked. Alone, no item can be taken for another. Once
     /// may be an accident; an HSM that goes on like this gets no more batches.
-    fn exchange_unordered(&mut self, batch: Batch, served: &mut Served) {
+    pub(super) fn exchange_unordered(&mut self, batch: Batch, served: &mut Served) {
+        if served.broken.is_some() {
+            served.unsent.extend(batch.into_jobs());
+            return;
+        }
         self.unordered += 1;
         log::warn!(
             "{}: {UNORDERED}; none of them is believed, each item is asked again alone",
@@ -172,7 +215,7 @@ impl Session {
     }
 
     /// Asks once for the state of each key whose failure cannot be read without it.
-    fn resolve(&mut self, doubtful: Vec<Doubtful>, served: &mut Served) {
+    pub(super) fn resolve(&mut self, doubtful: Vec<Doubtful>, served: &mut Served) {
         let mut states: HashMap<ObjectId, Option<KeyState>> = HashMap::new();
         for doubt in doubtful {
             let object = doubt.object();

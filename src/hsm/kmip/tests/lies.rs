@@ -5,7 +5,7 @@ use crate::wire::ttlv::HEADER_BYTES;
 
 /// What a waiter gets: its own plaintext, an error, or another try.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Got {
+pub(super) enum Got {
     Right,
     Protocol,
     TimedOut,
@@ -234,7 +234,7 @@ const ROWS: [Row; 28] = [
     },
 ];
 
-fn got(outcome: Option<Outcome>, plain: &[u8], name: &str) -> Got {
+pub(super) fn got(outcome: Option<Outcome>, plain: &[u8], name: &str) -> Got {
     match outcome.map(plaintext) {
         None => Retry,
         Some(Ok(bytes)) => {

@@ -15,6 +15,7 @@ fn gated(connections: usize) -> (Pool, Receiver<Vec<String>>, Sender<()>) {
         name: "fake",
         connections,
         batch_max: BATCH_MAX,
+        pipeline_max: 1,
         queue_max: 256,
         connect_timeout: LONG,
     };

@@ -123,6 +123,7 @@ fn fleet_of(count: usize, connections: usize) -> (Pool, Arc<World>) {
         name: "fake",
         connections,
         batch_max: 8,
+        pipeline_max: 1,
         queue_max: 64,
         connect_timeout: LONG,
     };
