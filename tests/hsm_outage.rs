@@ -53,7 +53,7 @@ fn the_hsm_is_down_comes_goes_and_comes_back() {
     node.wait_ready(200, "ready");
     backend.create("demo").ok();
     let sealed = |_| device.wrap("demo", DEK).ok().field("ciphertext");
-    let [warm, cold] = [0, 1].map(sealed);
+    let [warm, cold, third] = [0, 1, 2].map(sealed);
     assert_eq!(device.unwrap("demo", &warm).ok().field("plaintext"), DEK);
 
     hsm.stop();
@@ -70,4 +70,12 @@ fn the_hsm_is_down_comes_goes_and_comes_back() {
     hsm.start();
     node.wait_ready(200, "\"ready\"");
     assert_eq!(device.unwrap("demo", &cold).ok().field("plaintext"), DEK);
+
+    hsm.freeze();
+    let reply = device.unwrap("demo", &warm).ok();
+    assert_eq!(reply.field("plaintext"), DEK, "warm, the HSM frozen");
+    refused_in_time("cold, the HSM frozen", &device.unwrap("demo", &third));
+    hsm.thaw();
+    node.wait_ready(200, "\"ready\"");
+    assert_eq!(device.unwrap("demo", &third).ok().field("plaintext"), DEK);
 }

@@ -9,83 +9,13 @@
     missing_docs
 )]
 
-use std::io::{BufRead as _, BufReader, Read as _};
+mod sim_support;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
-
-fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kms-loadgen"));
-    command.arg("hsm-sim").stdin(Stdio::null());
-    command
-}
-
-/// A running simulator, ended with this.
-struct Sim {
-    child: Child,
-    lines: BufReader<std::process::ChildStdout>,
-    greeting: Value,
-}
-
-impl Sim {
-    fn start(folder: &Path, more: &[&str]) -> Self {
-        let mut child = program()
-            .args(["--address", "127.0.0.1:0", "--json", "--write-site"])
-            .arg(folder.join("site"))
-            .args(more)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut greeting = String::new();
-        lines.read_line(&mut greeting).unwrap();
-        let greeting = serde_json::from_str(&greeting).unwrap();
-        Self {
-            child,
-            lines,
-            greeting,
-        }
-    }
-
-    fn text(&self, name: &str) -> &str {
-        self.greeting[name].as_str().unwrap()
-    }
-
-    fn port(&self) -> &str {
-        self.text("address").rsplit_once(':').unwrap().1
-    }
-
-    fn order(&self, words: &[&str]) -> Output {
-        let mut command = program();
-        command.args(["ctl", self.text("control")]).args(words);
-        command.output().unwrap()
-    }
-
-    /// SIGTERM: what it says last, and its exit code.
-    fn terminate(mut self) -> (Value, Option<i32>) {
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
-        let mut last = String::new();
-        self.lines.read_to_string(&mut last).unwrap();
-        let code = self.child.wait().unwrap().code();
-        (serde_json::from_str(&last).unwrap(), code)
-    }
-}
-
-impl Drop for Sim {
-    fn drop(&mut self) {
-        // Ended already in most cases.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use sim_support::program::{Sim, program};
 
 fn python() -> PathBuf {
     let python = std::env::var_os("KMS_TEST_PYKMIP").map_or_else(

@@ -4,8 +4,10 @@
 //! is where a lying HSM is found out. Called by the KMIP session.
 //!
 //! Must never be true: an item id used twice on one connection; an answer given to a job other than
-//! the one whose id it bears; any plaintext believed from a message whose ids do not add up.
-//! (A right id with another item's payload of the same length and key cannot be told: not promised.)
+//! the one whose id it bears; any plaintext believed from a message whose ids do not add up, or come in
+//! another order than they were sent: every server met so far answers in order, so one that does not may
+//! have mixed up what it answers to. (Payloads of one length and key, exchanged under right ids in the right
+//! order, cannot be told: not promised.)
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -154,6 +156,16 @@ pub struct Settled {
     pub busy: bool,
     /// What is to be asked next, under new ids, to finish the rest.
     pub next: Batch,
+    /// Nothing is believed, for the answers came in another order: to be asked item by item.
+    pub unordered: Option<Batch>,
+}
+
+/// Why no answer of a message is believed.
+enum Distrust {
+    /// The ids do not add up.
+    Ids(&'static str),
+    /// They do, but in another order.
+    Order,
 }
 
 impl Batch {
@@ -253,7 +265,13 @@ impl Batch {
     ) -> Settled {
         let by_item = match self.match_ids(replies) {
             Ok(by_item) => by_item,
-            Err(why) => {
+            Err(Distrust::Order) => {
+                return Settled {
+                    unordered: Some(self),
+                    ..Settled::default()
+                };
+            }
+            Err(Distrust::Ids(why)) => {
                 let finished = self.fail(&HsmError::Protocol(why));
                 return Settled {
                     finished,
@@ -297,32 +315,55 @@ impl Batch {
     fn match_ids<'r, 'a>(
         &self,
         replies: &'r [Reply<'a>],
-    ) -> Result<Vec<Answers<'r, 'a>>, &'static str> {
+    ) -> Result<Vec<Answers<'r, 'a>>, Distrust> {
         let mut by_item = vec![[None; 2]; self.items.len()];
+        let (mut last, mut is_ordered) = (0, true);
         for reply in replies {
-            let Some(id) = reply.id else {
-                return Err("an answered item bears no Unique Batch Item ID");
-            };
-            let Ok(id) = <[u8; 8]>::try_from(id) else {
-                return Err("an answered item bears a Unique Batch Item ID that was never sent");
-            };
-            let id = u64::from_be_bytes(id);
-            // Ids rise within a batch.
-            let at = self.items.partition_point(|item| item.id <= id);
-            let item = at.checked_sub(1).and_then(|at| self.items.get(at));
-            let nth = item.and_then(|item| usize::try_from(id - item.id).ok());
-            let nth = nth.filter(|nth| item.is_some_and(|item| *nth < item.ask_count()));
-            let Some(nth) = nth else {
-                return Err("an answered item bears a Unique Batch Item ID that was not asked");
-            };
-            let answers = by_item.get_mut(at - 1);
-            match answers.and_then(|answers| answers.get_mut(nth)) {
+            let id = id_of(reply).map_err(Distrust::Ids)?;
+            let slot = self
+                .place_of(id)
+                .and_then(|(at, nth)| by_item.get_mut(at)?.get_mut(nth));
+            match slot {
                 Some(slot @ None) => *slot = Some(reply),
-                _ => return Err("two answered items bear the same Unique Batch Item ID"),
+                Some(Some(_)) => {
+                    let why = "two answered items bear the same Unique Batch Item ID";
+                    return Err(Distrust::Ids(why));
+                }
+                None => {
+                    let why = "an answered item bears a Unique Batch Item ID that was not asked";
+                    return Err(Distrust::Ids(why));
+                }
             }
+            is_ordered &= last < id;
+            last = id;
         }
-        Ok(by_item)
+        if is_ordered {
+            Ok(by_item)
+        } else {
+            Err(Distrust::Order)
+        }
     }
+
+    /// Which operation of which item bears `id`.
+    fn place_of(&self, id: u64) -> Option<(usize, usize)> {
+        // Ids rise within a batch.
+        let at = self
+            .items
+            .partition_point(|item| item.id <= id)
+            .checked_sub(1)?;
+        let item = self.items.get(at)?;
+        let nth = usize::try_from(id - item.id).ok()?;
+        (nth < item.ask_count()).then_some((at, nth))
+    }
+}
+
+fn id_of(reply: &Reply<'_>) -> Result<u64, &'static str> {
+    let id = reply
+        .id
+        .ok_or("an answered item bears no Unique Batch Item ID")?;
+    let id = <[u8; 8]>::try_from(id)
+        .map_err(|_| "an answered item bears a Unique Batch Item ID that was never sent")?;
+    Ok(u64::from_be_bytes(id))
 }
 
 impl Waiter {

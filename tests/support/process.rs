@@ -50,6 +50,13 @@ impl Process {
         self.wait(limit)
     }
 
+    /// `STOP` or `CONT`, to it and its children.
+    pub fn signal_all(&self, name: &str) {
+        let mut family = vec![self.pid()];
+        descendants(self.pid(), &mut family);
+        family.into_iter().for_each(|pid| signal(pid, name));
+    }
+
     /// As long as `limit`; its exit code, if it ended by itself.
     pub fn wait(&mut self, limit: Duration) -> Option<i32> {
         let end = Instant::now() + limit;

@@ -97,4 +97,13 @@ impl Hsm {
     pub fn stop(&mut self) {
         self.process = None;
     }
+
+    /// It stays there, its port too, and does nothing.
+    pub fn freeze(&self) {
+        self.process.as_ref().unwrap().signal_all("STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.process.as_ref().unwrap().signal_all("CONT");
+    }
 }

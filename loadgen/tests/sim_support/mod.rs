@@ -7,6 +7,10 @@
     missing_docs
 )]
 
+pub mod crowd;
+pub mod program;
+pub mod service;
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc;

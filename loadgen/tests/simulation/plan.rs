@@ -203,7 +203,7 @@ impl Plan {
 
     /// Whether an HSM lies in a way that nobody can see without asking again.
     pub fn spoils_wraps(&self) -> bool {
-        let spoils = |fault: &String| fault.contains("wrong-tag") || fault.contains("swap-ids");
+        let spoils = |fault: &String| fault.contains("wrong-tag");
         self.faults.iter().any(spoils)
     }
 

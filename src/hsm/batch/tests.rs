@@ -200,7 +200,12 @@ proptest! {
         let must_drop = tell(lie, at, &mut said);
         let settled = settle(batch, &said);
         prop_assert_eq!(settled.broken.is_some(), must_drop, "{:?}", settled.broken);
+        let is_unordered = matches!(lie, Lie::Shuffled) && said.len() > 1;
+        prop_assert_eq!(settled.unordered.is_some(), is_unordered);
         give(settled.finished);
+        for batch in settled.unordered {
+            give(batch.fail(&HsmError::Protocol("shuffled")));
+        }
         let mut answered = 0;
         for (at, result) in outcomes {
             answered += 1;
@@ -208,7 +213,7 @@ proptest! {
                 Ok(Answer::Plaintext(key)) => {
                     prop_assert!(key.expose(|bytes| bytes == opened(&all[at])));
                 }
-                Err(HsmError::Protocol(_)) => prop_assert!(must_drop),
+                Err(HsmError::Protocol(_)) => prop_assert!(must_drop || is_unordered),
                 other => prop_assert!(false, "{other:?}"),
             }
         }

@@ -80,6 +80,8 @@ pub struct Session {
     until: Option<Instant>,
     /// Single items that the HSM refused without looking into them.
     refused_whole: usize,
+    /// Messages in a row whose answers came in another order than their questions.
+    unordered: usize,
     out: LockedBuf,
     store: Arc<Store>,
     place: String,

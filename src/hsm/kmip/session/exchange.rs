@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::super::batch::{Batch, Doubtful, Finished, Reply, clean};
+use super::super::super::batch::{Batch, Doubtful, Finished, Reply, Settled, clean};
 use super::super::super::pool::{ItemsMax, Served};
 use super::super::super::{Envelope, HsmError, KeyState, ObjectId};
 use super::super::link::LinkError;
@@ -16,6 +16,10 @@ use crate::wire::kmip::{Call, ResponseItem, decode_response};
 /// Result Reasons that mean a message with fewer items would do.
 const RESPONSE_TOO_LARGE: u32 = 0x02;
 const SERVER_LIMIT_EXCEEDED: u32 = 0x3A;
+
+/// Messages one after the other whose answers come in another order, until no more batches are sent.
+const UNORDERED_MAX: usize = 3;
+const UNORDERED: &str = "the answers of a message came in another order than its questions";
 
 /// The reason why the message was refused as a whole, if it was.
 fn refusal_of<'a>(items: &[ResponseItem<'a>]) -> Option<(u32, &'a str)> {
@@ -106,17 +110,27 @@ impl Session {
                 text: clean(text),
             }));
         }
+        let is_several = items.len() > 1;
         let replies: Vec<Reply<'_>> = items.iter().map(reply_of).collect();
         let store = &self.store;
         let settled = batch.settle(&replies, &mut self.ids, |plain| {
             store.put(plain).map_err(|_| HsmError::NoLockedMemory)
         });
         self.link.forget();
+        self.keep(settled, is_several, after, served);
+    }
+
+    /// Gives the answers of a message, and keeps what is still to be asked.
+    fn keep(&mut self, settled: Settled, is_several: bool, after: &mut After, served: &mut Served) {
         give(settled.finished);
         served.busy |= settled.busy;
         if let Some(why) = settled.broken {
             served.broken = Some(format!("{}: {why}", self.place));
         }
+        if is_several && settled.unordered.is_none() {
+            self.unordered = 0;
+        }
+        after.unordered.extend(settled.unordered);
         after.doubtful.extend(settled.doubtful);
         if !settled.next.is_empty() {
             after.next.push(settled.next);
@@ -167,6 +181,25 @@ impl Session {
             served.learnt = Some(ItemsMax { items: 1, why });
         }
         self.refused_whole += refused;
+    }
+
+    /// The HSM answered in another order than it was asked. Alone, no item can be taken for another. Once
+    /// may be an accident; an HSM that goes on like this gets no more batches.
+    pub(super) fn exchange_unordered(&mut self, batch: Batch, served: &mut Served) {
+        if served.broken.is_some() {
+            served.unsent.extend(batch.into_jobs());
+            return;
+        }
+        self.unordered += 1;
+        log::warn!(
+            "{}: {UNORDERED}; none of them is believed, each item is asked again alone",
+            self.place
+        );
+        self.exchange_singly(batch, served);
+        if self.unordered >= UNORDERED_MAX {
+            let why = UNORDERED.into();
+            served.learnt = Some(ItemsMax { items: 1, why });
+        }
     }
 
     fn exchange_unless_broken(&mut self, batch: Batch, served: &mut Served) {

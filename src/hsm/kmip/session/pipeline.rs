@@ -32,6 +32,8 @@ pub(super) struct Flying {
 pub(super) struct After {
     /// Messages of several items that were refused as a whole: Result Reason and text.
     pub(super) refused: Vec<(Batch, u32, Arc<str>)>,
+    /// Messages whose answers came in another order.
+    pub(super) unordered: Vec<Batch>,
     /// Failures that cannot be read without the key's state.
     pub(super) doubtful: Vec<Doubtful>,
     /// What finishes items of two stages.
@@ -40,7 +42,13 @@ pub(super) struct After {
 
 impl After {
     fn is_empty(&self) -> bool {
-        self.refused.is_empty() && self.doubtful.is_empty() && self.next.is_empty()
+        let Self {
+            refused,
+            unordered,
+            doubtful,
+            next,
+        } = self;
+        refused.is_empty() && unordered.is_empty() && doubtful.is_empty() && next.is_empty()
     }
 }
 
@@ -89,6 +97,9 @@ impl Session {
             } else {
                 self.exchange_parts(batch, reason, &text, served);
             }
+        }
+        for batch in after.unordered {
+            self.exchange_unordered(batch, served);
         }
         self.resolve(after.doubtful, served);
         let next = after.next.into_iter();

@@ -40,7 +40,7 @@ fn patched(honest: &[u8], at: usize, to: u8) -> Act {
     Act::Bytes(bytes)
 }
 
-const ROWS: [Row; 27] = [
+const ROWS: [Row; 28] = [
     Row {
         name: "the truth",
         lie: |_, _| Act::Send,
@@ -50,6 +50,18 @@ const ROWS: [Row; 27] = [
         name: "the truth in another order",
         lie: |said, _| {
             said.rotate_left(1);
+            Act::Send
+        },
+        want: [Right; 3],
+    },
+    Row {
+        name: "two items bear each other's ids",
+        lie: |said, _| {
+            if said.len() > 1 {
+                let first = said[0].id.take();
+                said[0].id = said[1].id.take();
+                said[1].id = first;
+            }
             Act::Send
         },
         want: [Right; 3],

@@ -1,0 +1,73 @@
+//! Every fault that the simulated HSM plays, while many connections unwrap through a whole node: no wrong
+//! plaintext, hits go on, misses are answered, all is well once the fault is over.
+//!
+//! How soon, is asserted in simulated time (`simulation`); here the clock is only a bound against hanging.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod sim_support;
+
+use sim_support::crowd::Crowd;
+use sim_support::quick;
+use sim_support::service::Service;
+
+/// So long that unwraps gather meanwhile and go in batches.
+const MESSAGE: &str = "set message-ms 2";
+
+/// How a fault shows.
+enum Kind {
+    /// While it is on, nothing works: what is allowed beside 200 must come.
+    State,
+    /// It strikes now and then and is counted. A request of several items that has struck one of them is
+    /// answered 400, as in Transit.
+    Event,
+}
+
+use Kind::{Event, State};
+
+#[test]
+fn no_fault_makes_a_wrong_answer_and_each_is_recovered_from() {
+    let bench = quick();
+    bench.order(MESSAGE);
+    let service = Service::start(&bench.site, &[bench.sim.address]);
+    let crowd = Crowd::start(&service.target);
+    crowd.watch_recovery("the start");
+    for (order, allowed, kind) in [
+        ("stall", &[504][..], State),
+        ("failover", &[503], State),
+        ("half-open", &[504], State),
+        ("drop-mid-frame p=0.2", &[503], Event),
+        ("tls-alert p=0.2", &[503], Event),
+        ("clock-skew", &[503], State),
+        ("clock-skew future", &[503], State),
+        ("busy p=0.3", &[503], Event),
+        ("partial every=3", &[400, 502, 503], Event),
+        ("wrong-id p=0.2", &[400, 502], Event),
+        ("swap-ids p=0.2", &[], Event),
+        ("duplicate-id p=0.2", &[400, 502], Event),
+        ("missing-item p=0.2", &[400, 502], Event),
+        ("late-item p=0.2", &[400, 502], Event),
+        ("wrong-uid p=0.2", &[400, 502], Event),
+        ("wrong-tag p=0.2", &[400], Event),
+        ("garbage p=0.2", &[400, 502, 503], Event),
+        // Remembered from then on: the last of those that need batches.
+        ("refuse-batch", &[], Event),
+    ] {
+        bench.order(order);
+        let statuses = crowd.watch(3);
+        let faults = bench.status()["faults"].clone();
+        bench.order("clear");
+        let took = crowd.watch_recovery(order);
+        println!("{order}: {statuses:?}, {faults}, well again after {took:?}");
+        let mut others = statuses.keys().filter(|status| **status != 200);
+        let is_felt = match kind {
+            State => statuses.keys().any(|status| *status != 200),
+            Event => {
+                let name = order.split(' ').next().unwrap();
+                faults[name].as_u64().unwrap() > 0
+            }
+        };
+        assert!(is_felt, "{order} never struck: {statuses:?}, {faults}");
+        let is_allowed = others.all(|status| allowed.contains(status));
+        assert!(is_allowed, "{order}: {statuses:?}");
+    }
+}

@@ -1,0 +1,94 @@
+//! A whole node in this process, in front of simulated HSMs.
+
+use std::net::SocketAddr;
+
+use kms::config;
+use kms::node::{Deadlines, Node, Options};
+use kms_loadgen::Target;
+use kms_loadgen::sim::site::Site;
+
+use super::PATIENCE;
+
+/// How long a miss may take, as configured.
+pub const TIMEOUT_MS: u64 = 500;
+
+/// Small enough that a crowd's cold keys do not stay in the cache.
+const ENTRIES_MAX: usize = 1000;
+
+/// A running node, stopped with this.
+pub struct Service {
+    node: Option<Node>,
+    pub target: Target,
+}
+
+impl Service {
+    /// In front of the HSMs at these addresses, with the certificates of `site`.
+    pub fn start(site: &Site, hsms: &[SocketAddr]) -> Self {
+        let file = site.file("kms.properties");
+        let urls: Vec<String> = hsms.iter().map(SocketAddr::to_string).collect();
+        let ours = [
+            ("kms.server.port", "0".to_owned()),
+            ("kms.health.address", "127.0.0.1:0".to_owned()),
+            ("kms.hsm.server.url", urls.join(",")),
+            ("kms.hsm.timeout.ms", TIMEOUT_MS.to_string()),
+            ("kms.hsm.pool.size", "4".to_owned()),
+            ("kms.threads", "2".to_owned()),
+            ("kms.cache.entries.max", ENTRIES_MAX.to_string()),
+        ];
+        let name = |line: &str| line.split('=').next().unwrap().to_owned();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let kept = text
+            .lines()
+            .filter(|line| ours.iter().all(|(key, _)| *key != name(line)));
+        let mut lines: Vec<String> = kept.map(str::to_owned).collect();
+        lines.extend(ours.iter().map(|(key, value)| format!("{key}={value}")));
+        let loaded = config::parse(&file, lines.join("\n").as_bytes(), []).unwrap();
+        let deadlines = Deadlines {
+            grace: std::time::Duration::ZERO,
+            ..Deadlines::default()
+        };
+        let options = Options {
+            deadlines,
+            ..Options::default()
+        };
+        let node = Node::start(&loaded.config, options).unwrap();
+        let target = Target::from_pem(
+            node.address(),
+            "localhost",
+            &site.file("ca.crt"),
+            &site.file("cmxDevice.crt"),
+            &site.file("cmxDevice.key"),
+        )
+        .unwrap();
+        let service = Self {
+            node: Some(node),
+            target,
+        };
+        service.wait_until_ready();
+        service
+    }
+
+    /// Returns when the HSM has been met once.
+    fn wait_until_ready(&self) {
+        let mut client = kms_loadgen::client::Client::connect(&self.target).unwrap();
+        let until = std::time::Instant::now() + PATIENCE;
+        let body = br#"{"plaintext":"YQ=="}"#;
+        loop {
+            let answer = client.request("POST", "/v1/transit/encrypt/demo", None, body);
+            let answer = answer.unwrap();
+            if answer.status == 200 {
+                return;
+            }
+            let said = String::from_utf8_lossy(&answer.body);
+            assert!(std::time::Instant::now() < until, "never ready: {said}");
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if let Some(node) = self.node.take() {
+            node.drain_and_stop();
+        }
+    }
+}
