@@ -203,7 +203,7 @@ proptest! {
         let is_unordered = matches!(lie, Lie::Shuffled) && said.len() > 1;
         prop_assert_eq!(settled.unordered.is_some(), is_unordered);
         give(settled.finished);
-        for batch in settled.unordered {
+        if let Some(batch) = settled.unordered {
             give(batch.fail(&HsmError::Protocol("shuffled")));
         }
         let mut answered = 0;
