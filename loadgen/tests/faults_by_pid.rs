@@ -3,7 +3,13 @@
 //!
 //! How soon it is well again, is asserted in simulated time (`simulation`); here the clock is only a bound
 //! against hanging.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs
+)]
 
 mod sim_support;
 

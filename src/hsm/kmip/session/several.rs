@@ -52,7 +52,8 @@ impl Session {
         Ok(answers)
     }
 
-    /// `None`: the HSM refused the message as a whole.
+    /// `None`: the HSM refused the message as a whole, or answered in another order than it was asked, so
+    /// that one answer may stand under another's id.
     fn ask_together<T>(
         &mut self,
         payloads: &[RequestPayload<'_>],
@@ -89,8 +90,10 @@ impl Session {
             };
             answers.push(read_item(item, |payload| read(at, payload))?);
         }
+        let asked = ids.iter().copied().map(Some);
+        let is_ordered = items.iter().map(ResponseItem::id).eq(asked);
         self.link.forget();
-        Ok(Some(answers))
+        Ok(is_ordered.then_some(answers))
     }
 }
 
