@@ -54,7 +54,9 @@ impl Process {
     pub fn signal_all(&self, name: &str) {
         let mut family = vec![self.pid()];
         descendants(self.pid(), &mut family);
-        family.into_iter().for_each(|pid| signal(pid, name));
+        for pid in family {
+            signal(pid, name);
+        }
     }
 
     /// As long as `limit`; its exit code, if it ended by itself.

@@ -204,7 +204,7 @@ fn check(plaintexts: &[String], status: u16, body: &[u8]) -> Result<usize, Strin
         None => json.get("data").cloned().into_iter().collect(),
     };
     let complete = results.len() == plaintexts.len();
-    if status == 200 && !complete || !results.is_empty() && !complete {
+    if !complete && (status == 200 || !results.is_empty()) {
         return Err(said());
     }
     let mut right = 0;
