@@ -10,7 +10,7 @@ use std::ops::Range;
 use kms::wire::kmip::enums::operation;
 use kms::wire::kmip::{
     Decrypted, Encrypted, KmipError, ProtocolVersion, Reply, ReplyPayload, ResponseHeader,
-    encode_response,
+    RngRetrieved, encode_response,
 };
 use kms::wire::ttlv::Tag;
 
@@ -45,6 +45,8 @@ pub(super) enum Outcome {
         object: usize,
         data: Range<usize>,
     },
+    /// Place in [`Work::bytes`].
+    Random(Range<usize>),
     /// From an earlier message.
     Kept(Box<Kept>),
     Failed(Refusal),
@@ -211,6 +213,8 @@ fn payload<'a>(
                 operation::CREATE => ReplyPayload::Create(uid),
                 operation::ACTIVATE => ReplyPayload::Activate(uid),
                 operation::REVOKE => ReplyPayload::Revoke(uid),
+                operation::ADD_ATTRIBUTE => ReplyPayload::AddAttribute(uid),
+                operation::MODIFY_ATTRIBUTE => ReplyPayload::ModifyAttribute(uid),
                 _ => ReplyPayload::Destroy(uid),
             }
         }
@@ -228,6 +232,9 @@ fn payload<'a>(
         Outcome::Decrypted { object, data } => ReplyPayload::Decrypt(Decrypted {
             unique_identifier: uid(*object),
             data: from.work.at(data),
+        }),
+        Outcome::Random(place) => ReplyPayload::RngRetrieve(RngRetrieved {
+            data: from.work.at(place),
         }),
         Outcome::Kept(kept) if done.operation == operation::ENCRYPT => {
             ReplyPayload::Encrypt(Encrypted {

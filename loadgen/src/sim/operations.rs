@@ -9,17 +9,22 @@ use kms::wire::kmip::enums::{
     query_function, result_reason,
 };
 use kms::wire::kmip::{
-    Create, CryptographicParameters, Decrypt, DiscoverVersions, Encrypt, GetAttributes, KmipError,
-    Locate, ObjectRef, ProtocolVersion, Query, RequestItem, Revoke,
+    AddAttribute, Create, CryptographicParameters, Decrypt, DiscoverVersions, Encrypt,
+    GetAttributes, KmipError, Locate, ModifyAttribute, ObjectRef, ProtocolVersion, Query,
+    RequestItem, Revoke, RngRetrieve,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::answer::{Done, Outcome, Refusal, Work};
-use super::store::{Store, StoreError};
+use super::store::Store;
 use super::truth::Digests;
 
+mod refusal;
+
+/// Most random bytes of one answer.
+const RANDOM_BYTES_MAX: usize = 4096;
 /// What every version has.
-const OPERATIONS_1_0: [u32; 7] = [
+const OPERATIONS_1_0: [u32; 9] = [
     operation::CREATE,
     operation::LOCATE,
     operation::GET_ATTRIBUTES,
@@ -27,11 +32,20 @@ const OPERATIONS_1_0: [u32; 7] = [
     operation::REVOKE,
     operation::DESTROY,
     operation::QUERY,
+    operation::ADD_ATTRIBUTE,
+    operation::MODIFY_ATTRIBUTE,
 ];
 /// What 1.1 added.
-const OPERATIONS_1_1: [u32; 8] = with(OPERATIONS_1_0, [operation::DISCOVER_VERSIONS]);
+const OPERATIONS_1_1: [u32; 10] = with(OPERATIONS_1_0, [operation::DISCOVER_VERSIONS]);
 /// What 1.2 added.
-const OPERATIONS_1_2: [u32; 10] = with(OPERATIONS_1_1, [operation::ENCRYPT, operation::DECRYPT]);
+const OPERATIONS_1_2: [u32; 13] = with(
+    OPERATIONS_1_1,
+    [
+        operation::ENCRYPT,
+        operation::DECRYPT,
+        operation::RNG_RETRIEVE,
+    ],
+);
 
 const fn with<const A: usize, const B: usize, const C: usize>(
     old: [u32; A],
@@ -130,6 +144,23 @@ impl Desk<'_> {
                 revoked.map_err(|error| self.refuse(error))?;
                 Ok(Outcome::Object(at))
             }
+            operation::ADD_ATTRIBUTE => {
+                let asked = AddAttribute::decode(payload).map_err(unreadable)?;
+                let at = self.object(Some(asked.unique_identifier))?;
+                let added = self.store.add_information(at, asked.new);
+                added.map_err(|error| self.refuse(error))?;
+                Ok(Outcome::Object(at))
+            }
+            operation::MODIFY_ATTRIBUTE => {
+                let asked = ModifyAttribute::decode(payload).map_err(unreadable)?;
+                let at = self.object(Some(asked.unique_identifier))?;
+                let modified = self.store.modify_information(at, asked.current, asked.new);
+                modified.map_err(|error| self.refuse(error))?;
+                Ok(Outcome::Object(at))
+            }
+            operation::RNG_RETRIEVE => {
+                self.retrieve(RngRetrieve::decode(payload).map_err(unreadable)?)
+            }
             _ => {
                 let asked = ObjectRef::decode(payload).map_err(unreadable)?;
                 let at = self.object(asked.unique_identifier)?;
@@ -159,6 +190,20 @@ impl Desk<'_> {
             &[]
         };
         Ok(Outcome::Query { operations, vendor })
+    }
+
+    fn retrieve(&mut self, asked: RngRetrieve) -> Result<Outcome, Refusal> {
+        let bytes = usize::try_from(asked.data_length).ok();
+        let bytes = bytes.filter(|bytes| (1..=RANDOM_BYTES_MAX).contains(bytes));
+        let wrong = (result_reason::INVALID_FIELD, "Data Length: 1 to 4096");
+        let start = self.work.bytes.len();
+        let end = start + bytes.ok_or(wrong)?;
+        self.work.bytes.resize(end, 0);
+        let filled = self
+            .random
+            .fill(self.work.bytes.get_mut(start..).unwrap_or_default());
+        filled.map_err(|_| (result_reason::GENERAL_FAILURE, "no random numbers"))?;
+        Ok(Outcome::Random(start..end))
     }
 
     /// The versions that both speak, or all of ours when the client names none.
@@ -301,47 +346,6 @@ impl Desk<'_> {
                 result_reason::INVALID_FIELD,
                 "there is no Unique Identifier, and no item before it set the ID Placeholder",
             )),
-        }
-    }
-
-    fn by_version(&self, in_1: u32, in_2: u32) -> u32 {
-        if self.version.major >= 2 { in_2 } else { in_1 }
-    }
-
-    fn refuse(&self, error: StoreError) -> Refusal {
-        use result_reason as r;
-        match error {
-            StoreError::NotFound => (
-                self.by_version(r::ITEM_NOT_FOUND, r::OBJECT_NOT_FOUND),
-                "there is no such object",
-            ),
-            StoreError::State => (
-                self.by_version(r::PERMISSION_DENIED, r::WRONG_KEY_LIFECYCLE_STATE),
-                "the state of the key does not allow it",
-            ),
-            StoreError::Usage => (
-                self.by_version(
-                    r::PERMISSION_DENIED,
-                    r::INCOMPATIBLE_CRYPTOGRAPHIC_USAGE_MASK,
-                ),
-                "the Cryptographic Usage Mask of the key does not allow it",
-            ),
-            StoreError::Destroyed => (
-                self.by_version(r::PERMISSION_DENIED, r::OBJECT_DESTROYED),
-                "the key is destroyed",
-            ),
-            StoreError::NameTaken => (
-                self.by_version(r::ILLEGAL_OPERATION, r::NON_UNIQUE_NAME_ATTRIBUTE),
-                "another object has the name",
-            ),
-            StoreError::Kind => (
-                r::INVALID_FIELD,
-                "only symmetric AES keys of 256 bits can be made",
-            ),
-            StoreError::Full => (
-                self.by_version(r::GENERAL_FAILURE, r::SERVER_LIMIT_EXCEEDED),
-                "the simulator holds as many objects as it can",
-            ),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use kms::wire::kmip::enums::{cryptographic_algorithm, object_type, revocation_reason_code, state};
-use kms::wire::kmip::{KeyAttributes, tags};
+use kms::wire::kmip::{ApplicationInformation, KeyAttributes, tags};
 use kms::wire::ttlv::Tag;
 
 use super::crypt::{Cipher, derive};
@@ -34,6 +34,10 @@ pub enum StoreError {
     Kind,
     /// [`OBJECTS_MAX`].
     Full,
+    /// It has Application Specific Information already; one is all that an object here can have.
+    HasInformation,
+    /// It has no such Application Specific Information.
+    NoInformation,
 }
 
 /// One key.
@@ -46,6 +50,8 @@ pub struct Object {
     state: u32,
     initial_date_unix_s: i64,
     activation_date_unix_s: Option<i64>,
+    /// Application Specific Information: namespace and data.
+    application: Option<(Box<str>, Box<str>)>,
     cipher: Option<Cipher>,
 }
 
@@ -126,6 +132,7 @@ impl Store {
             state: state::PRE_ACTIVE,
             initial_date_unix_s: now_unix_s,
             activation_date_unix_s: wanted.activation_date_unix_s,
+            application: wanted.application.map(owned),
             cipher,
         });
         Ok(at)
@@ -140,6 +147,36 @@ impl Store {
             let _ = write!(text, "{byte:02x}");
         }
         text.into()
+    }
+
+    /// Gives a key its first Application Specific Information.
+    pub fn add_information(
+        &mut self,
+        at: usize,
+        new: ApplicationInformation<'_>,
+    ) -> Result<(), StoreError> {
+        let object = self.objects.get_mut(at).ok_or(StoreError::NotFound)?;
+        if object.application.is_some() {
+            return Err(StoreError::HasInformation);
+        }
+        object.application = Some(owned(new));
+        Ok(())
+    }
+
+    /// Replaces it, if it is `current`, or whatever it is.
+    pub fn modify_information(
+        &mut self,
+        at: usize,
+        current: Option<ApplicationInformation<'_>>,
+        new: ApplicationInformation<'_>,
+    ) -> Result<(), StoreError> {
+        let object = self.objects.get_mut(at).ok_or(StoreError::NotFound)?;
+        let has = object.information().ok_or(StoreError::NoInformation)?;
+        if current.is_some_and(|current| current != has) {
+            return Err(StoreError::NoInformation);
+        }
+        object.application = Some(owned(new));
+        Ok(())
     }
 
     /// Makes a key usable.
@@ -227,6 +264,12 @@ impl Object {
             && fits(wanted.state, has.state)
             && fits(wanted.initial_date_unix_s, has.initial_date_unix_s)
             && fits(wanted.activation_date_unix_s, has.activation_date_unix_s)
+            && fits(wanted.application, has.application)
+    }
+
+    fn information(&self) -> Option<ApplicationInformation<'_>> {
+        let (namespace, data) = self.application.as_ref()?;
+        Some(ApplicationInformation { namespace, data })
     }
 
     /// The attributes that `wants` names, as the answer to a Get Attributes.
@@ -249,106 +292,16 @@ impl Object {
             activation_date_unix_s: self
                 .activation_date_unix_s
                 .filter(|_| wants(tags::ACTIVATION_DATE)),
-            // The simulator keeps nothing for applications yet: it refuses Add and Modify Attribute.
-            application: None,
+            application: self
+                .information()
+                .filter(|_| wants(tags::APPLICATION_SPECIFIC_INFORMATION)),
         }
     }
+}
+
+fn owned(information: ApplicationInformation<'_>) -> (Box<str>, Box<str>) {
+    (information.namespace.into(), information.data.into())
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn wanted(name: &str) -> KeyAttributes<'_> {
-        KeyAttributes {
-            name: Some(name),
-            cryptographic_algorithm: Some(cryptographic_algorithm::AES),
-            cryptographic_length: Some(KEY_BITS),
-            cryptographic_usage_mask: Some(12),
-            ..KeyAttributes::default()
-        }
-    }
-
-    fn make(store: &mut Store, name: &str) -> Result<usize, StoreError> {
-        store.create(object_type::SYMMETRIC_KEY, &wanted(name), 5)
-    }
-
-    #[test]
-    fn a_life_from_create_to_destroy() {
-        let mut store = Store::new(1, false);
-        let at = make(&mut store, "k").unwrap();
-        assert_eq!(make(&mut store, "k"), Err(StoreError::NameTaken));
-        assert_eq!(store.cipher(at, 4, false).err(), Some(StoreError::State));
-        store.activate(at, 6).unwrap();
-        assert_eq!(store.activate(at, 6), Err(StoreError::State));
-        assert!(store.cipher(at, 4, true).is_ok());
-        assert_eq!(store.cipher(at, 0x80, true).err(), Some(StoreError::Usage));
-        assert_eq!(store.destroy(at), Err(StoreError::State), "while active");
-        store
-            .revoke(at, revocation_reason_code::SUPERSEDED)
-            .unwrap();
-        assert!(store.cipher(at, 8, false).is_ok(), "still decrypts");
-        assert_eq!(store.cipher(at, 4, true).err(), Some(StoreError::State));
-        store.destroy(at).unwrap();
-        assert_eq!(
-            store.cipher(at, 8, false).err(),
-            Some(StoreError::Destroyed)
-        );
-        assert_eq!(store.locate(&KeyAttributes::default()).count(), 0);
-        let next = make(&mut store, "k").unwrap();
-        assert_ne!(store.get(at).unwrap().uid, store.get(next).unwrap().uid);
-    }
-
-    #[test]
-    fn attributes_select_and_are_selected() {
-        let mut store = Store::new(1, true);
-        for name in ["a", "b", "b"] {
-            make(&mut store, name).unwrap();
-        }
-        let by = |name| KeyAttributes {
-            name: Some(name),
-            ..KeyAttributes::default()
-        };
-        assert_eq!(store.locate(&by("a")).collect::<Vec<_>>(), [0]);
-        assert_eq!(store.locate(&by("b")).collect::<Vec<_>>(), [2, 1]);
-        assert_eq!(store.locate(&by("c")).count(), 0);
-        let got = store.get(0).unwrap().attributes(|tag| tag == tags::STATE);
-        assert_eq!((got.state, got.name), (Some(state::PRE_ACTIVE), None));
-    }
-
-    #[test]
-    fn equal_seeds_give_equal_identifiers() {
-        let uid = |seed| {
-            let mut store = Store::new(seed, false);
-            let at = make(&mut store, "k").unwrap();
-            store.get(at).unwrap().uid.clone()
-        };
-        assert_eq!(uid(1), uid(1));
-        assert_ne!(uid(1), uid(2));
-    }
-
-    #[test]
-    fn other_kinds_of_object_are_refused() {
-        let mut store = Store::new(1, false);
-        let rsa = KeyAttributes {
-            cryptographic_algorithm: Some(cryptographic_algorithm::RSA),
-            ..wanted("k")
-        };
-        let short = KeyAttributes {
-            cryptographic_length: Some(128),
-            ..wanted("k")
-        };
-        for (name, kind, wanted) in [
-            ("RSA", object_type::SYMMETRIC_KEY, rsa),
-            ("AES-128", object_type::SYMMETRIC_KEY, short),
-            ("certificate", object_type::CERTIFICATE, wanted("k")),
-        ] {
-            assert_eq!(
-                store.create(kind, &wanted, 5),
-                Err(StoreError::Kind),
-                "{name}"
-            );
-        }
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use kms::config;
 use kms::node::{Deadlines, Node, Options};
 use kms_loadgen::Target;
+use kms_loadgen::client::Client;
 use kms_loadgen::sim::site::Site;
 
 use super::PATIENCE;
@@ -68,9 +69,21 @@ impl Service {
         service
     }
 
+    /// A connection with the certificate `name` of the site.
+    pub fn client_as(&self, site: &Site, name: &str) -> Client {
+        let target = Target::from_pem(
+            self.node.as_ref().unwrap().address(),
+            "localhost",
+            &site.file("ca.crt"),
+            &site.file(&format!("{name}.crt")),
+            &site.file(&format!("{name}.key")),
+        );
+        Client::connect(&target.unwrap()).unwrap()
+    }
+
     /// Returns when the HSM has been met once.
     fn wait_until_ready(&self) {
-        let mut client = kms_loadgen::client::Client::connect(&self.target).unwrap();
+        let mut client = Client::connect(&self.target).unwrap();
         let until = std::time::Instant::now() + PATIENCE;
         let body = br#"{"plaintext":"YQ=="}"#;
         loop {

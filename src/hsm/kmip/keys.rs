@@ -270,11 +270,15 @@ enum Made {
     Mac,
 }
 
+/// The specification has Illegal Operation for a taken name up to 1.4, and a reason of its own since.
 fn or_taken(made: Event<Refusal>) -> Event<Refusal> {
     match made {
-        Event::Refused((reason::OBJECT_ALREADY_EXISTS | reason::NON_UNIQUE_NAME_ATTRIBUTE, _)) => {
-            Event::Taken
-        }
+        Event::Refused((
+            reason::OBJECT_ALREADY_EXISTS
+            | reason::NON_UNIQUE_NAME_ATTRIBUTE
+            | reason::ILLEGAL_OPERATION,
+            _,
+        )) => Event::Taken,
         made => made,
     }
 }
