@@ -1,5 +1,11 @@
 //! The whole product on the simulated HSM, in each version of KMIP that it speaks AES-GCM in.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    missing_docs
+)]
 
 mod sim_support;
 
