@@ -7,10 +7,10 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use kms::wire::kmip::enums::operation;
+use kms::wire::kmip::enums::{operation, validity_indicator};
 use kms::wire::kmip::{
-    Decrypted, Encrypted, KmipError, ProtocolVersion, Reply, ReplyPayload, ResponseHeader,
-    RngRetrieved, encode_response,
+    Decrypted, Encrypted, KmipError, MacMade, MacVerified, ProtocolVersion, Reply, ReplyPayload,
+    ResponseHeader, RngRetrieved, encode_response,
 };
 use kms::wire::ttlv::Tag;
 
@@ -44,6 +44,15 @@ pub(super) enum Outcome {
     Decrypted {
         object: usize,
         data: Range<usize>,
+    },
+    /// Place in [`Work::bytes`].
+    Mac {
+        object: usize,
+        mac: Range<usize>,
+    },
+    MacVerified {
+        object: usize,
+        holds: bool,
     },
     /// Place in [`Work::bytes`].
     Random(Range<usize>),
@@ -207,17 +216,7 @@ fn payload<'a>(
             let wants = |tag| wanted.is_empty() || wanted.contains(&tag);
             ReplyPayload::GetAttributes(object.attributes(wants))
         }
-        Outcome::Object(object) => {
-            let uid = uid(*object)?;
-            match done.operation {
-                operation::CREATE => ReplyPayload::Create(uid),
-                operation::ACTIVATE => ReplyPayload::Activate(uid),
-                operation::REVOKE => ReplyPayload::Revoke(uid),
-                operation::ADD_ATTRIBUTE => ReplyPayload::AddAttribute(uid),
-                operation::MODIFY_ATTRIBUTE => ReplyPayload::ModifyAttribute(uid),
-                _ => ReplyPayload::Destroy(uid),
-            }
-        }
+        Outcome::Object(object) => object_answer(done.operation, uid(*object)?),
         Outcome::Encrypted {
             object,
             data,
@@ -232,6 +231,18 @@ fn payload<'a>(
         Outcome::Decrypted { object, data } => ReplyPayload::Decrypt(Decrypted {
             unique_identifier: uid(*object),
             data: from.work.at(data),
+        }),
+        Outcome::Mac { object, mac } => ReplyPayload::Mac(MacMade {
+            unique_identifier: uid(*object),
+            mac: from.work.at(mac),
+        }),
+        Outcome::MacVerified { object, holds } => ReplyPayload::MacVerify(MacVerified {
+            unique_identifier: uid(*object),
+            validity: if *holds {
+                validity_indicator::VALID
+            } else {
+                validity_indicator::INVALID
+            },
         }),
         Outcome::Random(place) => ReplyPayload::RngRetrieve(RngRetrieved {
             data: from.work.at(place),
@@ -250,4 +261,16 @@ fn payload<'a>(
         }),
         Outcome::Failed(_) => return None,
     })
+}
+
+/// The answer that is the object's identifier alone.
+fn object_answer(asked: u32, uid: &str) -> ReplyPayload<'_> {
+    match asked {
+        operation::CREATE => ReplyPayload::Create(uid),
+        operation::ACTIVATE => ReplyPayload::Activate(uid),
+        operation::REVOKE => ReplyPayload::Revoke(uid),
+        operation::ADD_ATTRIBUTE => ReplyPayload::AddAttribute(uid),
+        operation::MODIFY_ATTRIBUTE => ReplyPayload::ModifyAttribute(uid),
+        _ => ReplyPayload::Destroy(uid),
+    }
 }

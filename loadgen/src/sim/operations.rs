@@ -10,7 +10,7 @@ use kms::wire::kmip::enums::{
 };
 use kms::wire::kmip::{
     AddAttribute, Create, CryptographicParameters, Decrypt, DiscoverVersions, Encrypt,
-    GetAttributes, KmipError, Locate, ModifyAttribute, ObjectRef, ProtocolVersion, Query,
+    GetAttributes, KmipError, Locate, Mac, ModifyAttribute, ObjectRef, ProtocolVersion, Query,
     RequestItem, Revoke, RngRetrieve,
 };
 use ring::rand::{SecureRandom, SystemRandom};
@@ -19,6 +19,7 @@ use super::answer::{Done, Outcome, Refusal, Work};
 use super::store::Store;
 use super::truth::Digests;
 
+mod cbc;
 mod refusal;
 
 /// Most random bytes of one answer.
@@ -38,12 +39,14 @@ const OPERATIONS_1_0: [u32; 9] = [
 /// What 1.1 added.
 const OPERATIONS_1_1: [u32; 10] = with(OPERATIONS_1_0, [operation::DISCOVER_VERSIONS]);
 /// What 1.2 added.
-const OPERATIONS_1_2: [u32; 13] = with(
+const OPERATIONS_1_2: [u32; 15] = with(
     OPERATIONS_1_1,
     [
         operation::ENCRYPT,
         operation::DECRYPT,
         operation::RNG_RETRIEVE,
+        operation::MAC,
+        operation::MAC_VERIFY,
     ],
 );
 
@@ -111,15 +114,34 @@ impl Desk<'_> {
         match item.operation {
             operation::ENCRYPT => {
                 let asked = Encrypt::decode(payload).map_err(unreadable)?;
+                if cbc::is_asked(asked.parameters) {
+                    return self.encrypt_cbc(&asked, done);
+                }
                 self.encrypt(&asked, done)
             }
             operation::DECRYPT => {
                 let asked = Decrypt::decode(payload).map_err(unreadable)?;
+                if cbc::is_asked(asked.parameters) {
+                    return self.decrypt_cbc(&asked, done);
+                }
                 self.decrypt(&asked, done)
             }
+            operation::MAC => self.mac(&Mac::decode(payload).map_err(unreadable)?),
+            operation::MAC_VERIFY => self.mac_verify(&Mac::decode(payload).map_err(unreadable)?),
             operation::QUERY => self.query(item),
             operation::DISCOVER_VERSIONS => self.discover(item),
             operation::LOCATE => self.locate(&Locate::decode(payload).map_err(unreadable)?),
+            operation::RNG_RETRIEVE => {
+                self.retrieve(RngRetrieve::decode(payload).map_err(unreadable)?)
+            }
+            _ => self.outcome_at_object(item),
+        }
+    }
+
+    /// Of what is done to one object.
+    fn outcome_at_object(&mut self, item: &RequestItem<'_>) -> Result<Outcome, Refusal> {
+        let payload = item.payload.clone();
+        match item.operation {
             operation::GET_ATTRIBUTES => {
                 let (object, wanted) = GetAttributes::decode(payload).map_err(unreadable)?;
                 let wanted = wanted.collect();
@@ -157,9 +179,6 @@ impl Desk<'_> {
                 let modified = self.store.modify_information(at, asked.current, asked.new);
                 modified.map_err(|error| self.refuse(error))?;
                 Ok(Outcome::Object(at))
-            }
-            operation::RNG_RETRIEVE => {
-                self.retrieve(RngRetrieve::decode(payload).map_err(unreadable)?)
             }
             _ => {
                 let asked = ObjectRef::decode(payload).map_err(unreadable)?;
@@ -328,7 +347,10 @@ impl Desk<'_> {
                 result_reason::INVALID_FIELD,
                 result_reason::UNSUPPORTED_CRYPTOGRAPHIC_PARAMETERS,
             );
-            return Err((reason, "only AES-GCM with a tag of 16 bytes is there"));
+            return Err((
+                reason,
+                "only AES-GCM with a tag of 16 bytes and AES-CBC with PKCS5 are there",
+            ));
         }
         if !associated_data.is_empty() && self.version < ProtocolVersion::V1_4 {
             return Err((

@@ -1,4 +1,4 @@
-//! The objects of the simulated HSM: AES-256 keys with a name, a state and dates.
+//! The objects of the simulated HSM: AES-256 and HMAC-SHA256 keys with a name, a state and dates.
 //!
 //! Must never be true: two living objects of one name (unless that was asked for); key material of a
 //! destroyed object; an identifier that differs between two simulators of one seed and one history.
@@ -30,7 +30,7 @@ pub enum StoreError {
     Destroyed,
     /// Another has the name.
     NameTaken,
-    /// No symmetric AES key of 256 bits.
+    /// No symmetric key of 256 bits for AES or HMAC-SHA256.
     Kind,
     /// [`OBJECTS_MAX`].
     Full,
@@ -46,6 +46,7 @@ pub struct Object {
     pub uid: Box<str>,
     /// Name, if it has one.
     pub name: Option<Box<str>>,
+    algorithm: u32,
     usage: i32,
     state: u32,
     initial_date_unix_s: i64,
@@ -101,11 +102,18 @@ impl Store {
         wanted: &KeyAttributes<'_>,
         now_unix_s: i64,
     ) -> Result<usize, StoreError> {
-        let aes = wanted.cryptographic_algorithm == Some(cryptographic_algorithm::AES)
-            && wanted
-                .cryptographic_length
-                .is_none_or(|bits| bits == KEY_BITS);
-        if object_kind != object_type::SYMMETRIC_KEY || !aes {
+        let known = [
+            cryptographic_algorithm::AES,
+            cryptographic_algorithm::HMAC_SHA256,
+        ];
+        let algorithm = wanted
+            .cryptographic_algorithm
+            .filter(|algorithm| known.contains(algorithm))
+            .ok_or(StoreError::Kind)?;
+        let fits = wanted
+            .cryptographic_length
+            .is_none_or(|bits| bits == KEY_BITS);
+        if object_kind != object_type::SYMMETRIC_KEY || !fits {
             return Err(StoreError::Kind);
         }
         if self.objects.len() >= OBJECTS_MAX {
@@ -128,6 +136,7 @@ impl Store {
         self.objects.push(Object {
             uid,
             name: wanted.name.map(Into::into),
+            algorithm,
             usage: wanted.cryptographic_usage_mask.unwrap_or(0),
             state: state::PRE_ACTIVE,
             initial_date_unix_s: now_unix_s,
@@ -280,10 +289,7 @@ impl Object {
         KeyAttributes {
             unique_identifier: Some(&self.uid),
             object_type: only(wants(tags::OBJECT_TYPE), object_type::SYMMETRIC_KEY),
-            cryptographic_algorithm: only(
-                wants(tags::CRYPTOGRAPHIC_ALGORITHM),
-                cryptographic_algorithm::AES,
-            ),
+            cryptographic_algorithm: only(wants(tags::CRYPTOGRAPHIC_ALGORITHM), self.algorithm),
             cryptographic_length: only(wants(tags::CRYPTOGRAPHIC_LENGTH), KEY_BITS),
             cryptographic_usage_mask: only(wants(tags::CRYPTOGRAPHIC_USAGE_MASK), self.usage),
             name: self.name.as_deref().filter(|_| wants(tags::NAME)),

@@ -25,6 +25,11 @@ pub struct Service {
 impl Service {
     /// In front of the HSMs at these addresses, with the certificates of `site`.
     pub fn start(site: &Site, hsms: &[SocketAddr]) -> Self {
+        Self::start_with(site, hsms, &[])
+    }
+
+    /// As [`Service::start`], with more properties.
+    pub fn start_with(site: &Site, hsms: &[SocketAddr], more: &[&str]) -> Self {
         let file = site.file("kms.properties");
         let urls: Vec<String> = hsms.iter().map(SocketAddr::to_string).collect();
         let ours = [
@@ -43,6 +48,7 @@ impl Service {
             .filter(|line| ours.iter().all(|(key, _)| *key != name(line)));
         let mut lines: Vec<String> = kept.map(str::to_owned).collect();
         lines.extend(ours.iter().map(|(key, value)| format!("{key}={value}")));
+        lines.extend(more.iter().map(|line| (*line).to_owned()));
         let loaded = config::parse(&file, lines.join("\n").as_bytes(), []).unwrap();
         let deadlines = Deadlines {
             grace: std::time::Duration::ZERO,
@@ -65,7 +71,7 @@ impl Service {
             node: Some(node),
             target,
         };
-        service.wait_until_ready();
+        service.wait_until_ready(site);
         service
     }
 
@@ -82,11 +88,15 @@ impl Service {
     }
 
     /// Returns when the HSM has been met once.
-    fn wait_until_ready(&self) {
+    fn wait_until_ready(&self, site: &Site) {
+        // Which gives a key what it lacks, such as one for MACs.
+        let mut backend = self.client_as(site, "cmxBackend");
         let mut client = Client::connect(&self.target).unwrap();
         let until = std::time::Instant::now() + PATIENCE;
         let body = br#"{"plaintext":"YQ=="}"#;
         loop {
+            let made = backend.request("POST", "/v1/transit/keys/demo", None, b"{}");
+            made.unwrap();
             let answer = client.request("POST", "/v1/transit/encrypt/demo", None, body);
             let answer = answer.unwrap();
             if answer.status == 200 {

@@ -47,7 +47,7 @@ impl Desk<'_> {
             ),
             StoreError::Kind => (
                 r::INVALID_FIELD,
-                "only symmetric AES keys of 256 bits can be made",
+                "only symmetric keys of 256 bits for AES or HMAC-SHA256 can be made",
             ),
             StoreError::Full => (
                 self.by_version(r::GENERAL_FAILURE, r::SERVER_LIMIT_EXCEEDED),
