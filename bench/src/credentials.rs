@@ -20,6 +20,8 @@ pub struct Credentials {
     pub device: Issued,
     /// Creates keys.
     pub backend: Issued,
+    /// Our server's, for the Vault behind it.
+    pub vault_client: Issued,
 }
 
 impl Credentials {
@@ -44,6 +46,7 @@ impl Credentials {
             server: authority.issue(&server)?,
             device: authority.issue(&client("cmxDevice"))?,
             backend: authority.issue(&client("cmxBackend"))?,
+            vault_client: authority.issue(&client("kmsClient"))?,
             authority,
         })
     }

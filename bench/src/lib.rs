@@ -16,6 +16,7 @@ pub mod place;
 pub mod rounds;
 pub mod rows;
 pub mod server;
+pub mod simulator;
 pub mod table;
 pub mod ttlv;
 pub mod way;

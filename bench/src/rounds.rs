@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kms_loadgen::report::micros_each;
 use kms_loadgen::stream::Uniform;
-use kms_loadgen::{Driver, Plan, Until, cpu};
+use kms_loadgen::{Driver, Exchanges, Plan, Until, cpu};
 use serde::Serialize;
 
 use crate::peers::Contender;
@@ -125,9 +125,30 @@ fn run(
     };
     driver.run(exchanges, &mut order, plan)?;
     plan.until = Until::Elapsed(settings.duration);
-    let before = cpu::process_tree(contender.server.pid())?;
-    let outcome = driver.run(exchanges, &mut order, plan)?;
-    let server_cpu = cpu::process_tree(contender.server.pid())?.saturating_sub(before);
+    sample(
+        driver,
+        exchanges,
+        &mut order,
+        plan,
+        &[contender.server.pid()],
+    )
+}
+
+/// One run; its server CPU is that of all `servers` together, by process id.
+pub fn sample(
+    driver: &mut Driver,
+    exchanges: &Exchanges,
+    order: &mut dyn Iterator<Item = usize>,
+    plan: Plan,
+    servers: &[u32],
+) -> Result<Sample, Box<dyn std::error::Error>> {
+    let used = || {
+        let each = servers.iter().map(|pid| cpu::process_tree(*pid));
+        each.sum::<std::io::Result<Duration>>()
+    };
+    let before = used()?;
+    let outcome = driver.run(exchanges, order, plan)?;
+    let server_cpu = used()?.saturating_sub(before);
     Ok(Sample {
         requests_per_s: outcome.rate(),
         p50_us: outcome.quantile_us(0.5),

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod hsm;
+pub mod vault;
 
 use std::sync::Arc;
 
@@ -45,6 +46,8 @@ pub enum Row {
     P11,
     /// A warm batch of 100 in one request, against OpenBao.
     P12,
+    /// The same decrypt straight at OpenBao and through us in front of it.
+    Vault,
 }
 
 /// How much is measured.

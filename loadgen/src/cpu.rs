@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::param::clock_ticks_per_second;
@@ -27,7 +28,22 @@ pub fn resident_bytes(pid: u32) -> io::Result<u64> {
 
 /// CPU time of the calling thread, to the nanosecond.
 pub fn this_thread() -> io::Result<Duration> {
-    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
+    of_schedstat(Path::new("/proc/thread-self"))
+}
+
+/// CPU time of this process' thread of that name, to the nanosecond.
+pub fn thread_named(name: &str) -> io::Result<Duration> {
+    for task in fs::read_dir("/proc/self/task")? {
+        let task = task?.path();
+        if fs::read_to_string(task.join("comm"))?.trim_end() == name {
+            return of_schedstat(&task);
+        }
+    }
+    Err(malformed("no thread of that name"))
+}
+
+fn of_schedstat(task: &Path) -> io::Result<Duration> {
+    let text = fs::read_to_string(task.join("schedstat"))?;
     let nanos = text
         .split_ascii_whitespace()
         .next()

@@ -157,8 +157,18 @@ pub fn write_secret(path: &Path, text: &str) {
 
 /// The lines of a node in front of the OpenBao at `port`.
 pub fn lines(port: u16, more: &str) -> String {
+    lines_of(&[port], more)
+}
+
+/// The lines of a node in front of several, by their ports.
+fn lines_of(ports: &[u16], more: &str) -> String {
+    let urls: Vec<String> = ports
+        .iter()
+        .map(|port| format!("https://localhost:{port}"))
+        .collect();
+    let urls = urls.join(",");
     format!(
-        "kms.hsm.protocol=VAULT\nkms.hsm.server.url=https://localhost:{port}\nkms.hsm.ca.alias=vaultCA\n\
+        "kms.hsm.protocol=VAULT\nkms.hsm.server.url={urls}\nkms.hsm.ca.alias=vaultCA\n\
          kms.hsm.pool.size=2\nkms.hsm.timeout.ms=5000\n{more}"
     )
 }
@@ -169,11 +179,16 @@ pub fn node(house: House, bao: &Bao, more: &str) -> Running {
 }
 
 pub fn node_at(house: House, port: u16, more: &str) -> Running {
+    node_of(house, &[port], more)
+}
+
+/// A node in front of several, by their ports.
+pub fn node_of(house: House, ports: &[u16], more: &str) -> Running {
     let options = Options {
         deadlines: unhurried(),
         ..Options::default()
     };
-    let config = house.config(&lines(port, more));
+    let config = house.config(&lines_of(ports, more));
     let node = Node::start(&config, options).unwrap_or_else(|error| panic!("{error}"));
     Running {
         house,

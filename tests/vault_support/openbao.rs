@@ -47,6 +47,11 @@ impl Bao {
         Self::with(house, "storage \"inmem\" {}\n", "")
     }
 
+    /// Another one beside the first of this house.
+    pub fn beside(house: &House) -> Self {
+        Self::within("openbao-2", house, "storage \"inmem\" {}\n", "")
+    }
+
     /// As [`Bao::start`]; it asks its TLS clients for a certificate of the house's authority.
     pub fn strict(house: &House) -> Self {
         let authority = house.dir.path().join("authority.crt");
@@ -70,7 +75,11 @@ impl Bao {
     }
 
     fn with(house: &House, storage: &str, listener: &str) -> Self {
-        let folder = house.dir.path().join("openbao");
+        Self::within("openbao", house, storage, listener)
+    }
+
+    fn within(name: &str, house: &House, storage: &str, listener: &str) -> Self {
+        let folder = house.dir.path().join(name);
         fs::create_dir_all(&folder).unwrap();
         let issued = issue(house, "vault", &["localhost"], true);
         let file = |name: &str, text: &str| {

@@ -24,7 +24,7 @@ struct Arguments {
         long,
         value_delimiter = ',',
         ignore_case = true,
-        default_value = "P1,P2,P3,P5,P6,P8,P11,P12"
+        default_value = "P1,P2,P3,P5,P6,P8,P11,P12,VAULT"
     )]
     rows: Vec<Row>,
     /// Alternating rounds.
@@ -110,29 +110,7 @@ fn compare(arguments: &Arguments) -> Result<bool, Failure> {
     let stolen = kms_loadgen::cpu::stolen()?;
     place::pin(place::CLIENT_CORE)?;
     place::raise_locked_memory_limit();
-    let site = Site::new()?;
-    if options
-        .rows
-        .iter()
-        .any(|row| matches!(row, Row::P1 | Row::P2 | Row::P3))
-    {
-        rows::speed(&site, &options, &mut report)?;
-    }
-    if options.rows.contains(&Row::P5) {
-        rows::hsm::pool(&site, &options, &mut report)?;
-    }
-    if options.rows.contains(&Row::P6) {
-        rows::hsm::lone(&site, &options, &mut report)?;
-    }
-    if options.rows.contains(&Row::P8) {
-        rows::memory(&site, &options, &mut report)?;
-    }
-    if options.rows.contains(&Row::P11) {
-        rows::ttlv(&mut report)?;
-    }
-    if options.rows.contains(&Row::P12) {
-        rows::batch::run(&site, &options, &mut report)?;
-    }
+    measure(&options, &mut report)?;
     report.environment.finish(stolen);
     let markdown = report.markdown();
     fs::create_dir_all(&arguments.out)?;
@@ -146,6 +124,37 @@ fn compare(arguments: &Arguments) -> Result<bool, Failure> {
         .judged
         .iter()
         .all(|judged| !matches!(judged.verdict, Verdict::Miss | Verdict::Invalid)))
+}
+
+/// Every wanted row, one after the other.
+fn measure(options: &Options, report: &mut Report) -> Result<(), Failure> {
+    let site = Site::new()?;
+    if options
+        .rows
+        .iter()
+        .any(|row| matches!(row, Row::P1 | Row::P2 | Row::P3))
+    {
+        rows::speed(&site, options, report)?;
+    }
+    if options.rows.contains(&Row::P5) {
+        rows::hsm::pool(&site, options, report)?;
+    }
+    if options.rows.contains(&Row::P6) {
+        rows::hsm::lone(&site, options, report)?;
+    }
+    if options.rows.contains(&Row::P8) {
+        rows::memory(&site, options, report)?;
+    }
+    if options.rows.contains(&Row::P11) {
+        rows::ttlv(report)?;
+    }
+    if options.rows.contains(&Row::P12) {
+        rows::batch::run(&site, options, report)?;
+    }
+    if options.rows.contains(&Row::Vault) {
+        rows::vault::run(&site, options, report)?;
+    }
+    Ok(())
 }
 
 fn options(arguments: &Arguments) -> Options {

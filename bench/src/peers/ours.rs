@@ -1,22 +1,28 @@
 //! `kms serve` with the embedded back end, its cache warm: what all rows are about.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use kms::cli::pki::Issued;
 use kms::keystore::{NewEntry, write_pkcs12};
 use kms::secret::SecretString;
-use kms_loadgen::client::ClientError;
+use kms_loadgen::client::{Client, ClientError};
 use kms_loadgen::transit::Transit;
 use kms_loadgen::{Driver, Exchanges, Plan, Until};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::{Contender, KEY, Site, TOKEN};
-use crate::credentials::{Credentials, write_private};
+use crate::credentials::{Credentials, SERVER_NAME, write_private};
 use crate::server::{Server, StartError, find_program, free_address};
 
 const REMEDY: &str = "cargo build --release, or set KMS_BENCH_KMS to the program";
 const PASSWORD: &str = "bench-keystore";
+/// The back end of all rows but those that are about another.
+const EMBEDDED: &str = "kms.hsm.protocol=EMBEDDED\n\
+                        kms.hsm.embedded.file={folder}/master.keys\n\
+                        kms.hsm.embedded.passphrase=bench-keystore\n";
 /// Connections that fill the cache.
 const FILLERS: usize = 32;
 
@@ -28,22 +34,10 @@ pub struct Ours {
     pub target: kms_loadgen::Target,
 }
 
-/// Starts a server whose cache holds `entries_max` keys; `name` must be new in this site.
+/// Starts a server with the embedded back end whose cache holds `entries_max` keys; `name` must be new in this site.
 pub fn start(site: &Site, name: &'static str, entries_max: usize) -> Result<Ours, StartError> {
-    let program = program()?;
-    let folder = site.server_folder(name)?;
-    write_private(&folder.join("keystore.p12"), &keystore(&site.credentials)?)?;
-    let address = free_address()?;
-    let health = free_address()?;
-    let properties = properties(&folder, address.port(), &health.to_string(), entries_max);
-    write_private(&folder.join("kms.properties"), properties.as_bytes())?;
-    let mut command = Command::new(program);
-    command
-        .arg("serve")
-        .arg("--config")
-        .arg(folder.join("kms.properties"));
-    let server = Server::start(name, command, address, &folder)?;
-    let backend = site.target(address, true)?;
+    let ours = launch(site, name, entries_max, EMBEDDED)?;
+    let backend = site.target(ours.target.address, true)?;
     let transit = Transit {
         target: &backend,
         key: KEY,
@@ -52,8 +46,55 @@ pub fn start(site: &Site, name: &'static str, entries_max: usize) -> Result<Ours
     transit
         .create_key()
         .map_err(|error| StartError::Failed(format!("{name}: creating a key: {error}")))?;
+    Ok(ours)
+}
+
+/// As [`start`], in front of the Vault at `vault`, which has the key already and knows [`TOKEN`].
+pub fn in_front_of(
+    site: &Site,
+    name: &'static str,
+    entries_max: usize,
+    vault: SocketAddr,
+) -> Result<Ours, StartError> {
+    let backend = format!(
+        "kms.hsm.protocol=VAULT\n\
+         kms.hsm.server.url=https://{SERVER_NAME}:{}\n\
+         kms.hsm.ca.alias=vaultCA\n\
+         kms.hsm.vault.token={TOKEN}\n",
+        vault.port()
+    );
+    let mut ours = launch(site, name, entries_max, &backend)?;
+    let target = ours.target.clone();
+    let path = format!("/v1/transit/keys/{KEY}");
+    ours.server.wait_until(|| {
+        let answer = Client::connect(&target)
+            .and_then(|mut client| client.request("GET", &path, Some(TOKEN), b""));
+        answer.is_ok_and(|answer| answer.status == 200)
+    })?;
+    Ok(ours)
+}
+
+fn launch(
+    site: &Site,
+    name: &'static str,
+    entries_max: usize,
+    backend: &str,
+) -> Result<Ours, StartError> {
+    let program = program()?;
+    let folder = site.server_folder(name)?;
+    write_private(&folder.join("keystore.p12"), &keystore(&site.credentials)?)?;
+    let address = free_address()?;
+    let health = free_address()?;
+    let properties = properties(&folder, address.port(), &health.to_string(), entries_max);
+    let properties = properties + &backend.replace("{folder}", &folder.display().to_string());
+    write_private(&folder.join("kms.properties"), properties.as_bytes())?;
+    let mut command = Command::new(program);
+    command
+        .arg("serve")
+        .arg("--config")
+        .arg(folder.join("kms.properties"));
     Ok(Ours {
-        server,
+        server: Server::start(name, command, address, &folder)?,
         target: site.target(address, false)?,
     })
 }
@@ -147,12 +188,15 @@ impl Ours {
 
 fn keystore(credentials: &Credentials) -> Result<Vec<u8>, StartError> {
     let certificate = |der: &[u8]| CertificateDer::from(der.to_vec());
-    let key = PrivatePkcs8KeyDer::from(credentials.server.key_pkcs8_der.expose().to_vec());
-    let key = PrivateKeyDer::from(key);
-    let chain = [
-        certificate(&credentials.server.cert_der),
-        certificate(credentials.authority.cert_der()),
-    ];
+    let private = |issued: &Issued| {
+        let key = PrivatePkcs8KeyDer::from(issued.key_pkcs8_der.expose().to_vec());
+        PrivateKeyDer::from(key)
+    };
+    let authority = certificate(credentials.authority.cert_der());
+    let chain = |issued: &Issued| [certificate(&issued.cert_der), authority.clone()];
+    let (server, client) = (&credentials.server, &credentials.vault_client);
+    let (server_key, server_chain) = (private(server), chain(server));
+    let (client_key, client_chain) = (private(client), chain(client));
     let (device, backend) = (
         certificate(&credentials.device.cert_der),
         certificate(&credentials.backend.cert_der),
@@ -160,8 +204,17 @@ fn keystore(credentials: &Credentials) -> Result<Vec<u8>, StartError> {
     let entries = [
         NewEntry::Key {
             alias: "kmsServer",
-            key: &key,
-            chain: &chain,
+            key: &server_key,
+            chain: &server_chain,
+        },
+        NewEntry::Key {
+            alias: "kmsClient",
+            key: &client_key,
+            chain: &client_chain,
+        },
+        NewEntry::Trusted {
+            alias: "vaultCA",
+            certificate: &authority,
         },
         NewEntry::Trusted {
             alias: "cmxDevice",
@@ -185,9 +238,6 @@ fn properties(folder: &Path, port: u16, health: &str, entries_max: usize) -> Str
          kms.health.address={health}\n\
          kms.keystore.file={folder}/keystore.p12\n\
          kms.keystore.password={PASSWORD}\n\
-         kms.hsm.protocol=EMBEDDED\n\
-         kms.hsm.embedded.file={folder}/master.keys\n\
-         kms.hsm.embedded.passphrase={PASSWORD}\n\
          kms.cache.entries.max={entries_max}\n\
          kms.cache.ttl.s=86400\n\
          kms.limit.inflight=1000000\n\
@@ -203,12 +253,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_keystore_opens_again_with_its_three_aliases() {
+    fn the_keystore_opens_again_with_its_aliases() {
         let credentials = Credentials::new().unwrap();
         let bytes = keystore(&credentials).unwrap();
         let opened =
             kms::keystore::open(&bytes, &SecretString::new(PASSWORD.to_owned()), None).unwrap();
-        assert_eq!(opened.keys.len(), 1);
-        assert_eq!(opened.trusted.len(), 2);
+        assert_eq!(opened.keys.len(), 2);
+        assert_eq!(opened.trusted.len(), 3);
     }
 }

@@ -247,20 +247,27 @@ fn payload<'a>(
         Outcome::Random(place) => ReplyPayload::RngRetrieve(RngRetrieved {
             data: from.work.at(place),
         }),
-        Outcome::Kept(kept) if done.operation == operation::ENCRYPT => {
-            ReplyPayload::Encrypt(Encrypted {
-                unique_identifier: Some(&kept.uid),
-                data: &kept.data,
-                iv: kept.iv.as_deref(),
-                tag: kept.tag.as_deref(),
-            })
-        }
-        Outcome::Kept(kept) => ReplyPayload::Decrypt(Decrypted {
-            unique_identifier: Some(&kept.uid),
-            data: &kept.data,
-        }),
+        Outcome::Kept(kept) => kept_answer(done.operation, kept),
         Outcome::Failed(_) => return None,
     })
+}
+
+/// An answer that was kept from an earlier question.
+fn kept_answer(asked: u32, kept: &Kept) -> ReplyPayload<'_> {
+    let unique_identifier = Some(&*kept.uid);
+    if asked == operation::ENCRYPT {
+        ReplyPayload::Encrypt(Encrypted {
+            unique_identifier,
+            data: &kept.data,
+            iv: kept.iv.as_deref(),
+            tag: kept.tag.as_deref(),
+        })
+    } else {
+        ReplyPayload::Decrypt(Decrypted {
+            unique_identifier,
+            data: &kept.data,
+        })
+    }
 }
 
 /// The answer that is the object's identifier alone.
