@@ -5,7 +5,7 @@ mod vault_support;
 
 use vault_support::service_support::Running;
 use vault_support::service_support::transit::ciphertext_of;
-use vault_support::{Bao, ROOT, house, is_ready, node_of, text_of, wait_health};
+use vault_support::{Bao, ROOT, house, is_ready, node_of, text_of, told, wait, wait_health};
 
 /// Each part asks for as many keys that were never asked for.
 const KEYS: usize = 30;
@@ -36,6 +36,16 @@ fn unwrap_fresh(running: &Running, bao: &Bao, part: &str) {
     }
 }
 
+/// Waits until the node leaves neither alone any more.
+fn both_serve(running: &Running) {
+    wait("both serve again", || {
+        let servers = running.node.shared().engine.hsm().servers();
+        assert_eq!(servers.len(), 2);
+        let rests = servers.iter().any(|server| server.resting.is_some());
+        (!rests).then_some(())
+    });
+}
+
 #[test]
 fn one_of_two_vaults_suffices() {
     let house = house();
@@ -46,13 +56,20 @@ fn one_of_two_vaults_suffices() {
     let running = node_of(house, &[first.port, second.port], &more);
     wait_health(&running, "ready", is_ready);
     unwrap_fresh(&running, &first, "both");
+    let metrics = told(&running, "/metrics");
+    for port in [first.port, second.port] {
+        let line = format!("\nkms_hsm_server_connections{{server=\"localhost:{port}\"}} ");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
     first.seal();
     unwrap_fresh(&running, &second, "sealed");
     first.unseal();
+    both_serve(&running);
     unwrap_fresh(&running, &first, "open again");
     second.seal();
     unwrap_fresh(&running, &first, "other sealed");
     second.unseal();
+    both_serve(&running);
     first.kill();
     unwrap_fresh(&running, &second, "killed");
     running.stop();

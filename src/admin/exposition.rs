@@ -50,9 +50,28 @@ pub(super) fn render(shared: &Shared) -> String {
         number(&mut text, name, "counter", help, value);
     }
     refreshes(shared, &mut text);
+    servers(shared, &mut text);
     gauges(shared, &mut text);
     outage_budget(shared, &mut text);
     text
+}
+
+/// One line for each HSM that is spoken to.
+fn servers(shared: &Shared, text: &mut String) {
+    const NAME: &str = "kms_hsm_server_connections";
+    let servers = shared.engine.hsm().servers();
+    if servers.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "# HELP {NAME} Connections to this HSM.\n# TYPE {NAME} gauge"
+    );
+    for server in servers {
+        // Hosts and ports hold neither quotes nor backslashes.
+        let (label, live) = (server.label, server.live);
+        let _ = writeln!(text, "{NAME}{{server=\"{label}\"}} {live}");
+    }
 }
 
 fn refreshes(shared: &Shared, text: &mut String) {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::readiness::{Readiness, readiness};
 use crate::engine::budget::Budget;
+use crate::hsm::ServerReport;
 use crate::server::Shared;
 
 /// The body of `/status`.
@@ -14,6 +15,8 @@ pub struct Status {
     /// As `/readyz` tells it.
     #[serde(flatten)]
     pub readiness: Readiness,
+    /// Each HSM by its address: connections to it, and why it is left alone, if it is.
+    pub servers: Vec<ServerReport>,
     /// Connections now.
     pub connections: usize,
     /// Jobs waiting for the HSM now.
@@ -28,6 +31,7 @@ pub struct Status {
 pub fn status(shared: &Shared) -> Status {
     Status {
         readiness: readiness(shared),
+        servers: shared.engine.hsm().servers(),
         connections: shared.connections(),
         waiting: shared.engine.hsm().health().queued,
         cache_entries: shared.engine.cache().len(),

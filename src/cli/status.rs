@@ -106,15 +106,33 @@ fn text(status: &Value) -> String {
     let word = |name: &str| status[name].as_str().unwrap_or("?").to_owned();
     let number = |name: &str| status[name].as_u64().unwrap_or(0);
     format!(
-        "{}: {} {}\nconnections {}, waiting for the HSM {}, cached keys {}\n{}\n",
+        "{}: {} {}\n{}connections {}, waiting for the HSM {}, cached keys {}\n{}\n",
         word("state"),
         word("backend"),
         word("backend_detail"),
+        servers(&status["servers"]),
         number("connections"),
         number("waiting"),
         number("cache_entries"),
         budget(&status["outage_budget"])
     )
+}
+
+/// A line for each HSM, where there are several.
+fn servers(servers: &Value) -> String {
+    let all = servers.as_array().map_or(&[][..], Vec::as_slice);
+    let line = |server: &Value| {
+        let label = server["label"].as_str().unwrap_or("?");
+        let live = server["live"].as_u64().unwrap_or(0);
+        match server["resting"].as_str() {
+            Some(why) => format!("  {label}: left alone: {why}\n"),
+            None => format!("  {label}: connections {live}\n"),
+        }
+    };
+    match all {
+        [] | [_] => String::new(),
+        many => many.iter().map(line).collect(),
+    }
 }
 
 fn budget(budget: &Value) -> String {

@@ -11,6 +11,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::{Serialize, Serializer};
+
 #[cfg(test)]
 mod tests;
 
@@ -80,9 +82,10 @@ struct Server {
 }
 
 /// What is known of one server, for `/readyz`, `kms check` and metrics.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct ServerReport {
     /// `host:port`.
+    #[serde(serialize_with = "text")]
     pub label: Arc<str>,
     /// Connections that stand.
     pub live: usize,
@@ -90,6 +93,10 @@ pub struct ServerReport {
     pub resting: Option<String>,
     /// Items that one message may hold.
     pub batch_max: usize,
+}
+
+fn text<S: Serializer>(text: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(text)
 }
 
 /// All configured servers.

@@ -23,6 +23,7 @@ use crate::secret::{SecretBytes, SecretKey};
 
 pub use change::KeyChange;
 pub use envelope::Envelope;
+pub use fleet::ServerReport;
 pub use kind::{KeyKind, KeySpec};
 
 /// A back end's own name for one version of a key (KMIP: Unique Identifier, or [`ObjectId::pair`]
@@ -289,6 +290,10 @@ pub trait Hsm: Send + Sync {
     }
     /// State now; cheap.
     fn health(&self) -> Health;
+    /// Each configured server in its order; none where the back end is in this process.
+    fn servers(&self) -> Vec<ServerReport> {
+        Vec::new()
+    }
     /// How ciphertexts are laid out; never changes.
     fn envelope(&self) -> Envelope {
         Envelope::AesGcm

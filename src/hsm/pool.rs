@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::ServerReport;
 use super::{Access, Answer, ClientTag, Envelope, Errand, Health, Hsm, HsmError, Job};
 use crate::net::lane::{Refused, SparePlan};
 use crate::net::time::Time;
@@ -253,6 +254,10 @@ impl Hsm for Pool {
             detail: status.detail.clone(),
             access: Access::default(),
         }
+    }
+
+    fn servers(&self) -> Vec<ServerReport> {
+        self.shared.fleet.lock().report(self.shared.time.now())
     }
 
     fn envelope(&self) -> Envelope {

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 
+use super::ServerReport;
 use super::dial::Address;
 use super::pool::{Connector, Pool, PoolPlan, Session as PoolSession};
 use super::store::Store;
@@ -166,6 +167,10 @@ impl Hsm for Vault {
 
     fn raise(&self, errand: Errand, client: ClientTag, deadline: Instant) {
         self.pool.raise(errand, client, deadline);
+    }
+
+    fn servers(&self) -> Vec<ServerReport> {
+        Hsm::servers(&self.pool)
     }
 
     /// Up while a server answers, once there has been a good token: that it is refused later is no outage,

@@ -182,6 +182,19 @@ impl Bao {
         });
     }
 
+    /// The command line, for a server at `url`, with none of this process' settings.
+    pub fn cli(&self, url: &str) -> Command {
+        let mut command = Command::new(binary());
+        command.env_clear();
+        command.env("HOME", &self.folder).env("VAULT_ADDR", url);
+        command
+    }
+
+    /// Where it answers without TLS.
+    pub fn plain_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.plain_port)
+    }
+
     /// Ends it without a word.
     pub fn kill(&mut self) {
         self.process = None;
