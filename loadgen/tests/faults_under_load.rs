@@ -32,26 +32,27 @@ enum Kind {
 
 use Kind::{Event, State};
 
-/// Order, what cold requests may be answered beside 200, how it shows.
+/// Order, what cold requests may be answered beside 200, how it shows. Where an HSM that is gone may show, so may one
+/// that is slow: on a busy machine the deadline can come before the refusal.
 type Row = (&'static str, &'static [u16], Kind);
 
 const ROWS: &[Row] = &[
-    ("stall", &[504], State),
-    ("failover", &[503], State),
-    ("half-open", &[504], State),
-    ("drop-mid-frame p=0.2", &[503], Event),
-    ("tls-alert p=0.2", &[503], Event),
-    ("clock-skew", &[503], State),
-    ("clock-skew future", &[503], State),
-    ("busy p=0.3", &[503], Event),
-    ("partial every=3", &[400, 502, 503], Event),
+    ("stall", &[503, 504], State),
+    ("failover", &[503, 504], State),
+    ("half-open", &[503, 504], State),
+    ("drop-mid-frame p=0.2", &[503, 504], Event),
+    ("tls-alert p=0.2", &[503, 504], Event),
+    ("clock-skew", &[503, 504], State),
+    ("clock-skew future", &[503, 504], State),
+    ("busy p=0.3", &[503, 504], Event),
+    ("partial every=3", &[400, 502, 503, 504], Event),
     ("wrong-id p=0.2", &[400, 502], Event),
     ("duplicate-id p=0.2", &[400, 502], Event),
     ("missing-item p=0.2", &[400, 502], Event),
     ("late-item p=0.2", &[400, 502], Event),
     ("wrong-uid p=0.2", &[400, 502], Event),
     ("wrong-tag p=0.2", &[400], Event),
-    ("garbage p=0.2", &[400, 502, 503], Event),
+    ("garbage p=0.2", &[400, 502, 503, 504], Event),
 ];
 
 #[test]
