@@ -74,6 +74,10 @@ pub struct Metrics {
     pub handshakes: Counter,
     /// Handshakes that failed or were refused.
     pub handshakes_failed: Counter,
+    /// Reloads of configuration and keystores that took effect.
+    pub reloads: Counter,
+    /// Reloads that were refused: the old state serves on.
+    pub reloads_refused: Counter,
     /// Cache entries that were fetched anew before their life was over.
     pub refreshes: Counter,
     /// Such fetches that the HSM refused or failed.

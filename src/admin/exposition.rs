@@ -51,6 +51,7 @@ pub(super) fn render(shared: &Shared) -> String {
     }
     refreshes(shared, &mut text);
     servers(shared, &mut text);
+    certificates(shared, &mut text);
     gauges(shared, &mut text);
     outage_budget(shared, &mut text);
     text
@@ -74,8 +75,32 @@ fn servers(shared: &Shared, text: &mut String) {
     }
 }
 
+/// One line for each certificate that the node lives by.
+fn certificates(shared: &Shared, text: &mut String) {
+    const NAME: &str = "kms_certificate_not_after_seconds";
+    let _ = writeln!(
+        text,
+        "# HELP {NAME} End of a certificate's validity, seconds since 1970.\n# TYPE {NAME} gauge"
+    );
+    for one in shared.certificates.load().iter() {
+        let alias = one.alias.replace('\\', "\\\\").replace('"', "\\\"");
+        let (usage, end) = (one.usage, one.not_after_unix_s);
+        let _ = writeln!(text, "{NAME}{{alias=\"{alias}\",use=\"{usage}\"}} {end}");
+    }
+}
+
 fn refreshes(shared: &Shared, text: &mut String) {
     let metrics = &shared.metrics;
+    family(
+        text,
+        "kms_reloads_total",
+        "Reloads of configuration and keystores; a refused one changed nothing.",
+        "outcome",
+        &[
+            ("done", metrics.reloads.get()),
+            ("refused", metrics.reloads_refused.get()),
+        ],
+    );
     family(
         text,
         "kms_refreshes_total",

@@ -23,7 +23,11 @@ pub struct Readiness {
 pub fn readiness(shared: &Shared) -> Readiness {
     let health = shared.engine.hsm().health();
     let works = health.up && health.access.refused.is_none();
-    let (state, status) = judge(shared.phase(), works, health.was_up);
+    let (state, status) = if shared.is_leaving() {
+        judge(shared.phase().max(Phase::Draining), works, health.was_up)
+    } else {
+        judge(shared.phase(), works, health.was_up)
+    };
     Readiness {
         state,
         backend: shared.engine.hsm().name(),

@@ -1,6 +1,6 @@
 //! `/status`: the node in one object, for `kms status`.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
 
@@ -8,6 +8,8 @@ use super::readiness::{Readiness, readiness};
 use crate::engine::budget::Budget;
 use crate::hsm::ServerReport;
 use crate::server::Shared;
+
+const DAY_S: i64 = 86_400;
 
 /// The body of `/status`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -23,8 +25,41 @@ pub struct Status {
     pub waiting: usize,
     /// Unwrapped keys held now.
     pub cache_entries: usize,
+    /// Certificates, the one that ends first at the front.
+    pub certificates: Vec<CertificateEnd>,
     /// What would be served without the HSM.
     pub outage_budget: Budget,
+}
+
+/// A certificate that the node lives by.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct CertificateEnd {
+    /// Lower-cased keystore alias.
+    pub alias: String,
+    /// `server`, `hsm-client`, `hsm-ca` or `client`.
+    #[serde(rename = "use")]
+    pub usage: &'static str,
+    /// Seconds since 1970.
+    pub not_after_unix_s: i64,
+    /// Whole days; negative once it is over.
+    pub days_left: i64,
+}
+
+fn certificates(shared: &Shared) -> Vec<CertificateEnd> {
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now_unix_s = unix.map_or(0, |time| time.as_secs().cast_signed());
+    let all = shared.certificates.load();
+    let mut ends: Vec<CertificateEnd> = all
+        .iter()
+        .map(|one| CertificateEnd {
+            alias: one.alias.clone(),
+            usage: one.usage,
+            not_after_unix_s: one.not_after_unix_s,
+            days_left: (one.not_after_unix_s - now_unix_s).div_euclid(DAY_S),
+        })
+        .collect();
+    ends.sort_by_key(|end| end.not_after_unix_s);
+    ends
 }
 
 /// The node now.
@@ -35,6 +70,7 @@ pub fn status(shared: &Shared) -> Status {
         connections: shared.connections(),
         waiting: shared.engine.hsm().health().queued,
         cache_entries: shared.engine.cache().len(),
+        certificates: certificates(shared),
         outage_budget: shared.engine.outage_budget(Instant::now()),
     }
 }

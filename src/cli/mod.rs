@@ -4,6 +4,7 @@
 //! remedy. Called by `main`.
 
 mod check;
+mod control;
 mod demo;
 mod keyfile;
 pub mod log;
@@ -42,6 +43,13 @@ enum Command {
     Check(check::Arguments),
     /// Ask a running server how it is, and what it could serve without the HSM.
     Status(status::Arguments),
+    /// Have the running server read its configuration and keystores again, without a dropped connection.
+    Reload(control::Arguments),
+    /// Have the running server send its clients elsewhere before it is stopped.
+    Drain(control::Drain),
+    /// Unwrapped keys that the running server holds.
+    #[command(subcommand)]
+    Cache(control::Cache),
     /// Try everything in one command: certificates, embedded back end, server, one unwrap.
     Demo(demo::Arguments),
     /// Back up or restore the key file of the embedded back end.
@@ -54,6 +62,9 @@ pub fn run() -> ExitCode {
         Command::Serve { config } => serve::run(&config),
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Reload(at) => control::reload(&at),
+        Command::Drain(arguments) => control::drain(&arguments),
+        Command::Cache(command) => control::cache(&command),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Keyfile(arguments) => keyfile::run(&arguments),
     }

@@ -38,13 +38,15 @@ pub(super) fn run(file: &Path) -> ExitCode {
         Ok(node) => node,
         Err(error) => return fail(error),
     };
-    let reopen = || match logger.reopen() {
-        Ok(()) => {
-            log::info!("SIGHUP: the log file was reopened; other settings apply at the next start");
+    let on_hangup = || {
+        match logger.reopen() {
+            Ok(()) => log::info!("SIGHUP: the log file was reopened"),
+            Err(error) => log::error!("SIGHUP: the log file could not be reopened: {error}"),
         }
-        Err(error) => log::error!("SIGHUP: the log file could not be reopened: {error}"),
+        // What came of it is in the log.
+        let _ = node.reloader().reload();
     };
-    match node::until_signalled(reopen) {
+    match node::until_signalled(on_hangup) {
         Ok(signal) => log::info!("{signal} received"),
         Err(error) => log::error!("signals cannot be received: {error}"),
     }

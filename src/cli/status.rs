@@ -1,4 +1,4 @@
-//! `kms status`: what a running server says of itself, asked at its health address.
+//! `kms status`: what a running server says of itself, asked at its control socket or its health address.
 //!
 //! Exit code 0: it answered; 2: it did not. Must never be true: anything changed by asking.
 #![allow(clippy::print_stdout)]
@@ -12,7 +12,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::fail;
-use crate::config;
+use crate::admin::{self, Order};
+use crate::config::{self, Loaded};
 use crate::wire::http::{RequestHead, ResponseDecoder, ResponseProgress, write_request};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,17 +33,15 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let address = match arguments.health {
-        Some(address) => address,
+    let told = match arguments.health {
+        Some(address) => by_health(address),
         None => match config::load(&arguments.config, std::env::vars_os()) {
-            Ok(loaded) => loaded.config.health_address,
+            // The socket needs no port, and is this server's for sure.
+            Ok(Loaded { config, .. }) => admin::ask(&config.control.socket, &Order::Status)
+                .or_else(|_| by_health(config.health_address)),
             Err(error) => return fail(error),
         },
     };
-    let address = reachable(address);
-    let told = ask(address).and_then(|body| {
-        serde_json::from_str(&body).map_err(|_| "its answer is no JSON".to_owned())
-    });
     match told {
         Ok(status) if arguments.json => {
             println!(
@@ -55,10 +54,18 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             print!("{}", text(&status));
             ExitCode::SUCCESS
         }
-        Err(why) => fail(format!(
-            "no status from {address} (kms.health.address): {why}; is the server running?"
-        )),
+        Err(why) => fail(why),
     }
+}
+
+fn by_health(address: SocketAddr) -> Result<Value, String> {
+    let address = reachable(address);
+    let told = ask(address).and_then(|body| {
+        serde_json::from_str(&body).map_err(|_| "its answer is no JSON".to_owned())
+    });
+    told.map_err(|why| {
+        format!("no status from {address} (kms.health.address): {why}; is the server running?")
+    })
 }
 
 /// Who listens on every address is asked on this machine's own.
@@ -106,7 +113,7 @@ fn text(status: &Value) -> String {
     let word = |name: &str| status[name].as_str().unwrap_or("?").to_owned();
     let number = |name: &str| status[name].as_u64().unwrap_or(0);
     format!(
-        "{}: {} {}\n{}connections {}, waiting for the HSM {}, cached keys {}\n{}\n",
+        "{}: {} {}\n{}connections {}, waiting for the HSM {}, cached keys {}\n{}{}\n",
         word("state"),
         word("backend"),
         word("backend_detail"),
@@ -114,8 +121,36 @@ fn text(status: &Value) -> String {
         number("connections"),
         number("waiting"),
         number("cache_entries"),
+        certificates(&status["certificates"]),
         budget(&status["outage_budget"])
     )
+}
+
+/// A line for each certificate that ends within a month, and one for the next that does not.
+fn certificates(all: &Value) -> String {
+    const SOON_DAYS: i64 = 30;
+    let line = |one: &Value| {
+        let word = |name: &str| one[name].as_str().unwrap_or("?").to_owned();
+        let (alias, usage) = (word("alias"), word("use"));
+        match one["days_left"].as_i64().unwrap_or(0) {
+            ..0 => format!("certificate '{alias}' ({usage}) HAS EXPIRED\n"),
+            0 => format!("certificate '{alias}' ({usage}) EXPIRES within a day\n"),
+            1 => format!("certificate '{alias}' ({usage}) EXPIRES in 1 day\n"),
+            days @ ..=SOON_DAYS => {
+                format!("certificate '{alias}' ({usage}) EXPIRES in {days} days\n")
+            }
+            days => {
+                format!("certificate '{alias}' ({usage}) is the next to expire, in {days} days\n")
+            }
+        }
+    };
+    let all = all.as_array().map_or(&[][..], Vec::as_slice);
+    let is_soon = |one: &&Value| one["days_left"].as_i64().unwrap_or(0) <= SOON_DAYS;
+    let soon: String = all.iter().filter(is_soon).map(line).collect();
+    match all.first() {
+        Some(first) if soon.is_empty() => line(first),
+        _ => soon,
+    }
 }
 
 /// A line for each HSM, where there are several.

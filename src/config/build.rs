@@ -10,8 +10,8 @@ use std::path::Path;
 
 use super::error::{ConfigError, Problem, Warning};
 use super::model::{
-    CacheKind, CacheSettings, ClientLimits, Config, KeystoreRef, LogFormat, LogSettings, Origin,
-    Server, Sizes,
+    CacheKind, CacheSettings, ClientLimits, Config, Control, KeystoreRef, LogFormat, LogSettings,
+    Origin, Server, Sizes,
 };
 use super::network::Network;
 use super::source::{self, Gathered};
@@ -206,6 +206,7 @@ impl Builder<'_> {
             file: file.to_owned(),
             server,
             health_address,
+            control: self.control()?,
             keystore,
             client_alias,
             hsm,
@@ -215,6 +216,13 @@ impl Builder<'_> {
             log,
             sizes,
             settings,
+        })
+    }
+
+    fn control(&mut self) -> Option<Control> {
+        Some(Control {
+            socket: self.path(&table::CONTROL_SOCKET)?,
+            is_set: self.origin(table::CONTROL_SOCKET.name) != Origin::Default,
         })
     }
 

@@ -79,6 +79,15 @@ pub struct Server {
     pub alias: Option<String>,
 }
 
+/// Where orders are taken.
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// The Unix socket.
+    pub socket: PathBuf,
+    /// It was named, and is no mere default.
+    pub is_set: bool,
+}
+
 /// What performs the operations.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -278,6 +287,8 @@ pub struct Config {
     pub server: Server,
     /// Health and metrics.
     pub health_address: SocketAddr,
+    /// Orders.
+    pub control: Control,
     /// Certificates.
     pub keystore: KeystoreRef,
     /// Alias of the client certificate for the HSM, lower-cased.

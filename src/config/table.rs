@@ -193,6 +193,8 @@ keys! {
         "Alias of the server certificate (was keyAlias in server.xml).";
     HEALTH_ADDRESS "kms.health.address", Kind::Socket, Value("127.0.0.1:8444"),
         "Address and port of /healthz, /readyz and /metrics. Read-only; may be opened to the load balancer.";
+    CONTROL_SOCKET "kms.control.socket", Kind::Path, Value("/run/kms/control.sock"),
+        "Unix socket for kms reload, kms drain, kms cache purge and kms status; its folder must be there. For this server's user and root alone.";
     KEYSTORE_FILE "kms.keystore.file", Kind::Path, Unset,
         "Keystore with this server's certificates and those of its clients: JKS, JCEKS or PKCS12. Required.";
     KEYSTORE_PASSWORD "kms.keystore.password", Kind::Secret, Unset,

@@ -25,6 +25,7 @@ mod keep;
 mod key;
 mod learn;
 mod manage;
+mod purge;
 mod refused;
 mod rewrap;
 

@@ -181,6 +181,20 @@ impl Fleet {
         Some(ServerId(at))
     }
 
+    /// A connection to `id` is about to be made anew beside the old one.
+    pub fn again(&mut self, id: ServerId) {
+        if let Some(server) = self.server_mut(id) {
+            server.opening += 1;
+        }
+    }
+
+    /// That failed: no fault of the server's, whose old connection stands.
+    pub fn stayed(&mut self, id: ServerId) {
+        if let Some(server) = self.server_mut(id) {
+            server.opening = server.opening.saturating_sub(1);
+        }
+    }
+
     /// An attempt to connect succeeded.
     pub fn connected(&mut self, id: ServerId) {
         if let Some(server) = self.server_mut(id) {

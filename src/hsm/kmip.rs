@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 
 use super::Envelope;
@@ -51,13 +52,7 @@ pub struct KmipPlan {
 
 /// Starts the back end. Fails only when a thread cannot be made: an HSM that is down is no error.
 pub fn start(plan: KmipPlan, pool: PoolPlan, store: Store) -> std::io::Result<Pool> {
-    Pool::start(
-        pool,
-        Box::new(KmipConnector {
-            plan,
-            store: Arc::new(store),
-        }),
-    )
+    Pool::start(pool, Box::new(KmipConnector::new(plan, store)))
 }
 
 /// Connects to each address once, in at most `timeout` each: the place, and what answers there or why
@@ -67,10 +62,7 @@ pub fn probe(
     store: Store,
     timeout: Duration,
 ) -> Vec<(String, Result<String, String>)> {
-    let connector = KmipConnector {
-        plan,
-        store: Arc::new(store),
-    };
+    let connector = KmipConnector::new(plan, store);
     let probe = |address: &Address| {
         let opened = connector.open(address, Instant::now() + timeout);
         let place = format!("{}:{}", address.host, address.port);
@@ -81,6 +73,8 @@ pub fn probe(
 
 struct KmipConnector {
     plan: KmipPlan,
+    /// At first that of the plan.
+    tls: ArcSwap<ClientConfig>,
     store: Arc<Store>,
 }
 
@@ -100,13 +94,29 @@ impl Connector for KmipConnector {
         let session = self.open(address, deadline)?;
         Ok(Box::new(session))
     }
+
+    fn renew_tls(&self, tls: Arc<ClientConfig>) {
+        self.tls.store(tls);
+    }
 }
 
 impl KmipConnector {
+    fn new(plan: KmipPlan, store: Store) -> Self {
+        Self::shared(plan, Arc::new(store))
+    }
+
+    fn shared(plan: KmipPlan, store: Arc<Store>) -> Self {
+        Self {
+            tls: ArcSwap::new(Arc::clone(&plan.tls)),
+            plan,
+            store,
+        }
+    }
+
     fn open(&self, address: &Address, deadline: Instant) -> Result<Session, String> {
         let socket = dial(address, deadline)?;
         let arena = self.store.arena();
-        let tls = Arc::clone(&self.plan.tls);
+        let tls = self.tls.load_full();
         let link = TlsLink::open(socket, tls, address.server_name.clone(), arena, deadline)
             .map_err(|error| error.to_string())?;
         let place = format!("{}:{}", address.host, address.port);

@@ -19,6 +19,8 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Instant;
 
+use rustls::ClientConfig;
+
 use crate::secret::{SecretBytes, SecretKey};
 
 pub use change::KeyChange;
@@ -297,6 +299,11 @@ pub trait Hsm: Send + Sync {
     /// How ciphertexts are laid out; never changes.
     fn envelope(&self) -> Envelope {
         Envelope::AesGcm
+    }
+    /// From now on connections are made with `tls`. Those that stand go on, and are replaced one by one, each
+    /// once its successor stands; a successor that the HSM refuses costs nobody the old one.
+    fn renew_tls(&self, tls: Arc<ClientConfig>) {
+        let _ = tls;
     }
     /// Whether [`Request::Random`] is served: data keys then come from there.
     fn offers_random(&self) -> bool {

@@ -9,11 +9,13 @@
 //! broken answer; an attempt to connect that blocks for ever. Called by the engine through [`Hsm`].
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
+use rustls::ClientConfig;
 
 use super::ServerReport;
 use super::{Access, Answer, ClientTag, Envelope, Errand, Health, Hsm, HsmError, Job};
@@ -45,6 +47,10 @@ pub trait Connector: Send + Sync + 'static {
     /// Connects to the server at that index, logs in, negotiates: when this returns, a request has
     /// been answered. The text of an error tells what went wrong.
     fn connect(&self, server: usize, deadline: Instant) -> Result<Box<dyn Session>, String>;
+    /// Connects with `tls` from now on.
+    fn renew_tls(&self, tls: Arc<ClientConfig>) {
+        let _ = tls;
+    }
 }
 
 /// One connection.
@@ -254,6 +260,12 @@ impl Hsm for Pool {
             detail: status.detail.clone(),
             access: Access::default(),
         }
+    }
+
+    fn renew_tls(&self, tls: Arc<ClientConfig>) {
+        self.shared.connector.renew_tls(tls);
+        // After it: a connection that was begun under the new number was made with the new settings.
+        self.shared.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
     fn servers(&self) -> Vec<ServerReport> {

@@ -25,6 +25,7 @@ mod wire;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 
 use super::ServerReport;
@@ -80,11 +81,18 @@ pub struct VaultPlan {
 struct Site {
     addresses: Vec<Address>,
     /// `None` in tests alone.
-    tls: Option<Arc<ClientConfig>>,
+    tls: Option<ArcSwap<ClientConfig>>,
     namespace: Option<String>,
     mount: String,
     book: Book,
     store: Arc<Store>,
+}
+
+impl Site {
+    /// How connections are made now.
+    fn tls(&self) -> Option<Arc<ClientConfig>> {
+        self.tls.as_ref().map(ArcSwap::load_full)
+    }
 }
 
 /// The back end.
@@ -124,7 +132,7 @@ pub fn probe(
 fn prepare(plan: VaultPlan, store: Store) -> (Arc<Site>, Auth, Duration) {
     let site = Site {
         addresses: plan.addresses,
-        tls: Some(plan.tls),
+        tls: Some(ArcSwap::new(plan.tls)),
         namespace: plan.namespace,
         mount: plan.mount,
         book: Book::default(),
@@ -150,6 +158,12 @@ impl Connector for VaultConnector {
         let address = address.ok_or("no such address is configured")?;
         Ok(Box::new(Session::open(&self.0, address, deadline)?))
     }
+
+    fn renew_tls(&self, tls: Arc<ClientConfig>) {
+        if let Some(place) = &self.0.tls {
+            place.store(tls);
+        }
+    }
 }
 
 impl Hsm for Vault {
@@ -167,6 +181,10 @@ impl Hsm for Vault {
 
     fn raise(&self, errand: Errand, client: ClientTag, deadline: Instant) {
         self.pool.raise(errand, client, deadline);
+    }
+
+    fn renew_tls(&self, tls: Arc<ClientConfig>) {
+        self.pool.renew_tls(tls);
     }
 
     fn servers(&self) -> Vec<ServerReport> {

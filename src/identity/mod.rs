@@ -57,6 +57,15 @@ pub struct Pin {
 }
 
 impl Pin {
+    /// When it ends.
+    pub fn expiry(&self) -> Expiry {
+        Expiry {
+            alias: self.alias.clone(),
+            usage: "client",
+            not_after_unix_s: self.not_after_unix_s,
+        }
+    }
+
     /// Whether the pin is good at `now_unix_s`: not revoked, within its dates. Cheap enough for
     /// every request.
     pub fn standing(&self, now_unix_s: i64) -> Result<(), Stranger> {
@@ -70,6 +79,17 @@ impl Pin {
             Ok(())
         }
     }
+}
+
+/// A certificate that the node lives by.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Expiry {
+    /// Lower-cased keystore alias.
+    pub alias: String,
+    /// `server`, `hsm-client`, `hsm-ca` or `client`.
+    pub usage: &'static str,
+    /// End of validity, seconds since 1970.
+    pub not_after_unix_s: i64,
 }
 
 /// All pins, by SHA-256 of the certificate's DER.

@@ -190,6 +190,11 @@ impl Directory {
             .map(|(_, known)| known.families.clone())
     }
 
+    /// The families of all versions of `name` that were met.
+    pub fn families(&self, name: &str) -> Option<Box<[Family]>> {
+        self.names.get(name).map(|known| known.families.clone())
+    }
+
     /// Has the next lookup of `name` refresh it: a change of it ended without a clear answer.
     pub fn doubt(&self, name: &str) {
         if let Some(known) = self.names.get(name) {

@@ -149,6 +149,17 @@ fn servers(
     Ok((addresses, tls))
 }
 
+/// How connections to the HSM are made with these certificates; `None` without an HSM.
+pub(super) fn hsm_tls(
+    config: &Config,
+    credentials: &Credentials,
+) -> Result<Option<Arc<ClientConfig>>, StartError> {
+    if config.hsm.endpoints.is_empty() {
+        return Ok(None);
+    }
+    servers(config, credentials).map(|(_, tls)| Some(tls))
+}
+
 fn kmip_plan(config: &Config, credentials: &Credentials) -> Result<KmipPlan, StartError> {
     let (addresses, tls) = servers(config, credentials)?;
     let login = config.hsm.credential.as_ref().map(|credential| Login {

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustls::pki_types::CertificateDer;
 
 use crate::config::{Config, KeystoreRef, Origin, Protocol, RoleSettings};
-use crate::identity::{self, BuildWarning, Operations, RoleSpec, Snapshot};
+use crate::identity::{self, BuildWarning, Expiry, Operations, RoleSpec, Snapshot};
 use crate::keystore::{self, CertificateFacts, KeyEntry, Keystore};
 use crate::limits::KEYSTORE_BYTES_MAX;
 use crate::net::tls::Identity;
@@ -19,6 +19,7 @@ const SERVER_ALIAS: &str = "kmsserver";
 /// Everything a node needs from its keystores.
 pub struct Credentials {
     server: Identity,
+    server_alias: String,
     client: Option<Identity>,
     authorities: Vec<CertificateDer<'static>>,
     trusted: Vec<identity::CertificateFacts>,
@@ -34,7 +35,8 @@ impl Credentials {
         } else {
             Some(open("kms.server.keystore.file", &config.server.keystore)?)
         };
-        let server = identity_of(server_entry(config, other.as_ref().unwrap_or(&main))?);
+        let server = server_entry(config, other.as_ref().unwrap_or(&main))?;
+        let (server_alias, server) = (server.alias.clone(), identity_of(server));
         let client = main.key(&config.client_alias).map(identity_of);
         let needs_hsm = !config.hsm.endpoints.is_empty();
         // A Vault knows this server by its token and need not ask for a certificate; one that is named must be there.
@@ -61,6 +63,7 @@ impl Credentials {
             .collect::<Result<Vec<_>, _>>()?;
         let mut credentials = Self {
             server,
+            server_alias,
             client,
             authorities,
             trusted,
@@ -94,6 +97,37 @@ impl Credentials {
     /// The pins with their roles, as of now.
     pub fn snapshot(&self, config: &Config) -> Result<Snapshot, StartError> {
         self.build(config).map(|(snapshot, _)| snapshot)
+    }
+
+    /// Every certificate here that somebody relies on, and its end.
+    pub fn expiries(&self, config: &Config) -> Vec<Expiry> {
+        let expiry = |alias: &str, usage, der: &CertificateDer<'_>| {
+            let facts = CertificateFacts::from_der(der).ok()?;
+            Some(Expiry {
+                alias: alias.to_owned(),
+                usage,
+                not_after_unix_s: facts.not_after_unix_s,
+            })
+        };
+        let leaf = |alias: &str, usage, identity: &Identity| {
+            identity
+                .chain
+                .first()
+                .and_then(|leaf| expiry(alias, usage, leaf))
+        };
+        let mut all = Vec::new();
+        all.extend(leaf(&self.server_alias, "server", &self.server));
+        let client = self.client.as_ref();
+        all.extend(client.and_then(|client| leaf(&config.client_alias, "hsm-client", client)));
+        for (alias, authority) in config.hsm.ca_aliases.iter().zip(&self.authorities) {
+            all.extend(expiry(alias, "hsm-ca", authority));
+        }
+        if let Ok(pins) = self.snapshot(config) {
+            let mut clients: Vec<Expiry> = pins.pins.values().map(|pin| pin.expiry()).collect();
+            clients.sort_by(|a, b| a.alias.cmp(&b.alias));
+            all.extend(clients);
+        }
+        all
     }
 
     fn build(&self, config: &Config) -> Result<(Snapshot, Vec<BuildWarning>), StartError> {

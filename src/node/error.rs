@@ -62,6 +62,13 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// The control socket could not be bound.
+    Control {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// Threads or event loops could not be made.
     Threads(io::Error),
     /// The kernel gives no random numbers.
@@ -83,6 +90,11 @@ impl fmt::Display for StartError {
             Self::ServerCertificate(why) => write!(f, "server certificate: {why}"),
             Self::Identity(error) => write!(f, "{error}"),
             Self::Backend(why) => f.write_str(why),
+            Self::Control { path, error } => write!(
+                f,
+                "kms.control.socket: {} cannot be bound: {error}; its folder must be there and this user's",
+                path.display()
+            ),
             Self::Listen {
                 key,
                 address,

@@ -4,10 +4,14 @@
 //! listeners. Must never be true: a node that serves half of its configuration. Called by `cli`.
 
 mod backend;
+mod control;
 mod credentials;
 mod error;
+mod expiry;
 mod housekeeping;
 mod lifecycle;
+mod reload;
+mod watch;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,6 +24,7 @@ pub use backend::{Probed, probe};
 pub use credentials::Credentials;
 pub use error::StartError;
 pub use lifecycle::until_signalled;
+pub use reload::{ReloadError, Reloader, Report};
 
 use crate::admin;
 use crate::cache::{Cache, CacheConfig};
@@ -39,6 +44,8 @@ pub struct Node {
     service: Service,
     health: admin::Handle,
     housekeeper: housekeeping::Handle,
+    reloader: Arc<Reloader>,
+    control: Option<admin::ControlHandle>,
     address: SocketAddr,
     grace: Duration,
 }
@@ -131,6 +138,7 @@ impl Node {
             address: config.health_address,
             error,
         })?;
+        let control = control::bind(config)?;
         let site = Site {
             plan: &plan,
             credentials: &credentials,
@@ -144,15 +152,37 @@ impl Node {
             .map_err(StartError::Threads)?;
         let service =
             Service::start(shared, seats, ports, listener).map_err(StartError::Threads)?;
-        let housekeeper =
-            housekeeping::start(Arc::clone(service.shared())).map_err(StartError::Threads)?;
-        log::info!("serving address={address} health={}", health.address());
+        let shared = Arc::clone(service.shared());
+        let reloader = Reloader::new(config, &credentials, Arc::clone(&shared), service.bell());
+        let node = Self {
+            grace: options.deadlines.grace,
+            ..Self::attend(service, health, Arc::new(reloader), control, address)
+                .map_err(StartError::Threads)?
+        };
+        log::info!("serving address={address} health={}", node.health.address());
+        Ok(node)
+    }
+
+    /// What looks after a service that runs.
+    fn attend(
+        service: Service,
+        health: admin::Handle,
+        reloader: Arc<Reloader>,
+        control: Option<admin::Control>,
+        address: SocketAddr,
+    ) -> std::io::Result<Self> {
+        let shared = service.shared();
+        let control = control
+            .map(|control| control::start(control, Arc::clone(shared), Arc::clone(&reloader)))
+            .transpose()?;
         Ok(Self {
+            housekeeper: housekeeping::start(Arc::clone(shared), Arc::clone(&reloader))?,
             service,
             health,
-            housekeeper,
+            reloader,
+            control,
             address,
-            grace: options.deadlines.grace,
+            grace: Duration::ZERO,
         })
     }
 
@@ -171,6 +201,11 @@ impl Node {
         self.service.shared()
     }
 
+    /// For new state.
+    pub fn reloader(&self) -> &Arc<Reloader> {
+        &self.reloader
+    }
+
     /// Answers what is in flight, lets clients go, and ends: `/readyz` says 404 meanwhile.
     pub fn drain_and_stop(mut self) {
         log::info!("draining connections={}", self.shared().connections());
@@ -183,6 +218,9 @@ impl Node {
         let hsm = Arc::clone(self.shared().engine.hsm());
         self.service.join();
         hsm.shutdown();
+        if let Some(control) = self.control {
+            control.stop();
+        }
         self.housekeeper.stop();
         self.health.stop();
         log::info!("stopped");

@@ -11,13 +11,15 @@ use crate::quota::Guest;
 use super::Shared;
 use super::desk::Desk;
 use super::linger::Linger;
+use super::port::Arrival;
 use super::session::{Session, State};
-use super::worker::Arrival;
 
 /// Ciphertext waiting for a slow reader, above which nothing more is read from it.
 const BACKLOG_BYTES_PAUSE: usize = 256 * 1024;
 /// Reads of one connection before the others of its worker get their turn.
 const READS_AT_ONCE: usize = 8;
+/// Connections that have been idle for so long end while clients are sent elsewhere.
+const IDLE_WHILE_LEAVING: Duration = Duration::from_secs(5);
 /// While stopping, and beyond the time that a request may wait: for answers to be written and read.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
@@ -226,6 +228,7 @@ impl Conn {
             (None, _) if stopping.is_some() => true,
             (None, _) => match self.session.receiving_since() {
                 Some(then) => since(then) > settings.receive_timeout,
+                None if shared.is_leaving() => since(self.served) > IDLE_WHILE_LEAVING,
                 None => since(self.served) > settings.idle_timeout,
             },
         };

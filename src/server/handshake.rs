@@ -25,8 +25,9 @@ use crate::wire::proxy::Source;
 use super::clock::Clock;
 use super::door::{Announced, Knock};
 use super::linger::Linger;
+use super::port::Arrival;
 use super::slots::Slots;
-use super::worker::{Arrival, RECORDS_BYTES};
+use super::worker::RECORDS_BYTES;
 use super::{Phase, Ports, Shared, thread};
 
 const WAKER: Token = Token(usize::MAX);

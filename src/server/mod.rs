@@ -14,6 +14,7 @@ mod input;
 mod linger;
 mod log_quota;
 pub mod loopback;
+mod port;
 mod run;
 mod session;
 mod slots;
@@ -23,7 +24,7 @@ mod worker;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -34,12 +35,13 @@ use rustls::ServerConfig;
 
 use crate::config::Network;
 use crate::engine::{Engine, Outcome, Waiter};
-use crate::identity::Snapshot;
+use crate::identity::{Expiry, Snapshot};
 use crate::metrics::Metrics;
 use crate::quota::Quota;
 use crate::secret::Arena;
 
-pub use worker::{Mail, Port, Seat};
+pub use port::{Mail, Port};
+pub use worker::Seat;
 
 use door::Door;
 use log_quota::LogQuota;
@@ -104,7 +106,12 @@ pub struct Shared {
     pub arena: &'static Arena,
     /// Sizes and deadlines.
     pub settings: Settings,
+    /// Every certificate that the node lives by, and its end.
+    pub certificates: ArcSwap<Vec<Expiry>>,
     phase: AtomicU8,
+    reloads: AtomicU64,
+    /// Clients are sent elsewhere.
+    leaving: AtomicBool,
     connections: AtomicUsize,
     buffered: AtomicUsize,
     door: Door,
@@ -131,7 +138,10 @@ impl Shared {
             arena,
             door: Door::new(settings.balancers.clone()),
             settings,
+            certificates: ArcSwap::from_pointee(Vec::new()),
             phase: AtomicU8::new(Phase::Starting as u8),
+            reloads: AtomicU64::new(0),
+            leaving: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             buffered: AtomicUsize::new(0),
             refusals_logged: Mutex::new(LogQuota::new(REFUSALS_LOGGED_A_SECOND)),
@@ -148,6 +158,21 @@ impl Shared {
         }
     }
 
+    /// Whether clients are to go elsewhere, though the node serves on.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// Sends clients elsewhere, or no longer: answers end their connections, and idle ones end soon.
+    pub fn leave(&self, leaving: bool) {
+        self.leaving.store(leaving, Ordering::Relaxed);
+    }
+
+    /// How often the pins were replaced.
+    fn reloads(&self) -> u64 {
+        self.reloads.load(Ordering::Acquire)
+    }
+
     fn set_phase(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);
     }
@@ -155,6 +180,22 @@ impl Shared {
     /// Connections now, those in a handshake included.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+}
+
+/// Tells all workers that the pins were replaced.
+pub struct Bell {
+    shared: Arc<Shared>,
+    ports: Ports,
+}
+
+impl Bell {
+    /// Workers look at their connections at once: an idle one whose pin is gone sees no request.
+    pub fn ring(&self) {
+        self.shared.reloads.fetch_add(1, Ordering::AcqRel);
+        for port in self.ports.iter() {
+            port.wake();
+        }
     }
 }
 
@@ -222,6 +263,14 @@ impl Service {
     /// What the threads share.
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// For whoever replaces the pins.
+    pub fn bell(&self) -> Bell {
+        Bell {
+            shared: Arc::clone(&self.shared),
+            ports: Arc::clone(&self.ports),
+        }
     }
 
     /// Stops accepting; every answer from now on ends its connection.

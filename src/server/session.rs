@@ -12,7 +12,7 @@ use crate::api::Fault;
 use crate::api::reply::{Reply, ReplyHead};
 use crate::engine::{Call, Flow, Gather, Outcome, Waiter};
 use crate::hsm::ClientTag;
-use crate::identity::Pin;
+use crate::identity::{Pin, Snapshot};
 use crate::limits::HTTP_HEAD_BYTES_MAX;
 use crate::quota::Client;
 use crate::wire::Out;
@@ -126,6 +126,14 @@ impl Session {
         self.pin.revoked.load(Ordering::Relaxed)
     }
 
+    /// After a reload: what the certificate may do now. One that may do nothing any more keeps its old pin, which
+    /// is marked as revoked or out of its dates.
+    pub(super) fn renew_pin(&mut self, pins: &Snapshot, now_unix_s: i64) {
+        if let Ok(pin) = pins.renew(&self.pin, now_unix_s) {
+            self.pin = pin;
+        }
+    }
+
     /// The principal's certificate.
     pub(super) fn pin(&self) -> &Pin {
         &self.pin
@@ -223,7 +231,8 @@ impl Session {
             self.state = State::Cut;
             return Flow::Answered;
         }
-        let keep_alive = request.head.keep_alive && shared.phase() <= Phase::Serving;
+        let is_staying = shared.phase() <= Phase::Serving && !shared.is_leaving();
+        let keep_alive = request.head.keep_alive && is_staying;
         // A request that was parked keeps the deadline of its first run.
         let deadline = self
             .gather

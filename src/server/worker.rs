@@ -3,25 +3,21 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
-use zeroize::Zeroizing;
 
 use crate::engine::{Outcome, Waiter};
-use crate::identity::Pin;
 use crate::net::inbox::Inbox;
-use crate::net::pipe::Pipe;
 use crate::net::scratch::Scratch;
-use crate::quota::{Client, Guest};
 use crate::secret::LockedBuf;
 
 use super::clock::Clock;
 use super::conn::{Conn, Fate};
 use super::desk::{Desk, RequestIds};
+use super::port::{Arrival, Mail, Port};
 use super::session::State;
 use super::slots::Slots;
 use super::{Phase, Shared, thread};
@@ -37,61 +33,6 @@ const SWEEP_EVERY_STOPPING: Duration = Duration::from_millis(20);
 /// Tickets handled before the sockets get their turn again.
 const MAIL_AT_ONCE: usize = 1024;
 
-/// A connection whose handshake is done.
-pub struct Arrival {
-    /// The TLS connection.
-    pub pipe: Pipe<TcpStream>,
-    /// Its place among those of its address.
-    pub guest: Guest,
-    /// Whose it is.
-    pub pin: Arc<Pin>,
-    /// Whose limits it is counted to.
-    pub client: Arc<Client>,
-    /// Plaintext that came with the last handshake message.
-    pub early: Zeroizing<Vec<u8>>,
-}
-
-/// What other threads send a worker.
-pub enum Mail {
-    /// A connection to serve.
-    Arrival(Box<Arrival>),
-    /// An outcome for a parked request.
-    Ticket(Waiter, Outcome),
-}
-
-/// The way to a worker from other threads.
-pub struct Port {
-    inbox: Inbox<Mail>,
-    load: AtomicUsize,
-}
-
-impl Port {
-    /// Connections it has, or is about to have.
-    pub fn load(&self) -> usize {
-        self.load.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn deliver(&self, waiter: Waiter, outcome: Outcome) {
-        // The engine's waiter bound is the inbox's size; a full inbox is a bug, and the request's
-        // own deadline answers it.
-        if self.inbox.push(Mail::Ticket(waiter, outcome)).is_err() {
-            log::error!("a worker's inbox is full; a request will time out");
-        }
-    }
-
-    /// Hands a connection over; gives it back when the worker's inbox is full.
-    pub(super) fn hand_over(&self, arrival: Box<Arrival>) -> Result<(), Mail> {
-        self.load.fetch_add(1, Ordering::Relaxed);
-        self.inbox.push(Mail::Arrival(arrival)).inspect_err(|_| {
-            self.load.fetch_sub(1, Ordering::Relaxed);
-        })
-    }
-
-    pub(super) fn wake(&self) {
-        self.inbox.wake();
-    }
-}
-
 /// A worker before it runs: its port exists, so that the engine can be built around it.
 pub struct Seat {
     index: u16,
@@ -103,10 +44,7 @@ impl Seat {
     pub(super) fn new(index: usize, mail_max: usize) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
-        let port = Arc::new(Port {
-            inbox: Inbox::new(mail_max, waker),
-            load: AtomicUsize::new(0),
-        });
+        let port = Arc::new(Port::new(Inbox::new(mail_max, waker)));
         let index = u16::try_from(index).map_err(|_| io::Error::other("too many workers"))?;
         Ok(Self { index, poll, port })
     }
@@ -136,6 +74,7 @@ impl Seat {
             parked: VecDeque::new(),
             again: Vec::new(),
             swept: Instant::now(),
+            reloads: 0,
             stopping: None,
         };
         thread::spawn(format!("worker-{}", self.index), move || worker.run())
@@ -154,6 +93,8 @@ struct Worker {
     /// Connections that had more to do than one turn's worth.
     again: Vec<(u32, u32)>,
     swept: Instant,
+    /// The replacement of pins that its connections have been looked at for.
+    reloads: u64,
     /// Since when it has known that the node is stopping.
     stopping: Option<Instant>,
 }
@@ -175,6 +116,7 @@ impl Worker {
                 Err(error) => thread::give_up("a worker's event loop", &error),
             }
             self.desk.clock.read();
+            let is_reloaded = self.notice_reload();
             let again = std::mem::take(&mut self.again);
             let mut mail = false;
             for event in &events {
@@ -192,7 +134,7 @@ impl Worker {
                 self.go_on(index, generation);
             }
             self.expire();
-            self.sweep();
+            self.sweep(is_reloaded);
             if self.is_done() {
                 return;
             }
@@ -275,7 +217,7 @@ impl Worker {
             // Closing the socket takes it out of epoll; deregistering is for the fallback's sake.
             let _ = self.poll.registry().deregister(conn.stream_mut());
             conn.session.release(&self.shared);
-            self.port.load.fetch_sub(1, Ordering::Relaxed);
+            self.port.one_less();
             self.shared.connections.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -300,10 +242,13 @@ impl Worker {
             .insert_with(|index, generation| Conn::new(arrival, index, generation, now));
         let Some((index, conn)) = index.and_then(|index| Some((index, self.conns.get_mut(index)?)))
         else {
-            self.port.load.fetch_sub(1, Ordering::Relaxed);
+            self.port.one_less();
             self.shared.connections.fetch_sub(1, Ordering::Relaxed);
             return;
         };
+        // Its pin was looked up before it was handed over.
+        conn.session
+            .renew_pin(&self.shared.pins.load(), self.desk.clock.unix_s);
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) =
             self.poll
@@ -355,13 +300,31 @@ impl Worker {
         }
     }
 
-    fn sweep(&mut self) {
+    /// Gives each connection the pin that is in force in its old one's place, before it serves what has come
+    /// since; true when there was something new.
+    fn notice_reload(&mut self) -> bool {
+        let reloads = self.shared.reloads();
+        if reloads == self.reloads {
+            return false;
+        }
+        self.reloads = reloads;
+        let pins = self.shared.pins.load();
+        for index in 0..self.conns.span() {
+            if let Some(conn) = self.conns.get_mut(index) {
+                conn.session.renew_pin(&pins, self.desk.clock.unix_s);
+            }
+        }
+        true
+    }
+
+    fn sweep(&mut self, is_reloaded: bool) {
         let now = self.desk.clock.now;
         let noticed = self.stopping.is_none() && self.shared.phase() == Phase::Stopping;
         if noticed {
             self.stopping = Some(now);
         }
-        if now.saturating_duration_since(self.swept) < self.sweep_every() && !noticed {
+        let is_due = now.saturating_duration_since(self.swept) >= self.sweep_every();
+        if !is_due && !noticed && !is_reloaded {
             return;
         }
         self.swept = now;

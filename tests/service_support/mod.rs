@@ -12,6 +12,7 @@
 pub mod client;
 pub mod desk;
 pub mod fake_hsm;
+pub mod on_disk;
 pub mod transit;
 
 use std::net::SocketAddr;

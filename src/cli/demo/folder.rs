@@ -230,6 +230,7 @@ fn properties(port: u16, health_port: u16, password: &SecretString) -> Result<St
 kms.server.address=127.0.0.1
 kms.server.port={port}
 kms.health.address=127.0.0.1:{health_port}
+kms.control.socket=control.sock
 kms.keystore.file=kmsKeystore.jks
 kms.keystore.password={}
 kms.server.alias=kmsServer

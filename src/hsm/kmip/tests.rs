@@ -25,10 +25,7 @@ fn open(hsm: &FakeHsm, login: Option<Login>) -> Result<Session, String> {
 }
 
 fn open_as(plan: KmipPlan) -> Result<Session, String> {
-    let connector = KmipConnector {
-        plan,
-        store: store(),
-    };
+    let connector = KmipConnector::shared(plan, store());
     connector.open(&connector.plan.addresses[0], soon())
 }
 

@@ -35,8 +35,8 @@ impl Scout {
     pub fn step(&mut self) -> Pace {
         let shared = &*self.shared;
         match self.tried.take() {
-            Some((server, Ok(session))) => {
-                drop(session);
+            Some((server, Ok(opened))) => {
+                drop(opened);
                 let mut fleet = shared.fleet.lock();
                 fleet.passed(server);
                 let label = fleet.label(server);

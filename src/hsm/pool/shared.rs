@@ -36,6 +36,8 @@ pub(super) struct Shared {
     pub(super) connector: Box<dyn Connector>,
     pub(super) fleet: Mutex<Fleet>,
     pub(super) is_several: bool,
+    /// Counts how often the way to connect was changed.
+    pub(super) epoch: AtomicU64,
     pub(super) lane: Lane<Queued>,
     /// Jobs that connections have taken and not yet settled.
     pub(super) under_way: Arc<AtomicUsize>,
@@ -60,6 +62,7 @@ impl Shared {
             under_way: Arc::default(),
             time,
             spread: AtomicU64::new(seed),
+            epoch: AtomicU64::new(0),
             is_several: servers.len() > 1,
             fleet: Mutex::new(Fleet::new(servers, plan.batch_max)),
             plan,

@@ -27,6 +27,8 @@ const FRESH: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 10 });
 /// A connection that was closed sooner was not closed for being idle.
 const IDLE_LIMIT_MIN: Duration = Duration::from_secs(2);
 
+/// How soon a connection that could not be made anew is tried again.
+const RENEW_AGAIN: Duration = Duration::from_secs(10);
 /// First pause of a connection whose server said that it is at its limit; doubles while it says so.
 const BUSY_MIN: Duration = Duration::from_millis(5);
 /// Longest such pause.
@@ -72,18 +74,26 @@ enum Doing {
     Probing(Conn),
     /// Keeps what that came to.
     Probed(Conn, Result<(), String>),
-    /// Connects to another server, which has more use for the connection.
+    /// Connects to another server, which has more use for the connection; or to the same one anew, because the
+    /// way to connect was changed.
     Moving(Conn, ServerId),
     /// Keeps what that came to.
     Moved(Conn, ServerId, Dialled),
 }
 
-pub(super) type Dialled = Result<Box<dyn Session>, String>;
+pub(super) type Dialled = Result<Opened, String>;
+
+/// A session, and under which way to connect it was made.
+pub(super) struct Opened {
+    session: Box<dyn Session>,
+    epoch: u64,
+}
 
 /// A connection and whose it is.
 struct Conn {
     server: ServerId,
     session: Box<dyn Session>,
+    epoch: u64,
     last_use: Instant,
     looked: Instant,
     busy_pause: Duration,
@@ -164,10 +174,18 @@ impl Seat {
                 let dialled = dial(shared, server);
                 Doing::Moved(conn, server, dialled)
             }
-            Doing::Moved(old, server, Ok(session)) => {
-                let new = adopt(shared, server, session);
-                end(shared, old, Ending::Quiet, "moved to another HSM");
+            Doing::Moved(old, server, Ok(opened)) => {
+                let new = adopt(shared, server, opened);
+                end(
+                    shared,
+                    old,
+                    Ending::Quiet,
+                    "another connection took its place",
+                );
                 Doing::Draining(new)
+            }
+            Doing::Moved(old, server, Err(why)) if server == old.server => {
+                Doing::Draining(stay(shared, old, &why))
             }
             Doing::Moved(old, server, Err(why)) => {
                 shared.note_refusal(server, &why);
@@ -257,13 +275,16 @@ fn choose(shared: &Shared) -> (Doing, Pace) {
 /// One attempt to connect.
 pub(super) fn dial(shared: &Shared, server: ServerId) -> Dialled {
     let deadline = shared.time.now() + shared.plan.connect_timeout;
+    let epoch = shared.epoch.load(Ordering::Acquire);
     let attempt = guarded(|| shared.connector.connect(server.index(), deadline));
-    attempt.unwrap_or_else(|| Err("connecting panicked; this is a defect".to_owned()))
+    let session =
+        attempt.unwrap_or_else(|| Err("connecting panicked; this is a defect".to_owned()))?;
+    Ok(Opened { session, epoch })
 }
 
 fn after_dialling(shared: &Shared, server: ServerId, mark: Mark, dialled: Dialled) -> Doing {
     match dialled {
-        Ok(session) => Doing::Draining(adopt(shared, server, session)),
+        Ok(opened) => Doing::Draining(adopt(shared, server, opened)),
         Err(why) => {
             let why = shared.note_refusal(server, &why);
             if !shared.fleet.lock().has_fit() {
@@ -276,13 +297,15 @@ fn after_dialling(shared: &Shared, server: ServerId, mark: Mark, dialled: Dialle
     }
 }
 
-fn adopt(shared: &Shared, server: ServerId, session: Box<dyn Session>) -> Conn {
+fn adopt(shared: &Shared, server: ServerId, opened: Opened) -> Conn {
+    let Opened { session, epoch } = opened;
     shared.fleet.lock().connected(server);
     shared.went_up(session.describe(), session.offers_random());
     let now = shared.time.now();
     Conn {
         server,
         session,
+        epoch,
         last_use: now,
         looked: now,
         busy_pause: BUSY_MIN,
@@ -316,13 +339,34 @@ fn settle(shared: &Shared, mut conn: Conn, mut turn: Turn, served: Served) -> (D
     (look_around(shared, conn), Pace::Pause(pause))
 }
 
-/// Now and then: whether another server has too few connections.
+/// The new way to connect does not work: the old connection serves on, and it is tried again later.
+fn stay(shared: &Shared, mut old: Conn, why: &str) -> Conn {
+    let mut fleet = shared.fleet.lock();
+    fleet.stayed(old.server);
+    log::warn!(
+        "{}: {}: no connection with the reloaded certificates, the old one stays: {why}",
+        shared.plan.name,
+        fleet.label(old.server)
+    );
+    drop(fleet);
+    old.looked = shared.time.now() + RENEW_AGAIN;
+    old
+}
+
+/// Now and then: whether the connection is to be made anew, or another server has too few.
 fn look_around(shared: &Shared, mut conn: Conn) -> Doing {
     if shared.since(conn.looked) < LOOK_AROUND {
         return Doing::Draining(conn);
     }
     conn.looked = shared.time.now();
-    let better = shared.fleet.lock().better(conn.server);
+    let mut fleet = shared.fleet.lock();
+    let better = if conn.epoch < shared.epoch.load(Ordering::Acquire) {
+        fleet.again(conn.server);
+        Some(conn.server)
+    } else {
+        fleet.better(conn.server)
+    };
+    drop(fleet);
     match better {
         Some(server) => Doing::Moving(conn, server),
         None => Doing::Draining(conn),

@@ -67,7 +67,7 @@ pub(super) fn at<T>(
 ) -> Result<T, String> {
     let deadline = Instant::now() + timeout;
     let arena = site.store.arena();
-    let mut client = Client::open(address, site.tls.as_ref(), arena, deadline)?;
+    let mut client = Client::open(address, site.tls().as_ref(), arena, deadline)?;
     ask(&mut client)
 }
 

@@ -69,7 +69,7 @@ impl Session {
         deadline: Instant,
     ) -> Result<Self, String> {
         let arena = site.store.arena();
-        let client = Client::open(address, site.tls.as_ref(), arena, deadline)?;
+        let client = Client::open(address, site.tls().as_ref(), arena, deadline)?;
         let buffer = |bytes| {
             let buffer = arena.buffer(bytes);
             buffer.ok_or_else(|| "no locked memory is left".to_owned())

@@ -9,6 +9,8 @@ use super::*;
 enum Mood {
     Answers,
     Refuses,
+    /// Takes no connection, and goes on with those it has.
+    RefusesNew,
     /// Takes jobs, answers none until it is given up, then says so.
     Hangs,
     /// The connection breaks under each job.
@@ -19,6 +21,8 @@ enum Mood {
 
 #[derive(Default)]
 struct World {
+    opened: AtomicUsize,
+    refused: AtomicUsize,
     moods: Mutex<HashMap<usize, Mood>>,
     /// Jobs that each server answered, and the largest message.
     answered: Mutex<HashMap<usize, (usize, usize)>>,
@@ -53,10 +57,12 @@ impl Connector for Servers {
             .collect()
     }
     fn connect(&self, server: usize, _: Instant) -> Result<Box<dyn Session>, String> {
-        if self.world.mood(server) == Mood::Refuses {
+        if matches!(self.world.mood(server), Mood::Refuses | Mood::RefusesNew) {
+            self.world.refused.fetch_add(1, Ordering::Relaxed);
             return Err("refused".into());
         }
         let world = Arc::clone(&self.world);
+        world.opened.fetch_add(1, Ordering::Relaxed);
         Ok(Box::new(OfServer { server, world }))
     }
 }
@@ -99,7 +105,7 @@ impl Session for OfServer {
                 let why = "one at a time".into();
                 served.learnt = Some(ItemsMax { items: 1, why });
             }
-            Mood::TakesOne | Mood::Answers => {}
+            Mood::TakesOne | Mood::Answers | Mood::RefusesNew => {}
         }
         let mut answered = self.world.answered.lock();
         let (count, largest) = answered.entry(self.server).or_default();
@@ -212,4 +218,40 @@ fn a_server_that_takes_one_item_a_message_gets_no_more_again() {
         assert_eq!(outcome(results), Ok(()));
     }
     assert_eq!(world.answered.lock().get(&0), Some(&(20, 1)));
+}
+
+fn any_tls() -> Arc<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let roots = rustls::RootCertStore::empty();
+    Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[test]
+fn connections_are_made_anew_when_the_way_to_connect_changes() {
+    let (pool, world) = fleet_of(1, 3);
+    let opened = || world.opened.load(Ordering::Relaxed);
+    until("all stand", || live(&pool) == [3]);
+    Hsm::renew_tls(&pool, any_tls());
+    until("each is made anew", || opened() == 6 && live(&pool) == [3]);
+    assert_eq!(outcome(&ask(&pool, "a", LONG)), Ok(()));
+    pool.shutdown();
+    assert_eq!(opened(), 6, "each once");
+}
+
+#[test]
+fn a_way_to_connect_that_does_not_work_costs_nobody_the_old_connection() {
+    let (pool, world) = fleet_of(1, 3);
+    until("all stand", || live(&pool) == [3]);
+    world.set(0, Mood::RefusesNew);
+    Hsm::renew_tls(&pool, any_tls());
+    until("each has tried", || {
+        world.refused.load(Ordering::Relaxed) == 3
+    });
+    assert_eq!(live(&pool), [3]);
+    for _ in 0..10 {
+        assert_eq!(outcome(&ask(&pool, "a", LONG)), Ok(()));
+    }
 }

@@ -1,0 +1,84 @@
+//! What the orders of the control socket do.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::admin::{self, Control, ControlHandle, Order};
+use crate::config::Config;
+use crate::server::Shared;
+
+use super::{Reloader, StartError};
+
+/// Binds the socket of `config`. Where nobody asked for one and the usual place is not to be had, there is none.
+pub(super) fn bind(config: &Config) -> Result<Option<Control>, StartError> {
+    let path = &config.control.socket;
+    match Control::bind(path) {
+        Ok(control) => Ok(Some(control)),
+        Err(error) if config.control.is_set => Err(StartError::Control {
+            path: path.clone(),
+            error,
+        }),
+        Err(error) => {
+            log_absence(path, &error);
+            Ok(None)
+        }
+    }
+}
+
+fn log_absence(path: &Path, error: &io::Error) {
+    log::warn!(
+        "no control socket at {}: {error}; `kms reload`, `drain` and `cache purge` need kms.control.socket, SIGHUP \
+         reloads without it",
+        path.display()
+    );
+}
+
+/// Answers on it.
+pub(super) fn start(
+    control: Control,
+    shared: Arc<Shared>,
+    reloader: Arc<Reloader>,
+) -> io::Result<ControlHandle> {
+    control.start(Box::new(move |order| carry(&shared, &reloader, order)))
+}
+
+fn carry(shared: &Shared, reloader: &Reloader, order: Order) -> Result<Value, String> {
+    match order {
+        Order::Status => {
+            serde_json::to_value(admin::status(shared)).map_err(|error| error.to_string())
+        }
+        Order::Reload => {
+            let report = reloader.reload().map_err(|error| error.to_string())?;
+            Ok(json!({
+                "changes": report.changes,
+                "needs_restart": report.needs_restart,
+                "warnings": report.warnings,
+            }))
+        }
+        Order::Drain { cancel } => {
+            shared.leave(!cancel);
+            log::info!(
+                "{}",
+                if cancel {
+                    "back to service"
+                } else {
+                    "draining"
+                }
+            );
+            Ok(json!({ "draining": !cancel, "connections": shared.connections() }))
+        }
+        Order::Purge { key } => {
+            let entries = shared.engine.cache().len();
+            if !shared.engine.purge(key.as_deref()) {
+                return Err(format!(
+                    "nothing of key '{}' is cached: it was not asked for here",
+                    key.unwrap_or_default()
+                ));
+            }
+            Ok(json!({ "key": key, "entries_before": entries }))
+        }
+    }
+}
