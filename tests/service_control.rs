@@ -123,7 +123,7 @@ const ROWS: &[Row] = &[
     ),
     ("drain", "", &["drain"], 0, "/readyz is 404"),
     ("no drain", "", &["drain", "--cancel"], 0, "serving again"),
-    ("status", "", &["status"], 0, "(server) EXPIRES in 2 days"),
+    ("status", "", &["status"], 0, "(server) EXPIRES in"),
 ];
 
 #[test]

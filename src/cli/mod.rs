@@ -3,11 +3,14 @@
 //! Must never be true: a secret as an argument (they show in process lists); a failure without a
 //! remedy. Called by `main`.
 
+mod cert;
 mod check;
 mod control;
 mod demo;
 mod keyfile;
+mod keystore;
 pub mod log;
+mod password;
 pub mod pki;
 mod serve;
 mod status;
@@ -50,6 +53,12 @@ enum Command {
     /// Unwrapped keys that the running server holds.
     #[command(subcommand)]
     Cache(control::Cache),
+    /// Make, import, show and judge certificates.
+    #[command(subcommand)]
+    Cert(Box<cert::Command>),
+    /// Show and change keystores: list, init, import, remove, convert, diff.
+    #[command(subcommand)]
+    Keystore(Box<keystore::Command>),
     /// Try everything in one command: certificates, embedded back end, server, one unwrap.
     Demo(demo::Arguments),
     /// Back up or restore the key file of the embedded back end.
@@ -65,6 +74,8 @@ pub fn run() -> ExitCode {
         Command::Reload(at) => control::reload(&at),
         Command::Drain(arguments) => control::drain(&arguments),
         Command::Cache(command) => control::cache(&command),
+        Command::Cert(command) => cert::run(&command),
+        Command::Keystore(command) => keystore::run(&command),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Keyfile(arguments) => keyfile::run(&arguments),
     }

@@ -1,7 +1,7 @@
 //! `*` over key names and aliases. Every other character stands for itself.
 
 /// Whether `text` matches `glob`, in time linear in both: no pattern of an operator's can be slow.
-pub(super) fn matches(glob: &str, text: &str) -> bool {
+pub fn matches(glob: &str, text: &str) -> bool {
     let Some((prefix, rest)) = glob.split_once('*') else {
         return glob == text;
     };

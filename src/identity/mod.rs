@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use build::{BuildWarning, CertificateFacts, IdentityError, RoleSpec};
+pub use glob::matches as glob_matches;
 pub use operations::{Operation, Operations, OperationsError};
 
 /// What the holders of some aliases may do on which keys.

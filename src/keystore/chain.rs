@@ -38,6 +38,16 @@ pub(super) fn check_leaf(entry: &KeyEntry) -> Result<(), KeystoreError> {
     }
 }
 
+/// Whether `issuer` issued `certificate`: by name, and by signature where that can be checked.
+pub fn issued_by(certificate: &[u8], issuer: &[u8]) -> bool {
+    match (Link::new(certificate), Link::new(issuer)) {
+        (Some(below), Some(above)) => {
+            below.names_issuer(&above) && below.signed_by(&above) != Some(false)
+        }
+        _ => false,
+    }
+}
+
 /// One certificate of a heap of them, parsed once.
 pub(super) struct Link<'a> {
     pub(super) der: &'a [u8],
@@ -53,6 +63,10 @@ impl<'a> Link<'a> {
 
     pub(super) fn spki(&self) -> &'a [u8] {
         self.parsed.tbs_certificate.subject_pki.raw
+    }
+
+    pub(super) fn is_self_issued(&self) -> bool {
+        self.names_issuer(self)
     }
 
     fn names_issuer(&self, issuer: &Self) -> bool {

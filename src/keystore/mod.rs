@@ -10,11 +10,14 @@ mod alias;
 mod certificate;
 mod chain;
 mod der;
+mod edit;
 mod error;
 mod jks;
 mod password;
+pub mod pem;
 mod pkcs12;
 mod pkcs12_peek;
+mod save;
 mod write;
 
 use std::fmt;
@@ -23,7 +26,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroize;
 
 pub use certificate::{CertificateError, CertificateFacts, SubjectAltName};
+pub use chain::issued_by;
+pub use edit::{Edit, arrange};
 pub use error::KeystoreError;
+pub use save::save;
 pub use write::{NewEntry, WriteError, write_pkcs12};
 
 use crate::limits::KEYSTORE_BYTES_MAX;

@@ -1,0 +1,124 @@
+//! A private key and a signing request with the guide's subject fields.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, RsaKeySize};
+
+use super::create;
+use crate::secret::SecretString;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Csr {
+    /// Name of the files: NAME.key (mode 0600) and NAME.csr, for instance kmsServer.
+    name: PathBuf,
+    /// Common name: the server's full host name, or a name of the certificate's own (`cmxDevice.example.com`).
+    #[arg(long, value_name = "CN")]
+    common_name: String,
+    /// Country, two letters.
+    #[arg(long, value_name = "C", value_parser = country)]
+    country: Option<String>,
+    /// State or province, not abbreviated.
+    #[arg(long, value_name = "ST")]
+    state: Option<String>,
+    /// Town.
+    #[arg(long, value_name = "L")]
+    locality: Option<String>,
+    /// Organisation, its full legal name.
+    #[arg(long, value_name = "O")]
+    organization: Option<String>,
+    /// Department.
+    #[arg(long, value_name = "OU")]
+    organizational_unit: Option<String>,
+    /// A DNS name or address that the certificate is to hold, several times for several. For the server: its own
+    /// name and the load balancer's. The common name is added where it looks like a host name.
+    #[arg(long = "san", value_name = "NAME")]
+    sans: Vec<String>,
+    /// Kind of private key.
+    #[arg(long, value_enum, default_value = "rsa-2048")]
+    key: KeyKind,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum KeyKind {
+    #[value(name = "rsa-2048")]
+    Rsa2048,
+    #[value(name = "rsa-3072")]
+    Rsa3072,
+    #[value(name = "p-256")]
+    P256,
+    #[value(name = "p-384")]
+    P384,
+}
+
+fn country(text: &str) -> Result<String, String> {
+    if text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        Ok(text.to_ascii_uppercase())
+    } else {
+        Err("two letters of ISO 3166 are wanted, for instance DE".to_owned())
+    }
+}
+
+impl KeyKind {
+    fn generate(self) -> Result<KeyPair, rcgen::Error> {
+        match self {
+            Self::Rsa2048 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_2048),
+            Self::Rsa3072 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_3072),
+            Self::P256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
+            Self::P384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
+        }
+    }
+}
+
+pub(super) fn run(wants: &Csr) -> Result<ExitCode, String> {
+    let failed = |error: rcgen::Error| format!("the request cannot be made: {error}");
+    let [key_file, csr_file] = ["key", "csr"].map(|ending| {
+        let mut name = wants.name.as_os_str().to_owned();
+        name.push(".");
+        name.push(ending);
+        PathBuf::from(name)
+    });
+    if csr_file.exists() {
+        return Err(format!(
+            "{} exists: move it away, or choose another name",
+            csr_file.display()
+        ));
+    }
+    let mut sans = wants.sans.clone();
+    let looks_like_host = wants.common_name.contains('.') && !wants.common_name.contains(' ');
+    if looks_like_host && !sans.contains(&wants.common_name) {
+        sans.insert(0, wants.common_name.clone());
+    }
+    let mut params = CertificateParams::new(sans).map_err(failed)?;
+    params.distinguished_name = subject(wants);
+    let key = wants.key.generate().map_err(failed)?;
+    let request = params.serialize_request(&key).map_err(failed)?;
+    let request = request.pem().map_err(failed)?;
+    let key_pem = SecretString::new(key.serialize_pem());
+    create(&key_file, key_pem.expose().as_bytes(), true)?;
+    create(&csr_file, request.as_bytes(), false)?;
+    println!(
+        "{}  the private key: keep it here, it is not encrypted\n{}  the request: send it to your authority\n\
+         then: kms cert import --alias ALIAS --key {0} --cert SIGNED.crt --cert CHAIN.crt KEYSTORE",
+        key_file.display(),
+        csr_file.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn subject(wants: &Csr) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    for (kind, value) in [
+        (DnType::CountryName, &wants.country),
+        (DnType::StateOrProvinceName, &wants.state),
+        (DnType::LocalityName, &wants.locality),
+        (DnType::OrganizationName, &wants.organization),
+        (DnType::OrganizationalUnitName, &wants.organizational_unit),
+        (DnType::CommonName, &Some(wants.common_name.clone())),
+    ] {
+        if let Some(value) = value {
+            name.push(kind, value.as_str());
+        }
+    }
+    name
+}

@@ -1,0 +1,189 @@
+//! Changes of a keystore: each reads it whole, changes it in memory and writes it whole.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::super::password::{PasswordArguments, first_line, prompt};
+use super::{Opened, Place, open, read};
+use crate::keystore::{Edit, Format, pem, save};
+use crate::secret::SecretString;
+
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["cert", "from"])))]
+pub(in crate::cli) struct Import {
+    /// The entry's name in the keystore.
+    #[arg(long)]
+    alias: String,
+    /// The certificate, PEM or DER; several files or certificates with --key: in any order.
+    #[arg(long, value_name = "FILE")]
+    cert: Vec<PathBuf>,
+    /// Its private key, PEM: the entry is a key with its chain then, else a certificate to trust.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// Another keystore (.p12, .jks) to take a private key with its chain from.
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    /// Its name there, if there are several.
+    #[arg(long, requires = "from")]
+    from_alias: Option<String>,
+    /// Read the other keystore's password from this file; else it is asked for.
+    #[arg(long, value_name = "FILE", requires = "from")]
+    from_password_file: Option<PathBuf>,
+    /// Replace an entry of that name.
+    #[arg(long)]
+    replace: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+pub(super) fn init(path: &Path, password: &PasswordArguments) -> Result<ExitCode, String> {
+    refuse_existing(path)?;
+    let password = password.fresh(&path.display().to_string())?;
+    write(path, &Edit::default(), &password)?;
+    println!("{} is an empty PKCS12 keystore now", path.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(in crate::cli) fn import(arguments: &Import) -> Result<ExitCode, String> {
+    put(
+        &arguments.place,
+        &arguments.alias,
+        arguments.replace,
+        |edit| {
+            let alias = &arguments.alias;
+            let refused = |error: &dyn std::fmt::Display| error.to_string();
+            if let Some(from) = &arguments.from {
+                return take_over(edit, alias, from, arguments);
+            }
+            let mut certificates = Vec::new();
+            for file in &arguments.cert {
+                let found = pem::certificates(&read(file)?);
+                certificates.extend(found.map_err(|error| format!("{}: {error}", file.display()))?);
+            }
+            let Some(key) = &arguments.key else {
+                return match <[_; 1]>::try_from(certificates) {
+                    Ok([one]) => edit
+                        .put_trusted(alias, one)
+                        .map_err(|error| refused(&error)),
+                    Err(several) => Err(format!(
+                        "{} certificates for one trusted entry: give each its own alias, or --key with a chain",
+                        several.len()
+                    )),
+                };
+            };
+            let key_der = pem::private_key(&read(key)?);
+            let key_der = key_der.map_err(|error| format!("{}: {error}", key.display()))?;
+            edit.put_key(alias, key_der, &certificates)
+                .map_err(|error| refused(&error))
+        },
+    )
+}
+
+fn take_over(edit: &mut Edit, alias: &str, from: &Path, wants: &Import) -> Result<(), String> {
+    let password = match &wants.from_password_file {
+        Some(file) => first_line(file)?,
+        None => prompt(&format!("Password of {}: ", from.display()))?,
+    };
+    let other = open(from, &password, None)?;
+    let entry = match &wants.from_alias {
+        Some(name) => other
+            .key(name)
+            .ok_or_else(|| format!("{} has no private key '{name}'", from.display()))?,
+        None => match other.keys.as_slice() {
+            [only] => only,
+            [] => return Err(format!("{} has no private key", from.display())),
+            several => {
+                let names: Vec<&str> = several.iter().map(|entry| &*entry.alias).collect();
+                return Err(format!(
+                    "{} has several private keys ({}): choose with --from-alias",
+                    from.display(),
+                    names.join(", ")
+                ));
+            }
+        },
+    };
+    edit.put_key(alias, entry.key.clone_key(), &entry.chain)
+        .map_err(|error| error.to_string())
+}
+
+pub(super) fn remove(alias: &str, place: &Place) -> Result<ExitCode, String> {
+    let opened = place.open()?;
+    let near = opened.store.did_you_mean(alias).map(str::to_owned);
+    let format = opened.store.format;
+    let mut edit = Edit::of(opened.store);
+    if !edit.remove(alias) {
+        let hint = near.map_or_else(String::new, |near| format!("; did you mean '{near}'?"));
+        return Err(format!("{} has no '{alias}'{hint}", opened.path.display()));
+    }
+    let kept = write(&opened.path, &edit, &opened.password)?;
+    println!("removed '{alias}' from {}", opened.path.display());
+    tell(&opened.path, format, kept.as_deref());
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn convert(place: &Place, to: &Path) -> Result<ExitCode, String> {
+    refuse_existing(to)?;
+    let Opened {
+        path,
+        store,
+        password,
+        ..
+    } = place.open()?;
+    let (format, count) = (store.format, store.keys.len() + store.trusted.len());
+    write(to, &Edit::of(store), &password)?;
+    println!(
+        "{} ({format}) was written to {} (PKCS12), entries {count}, same password",
+        path.display(),
+        to.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the keystore at `place`, or makes it, has `change` put the entry `alias` into it, and writes it.
+fn put(
+    place: &Place,
+    alias: &str,
+    replace: bool,
+    change: impl FnOnce(&mut Edit) -> Result<(), String>,
+) -> Result<ExitCode, String> {
+    let opened = place.open()?;
+    let (format, path) = (opened.store.format, opened.path);
+    let mut edit = Edit::of(opened.store);
+    let was_there = edit.has(alias);
+    if was_there && !replace {
+        return Err(format!(
+            "{} has an entry '{alias}': --replace takes its place, another --alias leaves it",
+            path.display()
+        ));
+    }
+    change(&mut edit)?;
+    let kept = write(&path, &edit, &opened.password)?;
+    let what = if was_there { "replaced" } else { "added" };
+    println!("{what} '{alias}' in {}", path.display());
+    tell(&path, format, kept.as_deref());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(path: &Path, format: Format, kept: Option<&Path>) {
+    if format != Format::Pkcs12 {
+        println!(
+            "{} was {format} and is PKCS12 now: keytool and this server read both",
+            path.display()
+        );
+    }
+    if let Some(kept) = kept {
+        println!("the old file is {}", kept.display());
+    }
+}
+
+fn refuse_existing(path: &Path) -> Result<(), String> {
+    if path.exists() {
+        return Err(format!("{} exists: choose another name", path.display()));
+    }
+    Ok(())
+}
+
+fn write(path: &Path, edit: &Edit, password: &SecretString) -> Result<Option<PathBuf>, String> {
+    let bytes = edit.write(password).map_err(|error| error.to_string())?;
+    save(path, &bytes).map_err(|error| format!("{} cannot be written: {error}", path.display()))
+}

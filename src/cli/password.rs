@@ -1,0 +1,96 @@
+//! Passwords of keystores: from a file, the environment, the configuration, or asked for without showing them.
+//!
+//! Must never be true: a password as an argument; one on the screen.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
+
+use crate::secret::SecretString;
+
+const ENVIRONMENT: &str = "KMS_KEYSTORE_PASSWORD";
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PasswordArguments {
+    /// Read the keystore's password from the first line of this file; else from the environment's
+    /// `KMS_KEYSTORE_PASSWORD`, else it is asked for.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+impl PasswordArguments {
+    /// The password of something that exists.
+    pub(super) fn known(&self, what: &str) -> Result<SecretString, String> {
+        match self.given()? {
+            Some(password) => Ok(password),
+            None => prompt(&format!("Password of {what}: ")),
+        }
+    }
+
+    /// The password of something that is being made; asked for twice.
+    pub(super) fn fresh(&self, what: &str) -> Result<SecretString, String> {
+        let password = if let Some(password) = self.given()? {
+            password
+        } else {
+            let first = prompt(&format!("New password of {what}: "))?;
+            let again = prompt("Again: ")?;
+            if first.expose() != again.expose() {
+                return Err("the two passwords differ".to_owned());
+            }
+            first
+        };
+        if password.expose().len() < 6 {
+            return Err("keytool wants at least 6 characters in a password".to_owned());
+        }
+        Ok(password)
+    }
+
+    fn given(&self) -> Result<Option<SecretString>, String> {
+        if let Some(file) = &self.password_file {
+            return first_line(file).map(Some);
+        }
+        match std::env::var(ENVIRONMENT) {
+            Ok(password) => Ok(Some(SecretString::new(password))),
+            Err(std::env::VarError::NotPresent) => Ok(None),
+            Err(_) => Err(format!("{ENVIRONMENT} is not UTF-8")),
+        }
+    }
+}
+
+/// The first line of a file.
+pub(super) fn first_line(file: &Path) -> Result<SecretString, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", file.display());
+    if fs::metadata(file).map_err(failed)?.len() > FILE_BYTES_MAX {
+        return Err(format!("{} is no password file: too large", file.display()));
+    }
+    let text = Zeroizing::new(fs::read_to_string(file).map_err(failed)?);
+    let line = text.lines().next().unwrap_or_default();
+    Ok(SecretString::new(line.to_owned()))
+}
+
+/// Asks on the terminal, whatever standard input and output are.
+pub(super) fn prompt(question: &str) -> Result<SecretString, String> {
+    let tty = File::options().read(true).write(true).open("/dev/tty");
+    let mut tty = tty.map_err(|_| {
+        format!("no password: name a file with --password-file, or set {ENVIRONMENT}; there is no terminal to ask on")
+    })?;
+    let failed = |error: std::io::Error| format!("the terminal: {error}");
+    let before = tcgetattr(&tty).map_err(|error| failed(error.into()))?;
+    let mut silent = before.clone();
+    silent.local_modes.remove(LocalModes::ECHO);
+    tty.write_all(question.as_bytes()).map_err(failed)?;
+    tcsetattr(&tty, OptionalActions::Flush, &silent).map_err(|error| failed(error.into()))?;
+    let mut line = Zeroizing::new(String::new());
+    let read = BufReader::new(&tty).read_line(&mut line);
+    // Before anything can go wrong: a terminal without echo is of no use.
+    let restored = tcsetattr(&tty, OptionalActions::Flush, &before);
+    tty.write_all(b"\n").map_err(failed)?;
+    read.map_err(failed)?;
+    restored.map_err(|error| failed(error.into()))?;
+    let password = line.trim_end_matches(['\n', '\r']);
+    Ok(SecretString::new(password.to_owned()))
+}
