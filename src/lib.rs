@@ -8,6 +8,7 @@ pub mod limits;
 pub mod metrics;
 pub mod secret;
 
+pub mod audit;
 pub mod config;
 pub mod keystore;
 pub mod wire;

@@ -22,7 +22,9 @@ const MEMORY_CONNECTIONS: usize = 64;
 const SMALL_ENTRIES: usize = 1_000;
 
 const OURS: &str = "kms";
+const AUDITED: &str = "kms, audit";
 const NGINX: &str = "nginx";
+const NGINX_LOG: &str = "nginx, access log";
 const BARE: &str = "bare echo";
 const OPENBAO: &str = "OpenBao";
 
@@ -63,9 +65,10 @@ pub struct Options {
     pub memory_entries: usize,
 }
 
-/// A comparison: row, what, against whom, figure, target at 1 connection and at 64.
+/// A comparison: row, its name, what, who, against whom, figure, target at 1 connection and at 64.
 type Comparison = (
     Row,
+    &'static str,
     &'static str,
     &'static str,
     &'static str,
@@ -78,11 +81,12 @@ const RATE: Figure = |sample: &Sample| sample.requests_per_s;
 const P50: Figure = |sample: &Sample| sample.p50_us;
 const WORK_PER_CPU: Figure = |sample: &Sample| 1.0 / sample.server_cpu_us;
 
-const COMPARISONS: [Comparison; 6] = [
+const COMPARISONS: [Comparison; 9] = [
     (
         Row::P1,
         "P1",
         "server CPU a request, kms / nginx",
+        OURS,
         NGINX,
         CPU,
         [Goal::None, Goal::AtMost(0.70)],
@@ -91,6 +95,7 @@ const COMPARISONS: [Comparison; 6] = [
         Row::P1,
         "P1",
         "requests/s, kms / nginx",
+        OURS,
         NGINX,
         RATE,
         [Goal::None, Goal::AtLeast(1.3)],
@@ -99,6 +104,7 @@ const COMPARISONS: [Comparison; 6] = [
         Row::P2,
         "P2",
         "server CPU a request, kms / bare echo",
+        OURS,
         BARE,
         CPU,
         [Goal::AtMost(1.25), Goal::AtMost(1.25)],
@@ -107,6 +113,7 @@ const COMPARISONS: [Comparison; 6] = [
         Row::P3,
         "P3",
         "requests a server CPU second, kms / OpenBao",
+        OURS,
         OPENBAO,
         WORK_PER_CPU,
         [Goal::AtLeast(60.0), Goal::AtLeast(60.0)],
@@ -115,6 +122,7 @@ const COMPARISONS: [Comparison; 6] = [
         Row::P3,
         "P3",
         "p50, kms / OpenBao",
+        OURS,
         OPENBAO,
         P50,
         [Goal::AtMost(0.125), Goal::AtMost(0.125)],
@@ -123,9 +131,37 @@ const COMPARISONS: [Comparison; 6] = [
         Row::P1,
         "P1",
         "p50, kms / nginx",
+        OURS,
         NGINX,
         P50,
         [Goal::None, Goal::None],
+    ),
+    (
+        Row::P1,
+        "P1",
+        "server CPU a request, kms with audit / nginx with access log",
+        AUDITED,
+        NGINX_LOG,
+        CPU,
+        [Goal::None, Goal::AtMost(0.85)],
+    ),
+    (
+        Row::P2,
+        "P2",
+        "server CPU a request, kms with audit / bare echo",
+        AUDITED,
+        BARE,
+        CPU,
+        [Goal::AtMost(1.40), Goal::AtMost(1.40)],
+    ),
+    (
+        Row::P2,
+        "P2",
+        "server CPU a request, kms with audit / without",
+        AUDITED,
+        OURS,
+        CPU,
+        [Goal::None, Goal::AtMost(1.15)],
     ),
 ];
 
@@ -150,12 +186,12 @@ pub fn speed(site: &Site, options: &Options, report: &mut Report) -> Result<(), 
     };
     enter(report, OURS, ready.map(|(contender, _)| contender));
     let fixed = Arc::new(answer.exchanges(requests.as_deref(), options.data_keys));
+    enter(report, AUDITED, warm_audited(site, options.data_keys));
     if wanted(Row::P1) {
-        enter(
-            report,
-            NGINX,
-            nginx::start(site, &answer, Arc::clone(&fixed), false),
-        );
+        for (name, access_log) in [(NGINX, false), (NGINX_LOG, true)] {
+            let peer = nginx::start(site, &answer, Arc::clone(&fixed), access_log);
+            enter(report, name, peer);
+        }
     }
     if wanted(Row::P2) {
         enter(report, BARE, bare::start(site, &answer, fixed));
@@ -167,12 +203,17 @@ pub fn speed(site: &Site, options: &Options, report: &mut Report) -> Result<(), 
     let contenders: Vec<&Contender> = contenders.iter().collect();
     for (place, connections) in CONNECTIONS.into_iter().enumerate() {
         let all = alternate(&contenders, connections, &options.settings)?;
-        for (row, id, what, peer, figure, goals) in COMPARISONS {
+        for (row, id, what, own, peer, figure, goals) in COMPARISONS {
             let goal = goals.get(place).copied().unwrap_or(Goal::None);
             if wanted(row) {
-                report
-                    .judged
-                    .push(compared(id, what, &all, peer, figure, goal, connections));
+                report.judged.push(compared(
+                    (id, what),
+                    &all,
+                    (own, peer),
+                    figure,
+                    goal,
+                    connections,
+                ));
             }
         }
         report.series.extend(all);
@@ -182,16 +223,15 @@ pub fn speed(site: &Site, options: &Options, report: &mut Report) -> Result<(), 
 }
 
 fn compared(
-    id: &'static str,
-    what: &str,
+    (id, what): (&'static str, &str),
     all: &[Series],
-    peer: &str,
+    (own, peer): (&str, &str),
     figure: Figure,
     goal: Goal,
     connections: usize,
 ) -> Judged {
     let find = |name: &str| all.iter().find(|series| series.name == name);
-    match (find(OURS), find(peer)) {
+    match (find(own), find(peer)) {
         (Some(own), Some(other)) => {
             let clean = own.is_clean() && other.is_clean();
             Judged::new(
@@ -217,6 +257,14 @@ fn warm(site: &Site, count: usize) -> Result<(Contender, FixedAnswer), StartErro
     let answer =
         answer.ok_or_else(|| StartError::Failed("kms: an answer without plaintext".into()))?;
     Ok((server.contender(OURS, Arc::new(exchanges)), answer))
+}
+
+/// As [`warm`], with an audit log.
+fn warm_audited(site: &Site, count: usize) -> Result<Contender, StartError> {
+    let server = ours::start_audited(site, "kms-audit", count + count / 8)?;
+    let exchanges = server.wrap(count)?;
+    server.fill(&exchanges)?;
+    Ok(server.contender(AUDITED, Arc::new(exchanges)))
 }
 
 /// Row P8: one server with a small cache and one with a large, both filled.

@@ -50,6 +50,7 @@ pub(super) fn render(shared: &Shared) -> String {
         number(&mut text, name, "counter", help, value);
     }
     refreshes(shared, &mut text);
+    audit(shared, &mut text);
     servers(shared, &mut text);
     certificates(shared, &mut text);
     gauges(shared, &mut text);
@@ -72,6 +73,26 @@ fn servers(shared: &Shared, text: &mut String) {
         // Hosts and ports hold neither quotes nor backslashes.
         let (label, live) = (server.label, server.live);
         let _ = writeln!(text, "{NAME}{{server=\"{label}\"}} {live}");
+    }
+}
+
+fn audit(shared: &Shared, text: &mut String) {
+    let Some(audit) = &shared.audit else {
+        return;
+    };
+    for (name, help, counter) in [
+        (
+            "kms_audit_dropped_total",
+            "Lines of the audit log that were dropped (kms.audit.mode = best-effort).",
+            &audit.dropped,
+        ),
+        (
+            "kms_audit_failed_total",
+            "Writes to the audit log that failed.",
+            &audit.failed,
+        ),
+    ] {
+        number(text, name, "counter", help, counter.get());
     }
 }
 

@@ -3,6 +3,7 @@
 //! Must never be true: a secret as an argument (they show in process lists); a failure without a
 //! remedy. Called by `main`.
 
+mod audit;
 mod cert;
 mod check;
 mod control;
@@ -53,6 +54,9 @@ enum Command {
     /// Unwrapped keys that the running server holds.
     #[command(subcommand)]
     Cache(control::Cache),
+    /// Check an audit log.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Make, import, show and judge certificates.
     #[command(subcommand)]
     Cert(Box<cert::Command>),
@@ -74,6 +78,7 @@ pub fn run() -> ExitCode {
         Command::Reload(at) => control::reload(&at),
         Command::Drain(arguments) => control::drain(&arguments),
         Command::Cache(command) => control::cache(&command),
+        Command::Audit(command) => audit::run(&command),
         Command::Cert(command) => cert::run(&command),
         Command::Keystore(command) => keystore::run(&command),
         Command::Demo(arguments) => demo::run(&arguments),

@@ -43,6 +43,9 @@ pub(super) fn run(file: &Path) -> ExitCode {
             Ok(()) => log::info!("SIGHUP: the log file was reopened"),
             Err(error) => log::error!("SIGHUP: the log file could not be reopened: {error}"),
         }
+        if let Some(Err(error)) = node.shared().audit.as_ref().map(|audit| audit.reopen()) {
+            log::error!("SIGHUP: {error}; the old file stays in use");
+        }
         // What came of it is in the log.
         let _ = node.reloader().reload();
     };

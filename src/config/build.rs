@@ -10,8 +10,8 @@ use std::path::Path;
 
 use super::error::{ConfigError, Problem, Warning};
 use super::model::{
-    CacheKind, CacheSettings, ClientLimits, Config, Control, KeystoreRef, LogFormat, LogSettings,
-    Origin, Server, Sizes,
+    Audit, AuditMode, CacheKind, CacheSettings, ClientLimits, Config, Control, KeystoreRef,
+    LogFormat, LogSettings, Origin, Server, Sizes,
 };
 use super::network::Network;
 use super::source::{self, Gathered};
@@ -214,8 +214,29 @@ impl Builder<'_> {
             roles,
             limits,
             log,
+            audit: self.audit()?,
             sizes,
             settings,
+        })
+    }
+
+    fn audit(&mut self) -> Option<Audit> {
+        let file = self.path(&table::AUDIT_FILE)?;
+        let beside = || {
+            let mut name = file.clone().into_os_string();
+            name.push(".key");
+            name.into()
+        };
+        Some(Audit {
+            key_file: self.path(&table::AUDIT_KEY_FILE).unwrap_or_else(beside),
+            is_set: self.origin(table::AUDIT_FILE.name) != Origin::Default,
+            mode: match self.word(&table::AUDIT_MODE) {
+                "strict" => Some(AuditMode::Strict),
+                "best-effort" => Some(AuditMode::BestEffort),
+                _ => None,
+            },
+            sync: self.word(&table::AUDIT_SYNC) == "on",
+            file,
         })
     }
 

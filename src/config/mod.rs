@@ -20,9 +20,9 @@ mod value;
 pub use build::{Loaded, load, parse};
 pub use error::{ConfigError, Problem, Warning};
 pub use model::{
-    CacheKind, CacheSettings, Config, Control, Embedded, Hsm, KeystoreRef, KmipCipher,
-    KmipCredential, LogFormat, LogSettings, Origin, Protocol, RoleSettings, Server, Setting, Sizes,
-    Vault, VaultAuth, VaultAzure,
+    Audit, AuditMode, CacheKind, CacheSettings, Config, Control, Embedded, Hsm, KeystoreRef,
+    KmipCipher, KmipCredential, LogFormat, LogSettings, Origin, Protocol, RoleSettings, Server,
+    Setting, Sizes, Vault, VaultAuth, VaultAzure,
 };
 pub use network::Network;
 pub use source::reread_secret;

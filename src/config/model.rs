@@ -265,6 +265,30 @@ pub struct LogSettings {
     pub format: LogFormat,
 }
 
+/// The audit log.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    /// The file.
+    pub file: PathBuf,
+    /// It was named, and is no mere default.
+    pub is_set: bool,
+    /// Where the key of its chains is.
+    pub key_file: PathBuf,
+    /// `None`: off.
+    pub mode: Option<AuditMode>,
+    /// Whether writes wait for the disk.
+    pub sync: bool,
+}
+
+/// What happens when the audit log cannot be written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AuditMode {
+    /// Nothing is answered.
+    Strict,
+    /// Lines are dropped.
+    BestEffort,
+}
+
 /// What the plan of threads and memory starts from.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
@@ -303,6 +327,8 @@ pub struct Config {
     pub limits: ClientLimits,
     /// Logging.
     pub log: LogSettings,
+    /// The audit log.
+    pub audit: Audit,
     /// Sizes as set.
     pub sizes: Sizes,
     pub(super) settings: Vec<Setting>,

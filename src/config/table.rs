@@ -282,6 +282,14 @@ keys! {
         "Log file, created with mode 0640 and appended to.";
     LOG_FORMAT "kms.log.format", Kind::Choice(&["text", "json"]), Value("text"),
         "Lines of text, or one JSON object a line.";
+    AUDIT_FILE "kms.audit.file", Kind::Path, Value("/var/log/kms/audit.log"),
+        "Audit log: one JSON line an operation, chained by HMAC, appended to; created with mode 0640. Not named and its folder not there: no audit log, which is warned of.";
+    AUDIT_MODE "kms.audit.mode", Kind::Choice(&["strict", "best-effort", "off"]), Value("strict"),
+        "strict: what cannot be written to the audit log is not answered. best-effort: lines wait in 1 MiB a worker, then are dropped and counted. off: no audit log.";
+    AUDIT_KEY_FILE "kms.audit.key.file", Kind::Path, Derived("kms.audit.file with .key behind it"),
+        "Key of the chains, 64 hexadecimal digits, mode 0600; made at the first start. Keep a copy elsewhere: kms audit verify needs it.";
+    AUDIT_SYNC "kms.audit.sync", Kind::Choice(&["off", "on"]), Value("off"),
+        "on: each write to the audit log waits for the disk (fdatasync), at the cost of some milliseconds a wake.";
     THREADS "kms.threads", number(1, 256, "threads"), Derived("one for each core"),
         "Worker threads.";
     HANDSHAKE_THREADS "kms.handshake.threads", number(1, 64, "threads"), Derived("one for each two worker threads"),

@@ -66,6 +66,20 @@ pub enum Item {
     Failed(Fault),
 }
 
+/// Where an item's answer came from.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Source {
+    /// The cache.
+    #[default]
+    Cache,
+    /// Another request's question to the HSM.
+    Joined,
+    /// The HSM.
+    Hsm,
+    /// The cache, past the entry's life.
+    Stale,
+}
+
 /// What an item's ticket must bring.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Wants {
@@ -103,6 +117,8 @@ pub struct Gather {
     pub key: KeyAnswer,
     /// One for each item of the request, once a run has tried them.
     pub items: Vec<Item>,
+    /// Of each item that was asked for.
+    sources: Vec<Source>,
     /// The key has been asked to be created or changed.
     pub changed: bool,
     /// Its items that are counted as waiting, for its client's limit.
@@ -171,6 +187,18 @@ impl Gather {
                 leads,
             };
             self.waiting += 1;
+            self.sources.resize(self.items.len(), Source::Cache);
+            if let Some(source) = self.sources.get_mut(item) {
+                *source = if leads { Source::Hsm } else { Source::Joined };
+            }
+        }
+    }
+
+    /// Where an item came from, or is about to.
+    pub fn source(&self, item: usize) -> Source {
+        match self.items.get(item) {
+            Some(Item::Stale(_)) => Source::Stale,
+            _ => self.sources.get(item).copied().unwrap_or_default(),
         }
     }
 

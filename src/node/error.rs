@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::audit::AuditError;
 use crate::identity::IdentityError;
 use crate::keystore::KeystoreError;
 use crate::secret::ArenaError;
@@ -69,6 +70,8 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// The audit log cannot be written.
+    Audit(AuditError),
     /// Threads or event loops could not be made.
     Threads(io::Error),
     /// The kernel gives no random numbers.
@@ -90,6 +93,7 @@ impl fmt::Display for StartError {
             Self::ServerCertificate(why) => write!(f, "server certificate: {why}"),
             Self::Identity(error) => write!(f, "{error}"),
             Self::Backend(why) => f.write_str(why),
+            Self::Audit(error) => write!(f, "{error}"),
             Self::Control { path, error } => write!(
                 f,
                 "kms.control.socket: {} cannot be bound: {error}; its folder must be there and this user's",

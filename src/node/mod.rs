@@ -3,6 +3,7 @@
 //! Order: locked memory first (nothing secret before it), then certificates, back end, engine,
 //! listeners. Must never be true: a node that serves half of its configuration. Called by `cli`.
 
+mod audit;
 mod backend;
 mod control;
 mod credentials;
@@ -272,7 +273,8 @@ impl Site<'_> {
         .map_err(|_| StartError::Random)?;
         let settings = settings(config, plan, deadlines);
         let quota = Arc::new(Quota::new(&quota(config, plan), start));
-        let shared = Shared::new(engine, pins, tls, metrics, quota, self.arena, settings);
+        let mut shared = Shared::new(engine, pins, tls, metrics, quota, self.arena, settings);
+        shared.audit = audit::open(config)?;
         Ok((Arc::new(shared), seats, ports))
     }
 }

@@ -50,6 +50,8 @@ pub(super) enum Fate {
     Keep,
     /// It has more to do than one turn's worth, and epoll will not tell: drive it again.
     Again,
+    /// Its answers wait until the audit log has them: then [`Conn::finish`].
+    Told,
     Close,
 }
 
@@ -59,13 +61,14 @@ impl Conn {
             pipe,
             guest,
             pin,
+            address,
             client,
             ..
         } = arrival;
         Self {
             pipe,
             _guest: guest,
-            session: Session::new(pin, client, index, generation),
+            session: Session::new(pin, client, address, index, generation),
             readable: true,
             read_closed: false,
             at_end: false,
@@ -95,8 +98,11 @@ impl Conn {
         match self.turn_over(shared, desk, records) {
             Ok(fate) => fate,
             Err(error) => {
-                // The alert, if there is one, is queued; a peer that is gone does not matter.
-                let _ = self.pipe.flush();
+                // The alert, if there is one, is queued; a peer that is gone does not matter. Behind answers that the
+                // audit log does not have it stays unsent.
+                if desk.commit() {
+                    let _ = self.pipe.flush();
+                }
                 log::debug!("connection of {} ended: {error}", self.session.pin().alias);
                 Fate::Close
             }
@@ -113,6 +119,9 @@ impl Conn {
         loop {
             // First, so that a writable socket makes room for what was paused: nobody tells again.
             if !self.has_room() {
+                if !desk.commit() {
+                    return Ok(Fate::Close);
+                }
                 self.flush(desk.clock.now)?;
             }
             match self.session.state() {
@@ -120,6 +129,9 @@ impl Conn {
                 State::Ready if self.has_room() => self.session.resume(shared, desk),
                 State::Idle if self.readable && !self.at_end && self.has_room() => {
                     if reads == READS_AT_ONCE {
+                        if !desk.commit() {
+                            return Ok(Fate::Close);
+                        }
                         self.flush(desk.clock.now)?;
                         return Ok(Fate::Again);
                     }
@@ -130,8 +142,19 @@ impl Conn {
             }
             self.pass_on(desk)?;
         }
+        if desk.has_lines() {
+            return Ok(Fate::Told);
+        }
         let flushed = self.flush(desk.clock.now)?;
         Ok(self.fate(flushed, desk.clock.now))
+    }
+
+    /// Sends what waited for the audit log.
+    pub(super) fn finish(&mut self, now: Instant) -> Fate {
+        match self.flush(now) {
+            Ok(flushed) => self.fate(flushed, now),
+            Err(_) => Fate::Close,
+        }
     }
 
     fn flush(&mut self, now: Instant) -> Result<bool, PipeError> {

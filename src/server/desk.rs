@@ -2,6 +2,7 @@
 
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::audit::Chain;
 use crate::net::scratch::Scratch;
 
 use super::Shared;
@@ -17,9 +18,28 @@ pub(super) struct Desk {
     /// Ciphertexts being decoded.
     pub decoded: Vec<u8>,
     pub ids: RequestIds,
+    /// The worker's chain of the audit log, if there is one.
+    pub audit: Option<Chain>,
+    /// Lines could not be written since this was last looked at: what they tell of must not be sent.
+    pub is_cut: bool,
 }
 
 impl Desk {
+    /// Whether lines wait to be written.
+    pub(super) fn has_lines(&self) -> bool {
+        self.audit.as_ref().is_some_and(Chain::is_pending)
+    }
+
+    /// Writes the lines that wait. False: what they tell of must not be sent.
+    pub(super) fn commit(&mut self) -> bool {
+        let Some(audit) = &mut self.audit else {
+            return true;
+        };
+        let is_written = audit.commit(self.clock.now);
+        self.is_cut |= !is_written;
+        is_written
+    }
+
     /// Where a connection's input draws from.
     pub(super) fn supply(shared: &Shared) -> Supply<'_> {
         Supply {

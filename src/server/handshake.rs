@@ -279,6 +279,7 @@ impl Loop {
         let quota = &self.shared.quota;
         let arrival = Box::new(Arrival {
             pipe: shaking.pipe,
+            address: shaking.peer.ip(),
             client: quota.client(&pin.fingerprint, address, self.clock.now),
             guest,
             pin,

@@ -120,12 +120,14 @@ impl<'s> Loopback<'s> {
             reply: Scratch::new(shared.arena.buffer(REPLY_BYTES)?),
             decoded: Vec::new(),
             ids: RequestIds::new().ok()?,
+            audit: None,
+            is_cut: false,
         };
         let address = Address::of(SocketAddr::new(place.address, 0));
         let client = shared.quota.client(&pin.fingerprint, address, now);
         Some(Self {
             shared,
-            session: Session::new(pin, client, place.conn, 0),
+            session: Session::new(pin, client, place.address, place.conn, 0),
             desk,
         })
     }

@@ -14,6 +14,7 @@ mod input;
 mod linger;
 mod log_quota;
 pub mod loopback;
+mod note;
 mod port;
 mod run;
 mod session;
@@ -33,6 +34,7 @@ use mio::net::TcpListener;
 use parking_lot::Mutex;
 use rustls::ServerConfig;
 
+use crate::audit;
 use crate::config::Network;
 use crate::engine::{Engine, Outcome, Waiter};
 use crate::identity::{Expiry, Snapshot};
@@ -106,6 +108,8 @@ pub struct Shared {
     pub arena: &'static Arena,
     /// Sizes and deadlines.
     pub settings: Settings,
+    /// The audit log, if there is one.
+    pub audit: Option<Arc<audit::Log>>,
     /// Every certificate that the node lives by, and its end.
     pub certificates: ArcSwap<Vec<Expiry>>,
     phase: AtomicU8,
@@ -138,6 +142,7 @@ impl Shared {
             arena,
             door: Door::new(settings.balancers.clone()),
             settings,
+            audit: None,
             certificates: ArcSwap::from_pointee(Vec::new()),
             phase: AtomicU8::new(Phase::Starting as u8),
             reloads: AtomicU64::new(0),

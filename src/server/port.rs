@@ -1,5 +1,6 @@
 //! The way to a worker: connections and tickets that other threads send it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -20,6 +21,8 @@ pub struct Arrival {
     pub guest: Guest,
     /// Whose it is.
     pub pin: Arc<Pin>,
+    /// The client's address, as a load balancer told it where there is one.
+    pub address: IpAddr,
     /// Whose limits it is counted to.
     pub client: Arc<Client>,
     /// Plaintext that came with the last handshake message.

@@ -1,11 +1,12 @@
 //! One run of one request: what it asks, whether it may, whether its client's limits allow it now.
 
-use crate::api::{self, Command, auth};
+use crate::api::{self, Command, Fault, auth};
 use crate::engine::{Call, Flow, Gather};
 use crate::net::scratch::Scratch;
 use crate::wire::http::Request;
 
 use super::Shared;
+use super::note::Book;
 use super::timing::Timing;
 use crate::api::reply::Reply;
 
@@ -18,17 +19,30 @@ pub(super) fn run(
     gather: &mut Gather,
     reply: &mut Reply<'_, Scratch>,
     timing: Option<&Timing>,
+    book: &mut Book<'_>,
 ) -> Flow {
     let first = gather.deadline().is_none();
-    let allowed = api::parse(request).and_then(|command| {
-        auth::authorise(call.role, &command)?;
+    let command = match api::parse(request) {
+        Ok(command) => command,
+        Err(fault) => {
+            reply.fault(&fault);
+            book.note_invalid(call, reply.status());
+            return Flow::Answered;
+        }
+    };
+    if is_audited(&command) && book.refuses(call.now) {
+        let fault = Fault::new(503, "the audit log cannot be written");
+        reply.fault(&fault.retry_after(1));
+        return Flow::Answered;
+    }
+    let allowed = auth::authorise(call.role, &command).and_then(|()| {
         if first {
             call.quota.spend(items(&command), call.now)?;
         }
-        Ok(command)
+        Ok(())
     });
-    match allowed {
-        Ok(command) => {
+    let flow = match allowed {
+        Ok(()) => {
             if let Some(timing) = timing {
                 reply.tell(timing.so_far(asks_cache(&command)));
             }
@@ -38,7 +52,15 @@ pub(super) fn run(
             reply.fault(&fault);
             Flow::Answered
         }
+    };
+    if flow == Flow::Answered {
+        book.note(call, &command, gather, reply.status());
     }
+    flow
+}
+
+fn is_audited(command: &Command<'_>) -> bool {
+    !matches!(command, Command::Health | Command::About(_))
 }
 
 /// Operations as `kms.limit.rate` counts them.

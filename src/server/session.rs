@@ -4,6 +4,7 @@
 //! parked request stay where they are and are run again when its tickets are in. Must never be true:
 //! a reply written for a request whose certificate is no longer accepted.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -20,6 +21,7 @@ use crate::wire::http::{self, Connection, HttpError, Method, Progress, Request, 
 
 use super::desk::Desk;
 use super::input::Input;
+use super::note::Book;
 use super::run::run;
 use super::timing::Timing;
 use super::worker::RECORDS_BYTES;
@@ -34,6 +36,7 @@ const CHUNK_FRAMING_FACTOR: usize = 4;
 pub(super) struct Session {
     pin: Arc<Pin>,
     client: Arc<Client>,
+    address: IpAddr,
     input: Input,
     decoder: RequestDecoder,
     gather: Gather,
@@ -69,10 +72,17 @@ pub(super) enum State {
 }
 
 impl Session {
-    pub(super) fn new(pin: Arc<Pin>, client: Arc<Client>, conn: u32, generation: u32) -> Self {
+    pub(super) fn new(
+        pin: Arc<Pin>,
+        client: Arc<Client>,
+        address: IpAddr,
+        conn: u32,
+        generation: u32,
+    ) -> Self {
         Self {
             pin,
             client,
+            address,
             input: Input::default(),
             decoder: RequestDecoder::default(),
             gather: Gather::default(),
@@ -241,13 +251,16 @@ impl Session {
         if request.head.server_timing && self.timing.is_none() {
             self.timing = Some(Box::default());
         }
+        let request_id = desk.ids.next();
+        let timeout = shared.settings.request_timeout;
+        let mut book = Book::new(desk.audit.as_mut(), self.address, request_id, timeout);
         let mut reply = Reply::new(
             &mut desk.reply,
             ReplyHead {
                 date: &desk.clock.date,
                 connection: Connection::of(keep_alive, request.head.http_1_1),
                 head_only: request.head.method == Method::Head,
-                request_id: desk.ids.next(),
+                request_id,
             },
         );
         let mut call = Call {
@@ -263,7 +276,9 @@ impl Session {
             decoded: &mut desk.decoded,
         };
         let (gather, timing) = (&mut self.gather, self.timing.as_deref());
-        let flow = run(request, shared, &mut call, gather, &mut reply, timing);
+        let flow = run(
+            request, shared, &mut call, gather, &mut reply, timing, &mut book,
+        );
         match flow {
             Flow::Parked => {
                 self.gather.set_deadline(deadline);

@@ -5,14 +5,16 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use crate::audit::Chain;
 use crate::engine::{Outcome, Waiter};
 use crate::net::inbox::Inbox;
 use crate::net::scratch::Scratch;
 use crate::secret::LockedBuf;
+use crate::wire::calendar::timestamp;
 
 use super::clock::Clock;
 use super::conn::{Conn, Fate};
@@ -65,6 +67,8 @@ impl Seat {
                 decoded: Vec::with_capacity(4096),
                 ids: RequestIds::new()
                     .map_err(|_| io::Error::other("the kernel gives no random numbers"))?,
+                audit: chain(&shared)?,
+                is_cut: false,
             },
             poll: self.poll,
             port: self.port,
@@ -73,12 +77,20 @@ impl Seat {
             conns: Slots::new(),
             parked: VecDeque::new(),
             again: Vec::new(),
+            told: Vec::new(),
             swept: Instant::now(),
             reloads: 0,
             stopping: None,
         };
         thread::spawn(format!("worker-{}", self.index), move || worker.run())
     }
+}
+
+/// A chain of the audit log, if there is one.
+fn chain(shared: &Shared) -> io::Result<Option<Chain>> {
+    let begin = |log: &Arc<_>| Chain::begin(Arc::clone(log), Instant::now());
+    let chain = shared.audit.as_ref().map(begin).transpose();
+    chain.map_err(|error| io::Error::other(error.to_string()))
 }
 
 struct Worker {
@@ -92,6 +104,8 @@ struct Worker {
     parked: VecDeque<Deadline>,
     /// Connections that had more to do than one turn's worth.
     again: Vec<(u32, u32)>,
+    /// Connections whose answers wait for the audit log.
+    told: Vec<(u32, u32)>,
     swept: Instant,
     /// The replacement of pins that its connections have been looked at for.
     reloads: u64,
@@ -116,6 +130,9 @@ impl Worker {
                 Err(error) => thread::give_up("a worker's event loop", &error),
             }
             self.desk.clock.read();
+            if let Some(audit) = &mut self.desk.audit {
+                audit.set_time(&timestamp(SystemTime::now()));
+            }
             let is_reloaded = self.notice_reload();
             let again = std::mem::take(&mut self.again);
             let mut mail = false;
@@ -134,8 +151,12 @@ impl Worker {
                 self.go_on(index, generation);
             }
             self.expire();
+            self.tell();
             self.sweep(is_reloaded);
             if self.is_done() {
+                if let Some(audit) = &mut self.desk.audit {
+                    audit.end(self.desk.clock.now);
+                }
                 return;
             }
         }
@@ -199,8 +220,10 @@ impl Worker {
             return;
         };
         let generation = conn.session.generation();
-        if fate == Fate::Again {
-            self.again.push((index, generation));
+        match fate {
+            Fate::Again => self.again.push((index, generation)),
+            Fate::Told => self.told.push((index, generation)),
+            Fate::Keep | Fate::Close => {}
         }
         if let Some((at, request)) = conn.session.newly_parked() {
             self.parked.push_back(Deadline {
@@ -210,6 +233,25 @@ impl Worker {
                 request,
             });
         }
+    }
+
+    /// Writes the lines of all that was answered since the last wake, then sends the answers; what was not
+    /// written is not sent, and its connection ends.
+    fn tell(&mut self) {
+        self.desk.commit();
+        let is_cut = std::mem::take(&mut self.desk.is_cut);
+        let mut told = std::mem::take(&mut self.told);
+        for (index, generation) in told.drain(..) {
+            if let Some(conn) = self.conns.get_of(index, generation) {
+                let fate = if is_cut {
+                    Fate::Close
+                } else {
+                    conn.finish(self.desk.clock.now)
+                };
+                self.settle(index, fate);
+            }
+        }
+        self.told = told;
     }
 
     fn close(&mut self, index: u32) {

@@ -4,6 +4,7 @@
 //! has checked a limit. Called by the server, the HSM session, the load generator and the fuzzers.
 
 pub mod base64;
+pub mod calendar;
 pub mod http;
 pub mod json;
 pub mod kmip;

@@ -202,6 +202,12 @@ impl Running {
         Client::connect(&self.house, Some(&self.house.backend), self.address()).expect("connect")
     }
 
+    /// As [`Running::stop`], for whoever looks at the folder afterwards.
+    pub fn stop_and_keep(self) -> House {
+        self.node.drain_and_stop();
+        self.house
+    }
+
     /// Stops the node while its last clients are still there, as SIGTERM does.
     pub fn stop(self) {
         self.node.drain_and_stop();

@@ -36,7 +36,30 @@ pub struct Ours {
 
 /// Starts a server with the embedded back end whose cache holds `entries_max` keys; `name` must be new in this site.
 pub fn start(site: &Site, name: &'static str, entries_max: usize) -> Result<Ours, StartError> {
-    let ours = launch(site, name, entries_max, EMBEDDED)?;
+    embedded(site, name, entries_max, "kms.audit.mode=off\n")
+}
+
+/// As [`start`], with an audit log in strict mode.
+pub fn start_audited(
+    site: &Site,
+    name: &'static str,
+    entries_max: usize,
+) -> Result<Ours, StartError> {
+    embedded(
+        site,
+        name,
+        entries_max,
+        "kms.audit.file={folder}/audit.log\n",
+    )
+}
+
+fn embedded(
+    site: &Site,
+    name: &'static str,
+    entries_max: usize,
+    audit: &str,
+) -> Result<Ours, StartError> {
+    let ours = launch(site, name, entries_max, &format!("{EMBEDDED}{audit}"))?;
     let backend = site.target(ours.target.address, true)?;
     let transit = Transit {
         target: &backend,
@@ -60,7 +83,8 @@ pub fn in_front_of(
         "kms.hsm.protocol=VAULT\n\
          kms.hsm.server.url=https://{SERVER_NAME}:{}\n\
          kms.hsm.ca.alias=vaultCA\n\
-         kms.hsm.vault.token={TOKEN}\n",
+         kms.hsm.vault.token={TOKEN}\n\
+         kms.audit.mode=off\n",
         vault.port()
     );
     let mut ours = launch(site, name, entries_max, &backend)?;
@@ -176,7 +200,7 @@ impl Ours {
         Contender {
             name: name.into(),
             about: format!(
-                "kms {}, embedded back end, cache warm, one worker, audit off",
+                "kms {}, embedded back end, cache warm, one worker",
                 env!("CARGO_PKG_VERSION")
             ),
             server: self.server,

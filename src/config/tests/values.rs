@@ -118,7 +118,7 @@ fn bad_values_name_what_is_wrong() {
             "kms.role.device.alias=x",
             "did you mean kms.role.device.aliases?",
         ),
-        ("kms.audit.file=/x", "unknown key kms.audit.file"),
+        ("kms.audit.fil=/x", "did you mean kms.audit.file?"),
         ("kms.proxy=on", "listed in conf/kms.properties"),
         ("KMS.SERVER.PORT=1", "did you mean kms.server.port?"),
         ("kms.server.port.file=/x", "unknown key"),

@@ -1,0 +1,164 @@
+//! The audit log: one JSON line an operation, chained by HMAC, so that a line that was changed, dropped, moved or
+//! cut off is found.
+//!
+//! Each worker has a chain of its own in one file, opened for appending. A line's `mac` is an HMAC-SHA256 over the
+//! `mac` of the line before it in its chain and over the line up to its own `mac`. Lines gather while a worker
+//! serves; one write(2) puts them into the file before any of their answers is sent. Anchors (chain, number, mac) go
+//! to the ordinary log, so that a cut tail and a chain that was left out show. Must never be true: a key, a
+//! plaintext or a whole ciphertext in a line; in strict mode an answer whose line was not written; half a line
+//! that makes the next one unreadable. Made by `node`, written by `server`, verified by `cli`.
+
+mod chain;
+mod key;
+mod line;
+pub mod verify;
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::metrics::Counter;
+
+pub use chain::Chain;
+pub use key::AuditKey;
+pub use line::{Record, Who};
+
+/// What happens when the log cannot be written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mode {
+    /// What was not written is not answered.
+    Strict,
+    /// Lines wait in bounded memory, then are dropped, counted and told.
+    BestEffort,
+}
+
+/// Where and how.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The log, made with mode 0640.
+    pub file: PathBuf,
+    /// The key of the chains; made with mode 0600 if it is not there.
+    pub key_file: PathBuf,
+    /// What happens when it cannot be written.
+    pub mode: Mode,
+    /// Whether each write waits for the disk.
+    pub sync: bool,
+}
+
+/// Why there is no audit log.
+#[derive(Debug)]
+pub enum AuditError {
+    /// The log or its key file.
+    File {
+        /// Which configuration key names it.
+        key: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The key file holds something else.
+    NoKey(PathBuf),
+    /// The kernel gives no random numbers.
+    Random,
+}
+
+impl std::fmt::Display for AuditError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File { key, file, error } => write!(
+                f,
+                "{key}: {} cannot be used: {error}; make its folder for this user, name another file, or set \
+                 kms.audit.mode = off",
+                file.display()
+            ),
+            Self::NoKey(file) => write!(
+                f,
+                "kms.audit.key.file: {} does not hold 64 hexadecimal digits: it is no audit key",
+                file.display()
+            ),
+            Self::Random => f.write_str("the kernel gives no random numbers"),
+        }
+    }
+}
+
+impl std::error::Error for AuditError {}
+
+/// The log, shared by all chains.
+pub struct Log {
+    settings: Settings,
+    file: ArcSwap<File>,
+    key: AuditKey,
+    /// Lines that were dropped in best-effort mode.
+    pub dropped: Counter,
+    /// Writes that failed.
+    pub failed: Counter,
+}
+
+impl Log {
+    /// Opens it, and makes it and its key if they are not there.
+    pub fn open(settings: Settings) -> Result<Arc<Self>, AuditError> {
+        let key = AuditKey::open_or_make(&settings.key_file)?;
+        let file = open(&settings)?;
+        Ok(Arc::new(Self {
+            settings,
+            file: ArcSwap::from_pointee(file),
+            key,
+            dropped: Counter::default(),
+            failed: Counter::default(),
+        }))
+    }
+
+    /// Opens the file by its name again, after logrotate moved it. On error the old one stays in use.
+    pub fn reopen(&self) -> Result<(), AuditError> {
+        self.file.store(Arc::new(open(&self.settings)?));
+        Ok(())
+    }
+
+    /// What happens when it cannot be written.
+    pub fn mode(&self) -> Mode {
+        self.settings.mode
+    }
+
+    /// Appends; how many bytes were taken, and why not all.
+    fn append(&self, bytes: &[u8]) -> (usize, Option<io::Error>) {
+        use io::Write;
+        let file = self.file.load();
+        let mut written = 0;
+        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+            match (&**file).write(rest) {
+                Ok(0) => return (written, Some(io::ErrorKind::WriteZero.into())),
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return (written, Some(error)),
+            }
+        }
+        let synced = if self.settings.sync {
+            file.sync_data()
+        } else {
+            Ok(())
+        };
+        (written, synced.err())
+    }
+}
+
+fn open(settings: &Settings) -> Result<File, AuditError> {
+    let file = &settings.file;
+    let opened = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(file);
+    opened.map_err(|error| AuditError::File {
+        key: "kms.audit.file",
+        file: file.clone(),
+        error,
+    })
+}
+
+#[cfg(test)]
+mod tests;

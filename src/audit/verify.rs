@@ -1,0 +1,198 @@
+//! Whether an audit log is whole: every chain from its first line on, and up to the anchors that are known.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead};
+
+use serde::{Deserialize, Serialize};
+
+use super::AuditKey;
+use super::chain::mac;
+use super::key::unhex;
+
+const LINE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// A line that is known to have been written: `chain:number:mac`, as the server's own log has it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Anchor {
+    chain: String,
+    number: u64,
+    mac: [u8; 32],
+}
+
+impl std::str::FromStr for Anchor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || format!("`{text}` is no anchor: CHAIN:NUMBER:MAC is wanted");
+        let mut parts = text.split(':');
+        let (Some(chain), Some(number), Some(mac), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(wrong());
+        };
+        Ok(Self {
+            chain: chain.to_owned(),
+            number: number.parse().map_err(|_| wrong())?,
+            mac: *unhex(mac).ok_or_else(wrong)?,
+        })
+    }
+}
+
+/// The anchors in a server's own log, text or JSON.
+pub fn anchors(log: &str) -> Vec<Anchor> {
+    let after = |line: &str| {
+        let (_, rest) = line.split_once("audit anchor ")?;
+        let end = rest.find(|c: char| !c.is_ascii_hexdigit() && c != ':');
+        rest.get(..end.unwrap_or(rest.len()))?.parse().ok()
+    };
+    log.lines().filter_map(after).collect()
+}
+
+/// What was found.
+#[derive(Debug, Default, Serialize)]
+pub struct Verdict {
+    /// Lines that are in their chains.
+    pub lines: u64,
+    /// Chains.
+    pub chains: usize,
+    /// What shows that the log was changed.
+    pub errors: Vec<String>,
+    /// What may be in order, and should be looked at.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Members {
+    chain: String,
+    seq: u64,
+    #[serde(default)]
+    event: String,
+    #[serde(default)]
+    count: u64,
+}
+
+struct State {
+    next: u64,
+    mac: [u8; 32],
+    has_ended: bool,
+}
+
+/// Reads lines of the files in the order in which they were written.
+pub struct Verifier<'a> {
+    key: &'a AuditKey,
+    anchors: Vec<Anchor>,
+    chains: BTreeMap<String, State>,
+    verdict: Verdict,
+}
+
+impl<'a> Verifier<'a> {
+    /// With the key of the chains and the lines that must be there.
+    pub fn new(key: &'a AuditKey, anchors: Vec<Anchor>) -> Self {
+        Self {
+            key,
+            anchors,
+            chains: BTreeMap::new(),
+            verdict: Verdict::default(),
+        }
+    }
+
+    /// Reads one file, called `name` in what is found.
+    pub fn read(&mut self, name: &str, mut from: impl BufRead) -> io::Result<()> {
+        let mut line = Vec::new();
+        for number in 1_u64.. {
+            line.clear();
+            let read = io::Read::take(&mut from, LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
+            if read == 0 {
+                return Ok(());
+            }
+            self.line(&format!("{name} line {number}"), &line);
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, place: &str, line: &[u8]) {
+        let Some((content, told)) = split(line) else {
+            let warning = format!("{place}: no whole line; a full disk leaves such a piece");
+            self.verdict.warnings.push(warning);
+            return;
+        };
+        let parsed = serde_json::from_slice::<Members>(&[content, b"}"].concat());
+        let Ok(members) = parsed else {
+            self.verdict
+                .errors
+                .push(format!("{place}: not a line of this log"));
+            return;
+        };
+        let state = self.chains.entry(members.chain.clone()).or_insert(State {
+            next: 0,
+            mac: [0; 32],
+            has_ended: false,
+        });
+        if members.seq != state.next {
+            self.verdict.errors.push(format!(
+                "{place}: chain {} goes on with line {} where {} is due: lines are missing, twice there, or out of order",
+                members.chain, members.seq, state.next
+            ));
+        } else if mac(&self.key.chain, &state.mac, content) != told {
+            self.verdict.errors.push(format!(
+                "{place}: line {} of chain {} was changed, or the line before it, or the key is another",
+                members.seq, members.chain
+            ));
+        } else {
+            self.verdict.lines += 1;
+        }
+        if members.event == "lost" {
+            self.verdict.warnings.push(format!(
+                "{place}: the log could not be written, and {} lines were dropped",
+                members.count
+            ));
+        }
+        state.next = members.seq + 1;
+        state.mac = told;
+        state.has_ended = members.event == "end";
+        for anchor in &mut self.anchors {
+            if anchor.chain == members.chain && anchor.number == members.seq {
+                if anchor.mac != told {
+                    let error = format!("{place}: not the line that the anchor tells of");
+                    self.verdict.errors.push(error);
+                }
+                // Seen.
+                anchor.chain.clear();
+            }
+        }
+    }
+
+    /// What was found in all.
+    pub fn finish(mut self) -> Verdict {
+        for anchor in self
+            .anchors
+            .iter()
+            .filter(|anchor| !anchor.chain.is_empty())
+        {
+            self.verdict.errors.push(format!(
+                "line {} of chain {} was written and is not there: the tail was cut, or a file is missing",
+                anchor.number, anchor.chain
+            ));
+        }
+        for (id, state) in &self.chains {
+            if !state.has_ended {
+                self.verdict.warnings.push(format!(
+                    "chain {id} has no end after line {}: its server still runs, was killed, or the tail was cut",
+                    state.next.saturating_sub(1)
+                ));
+            }
+        }
+        self.verdict.chains = self.chains.len();
+        self.verdict
+    }
+}
+
+/// A line without its end, and the MAC in that.
+fn split(line: &[u8]) -> Option<(&[u8], [u8; 32])> {
+    const MARK: &[u8] = b",\"mac\":\"";
+    let tail = MARK.len() + 64 + b"\"}\n".len();
+    let (content, rest) = line.split_at(line.len().checked_sub(tail)?);
+    let hex = rest.strip_prefix(MARK)?.strip_suffix(b"\"}\n")?;
+    let mac = unhex(std::str::from_utf8(hex).ok()?)?;
+    Some((content, *mac))
+}
