@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::line::{put, put_display, put_hex, put_text};
+use super::line::{put, put_hex, put_number, put_text};
 use super::{AuditError, Log, Mode, Record};
 
 /// Bytes that wait in best-effort mode while the log cannot be written.
@@ -110,7 +110,7 @@ impl Chain {
         put_text(&mut self.lines, name);
         if let Some(count) = count {
             self.lines.extend_from_slice(b",\"count\":");
-            put_display(&mut self.lines, count);
+            put_number(&mut self.lines, count);
         }
         self.seal(start);
     }
@@ -120,7 +120,7 @@ impl Chain {
         self.lines.extend_from_slice(b",\"chain\":\"");
         self.lines.extend_from_slice(self.id.as_bytes());
         self.lines.extend_from_slice(b"\",\"seq\":");
-        put_display(&mut self.lines, self.waiting.next);
+        put_number(&mut self.lines, self.waiting.next);
         let line = self.lines.get(start..).unwrap_or_default();
         let mac = mac(&self.log.key.chain, &self.waiting.mac, line);
         self.lines.extend_from_slice(b",\"mac\":\"");

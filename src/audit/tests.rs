@@ -1,7 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
-use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use super::verify::{Anchor, Verdict, Verifier};
@@ -53,7 +52,7 @@ fn record(key: &str) -> Record<'_> {
             subject: "CN=\"a\\b\"\n,O=x",
             fingerprint: &[9; 32],
             role: "device",
-            address: Ipv4Addr::LOCALHOST.into(),
+            address: "127.0.0.1",
         },
         operation: "decrypt",
         key,
@@ -125,6 +124,15 @@ fn first_chain(lines: &[&str]) -> (Vec<usize>, String) {
     let mac = last["mac"].as_str().unwrap();
     let anchor = format!("{}:{}:{mac}", id.as_str().unwrap(), last["seq"]);
     (own, anchor)
+}
+
+#[test]
+fn numbers_are_decimal() {
+    for value in [0, 1, 9, 10, 255, 1_000_000, u64::MAX] {
+        let mut out = Vec::new();
+        line::put_number(&mut out, value);
+        assert_eq!(String::from_utf8(out).unwrap(), value.to_string());
+    }
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! What the audit log is told of a request once its answer is written: a line an operation, inside batches too.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::api::Command;
@@ -14,7 +13,7 @@ use crate::wire::transit::CryptBody;
 pub(super) struct Book<'a> {
     /// None: there is no audit log.
     chain: Option<&'a mut Chain>,
-    address: IpAddr,
+    address: &'a str,
     request: [u8; 16],
     /// From a request's last byte to its deadline.
     request_timeout: Duration,
@@ -23,7 +22,7 @@ pub(super) struct Book<'a> {
 impl<'a> Book<'a> {
     pub(super) fn new(
         chain: Option<&'a mut Chain>,
-        address: IpAddr,
+        address: &'a str,
         request: [u8; 16],
         request_timeout: Duration,
     ) -> Self {

@@ -36,7 +36,8 @@ const CHUNK_FRAMING_FACTOR: usize = 4;
 pub(super) struct Session {
     pin: Arc<Pin>,
     client: Arc<Client>,
-    address: IpAddr,
+    /// As the audit log has it.
+    address: Box<str>,
     input: Input,
     decoder: RequestDecoder,
     gather: Gather,
@@ -82,7 +83,7 @@ impl Session {
         Self {
             pin,
             client,
-            address,
+            address: address.to_string().into(),
             input: Input::default(),
             decoder: RequestDecoder::default(),
             gather: Gather::default(),
@@ -236,8 +237,7 @@ impl Session {
 
     /// Serves or parks one request.
     fn serve(&mut self, request: &Request<'_>, shared: &Shared, desk: &mut Desk) -> Flow {
-        if self.pin.revoked.load(Ordering::Relaxed) || self.pin.not_after_unix_s < desk.clock.unix_s
-        {
+        if self.is_revoked() || self.pin.not_after_unix_s < desk.clock.unix_s {
             self.state = State::Cut;
             return Flow::Answered;
         }
@@ -248,12 +248,12 @@ impl Session {
             .gather
             .deadline()
             .unwrap_or(desk.clock.now + shared.settings.request_timeout);
-        if request.head.server_timing && self.timing.is_none() {
-            self.timing = Some(Box::default());
+        if request.head.server_timing {
+            self.timing.get_or_insert_default();
         }
         let request_id = desk.ids.next();
         let timeout = shared.settings.request_timeout;
-        let mut book = Book::new(desk.audit.as_mut(), self.address, request_id, timeout);
+        let mut book = Book::new(desk.audit.as_mut(), &self.address, request_id, timeout);
         let mut reply = Reply::new(
             &mut desk.reply,
             ReplyHead {
