@@ -86,3 +86,27 @@ fn the_printed_policy_is_one() {
     assert_eq!(code, 2);
     assert!(said.contains("kms.hsm.protocol is not VAULT"), "{said}");
 }
+
+#[test]
+fn a_check_sends_a_data_key_there_and_back() {
+    let house = house();
+    let bao = Bao::start(&house);
+    bao.root("POST", "transit/keys/orders", "");
+    let token = bao.token(r#","ttl":"1h""#);
+    let config = configured(
+        &house,
+        &lines(bao.port, &format!("kms.hsm.vault.token={token}")),
+    );
+    for (name, code, want) in [
+        (
+            "orders",
+            1,
+            "wrapped and unwrapped a data key under 'orders' version 1 in ",
+        ),
+        ("order", 2, "key 'order': there is no such key"),
+    ] {
+        let (got, said) = kms(&config, &["--key", name]);
+        assert_eq!(got, code, "{name}: {said}");
+        assert!(said.contains(want), "{name}: {said}");
+    }
+}

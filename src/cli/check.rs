@@ -4,16 +4,23 @@
 //! or a success where `kms serve` would not start.
 #![allow(clippy::print_stdout)]
 
+mod host;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
 use crate::config::plan::Rule;
 use crate::config::{self, Config, Protocol, Setting};
 use crate::hsm::vault::policy;
+use crate::identity::Expiry;
 use crate::node::{self, Probed};
 use crate::secret::memlock_limit;
+use crate::wire::calendar::timestamp;
+
+use super::keystore::WARN_DAYS;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -23,6 +30,9 @@ pub(super) struct Arguments {
     /// Print JSON for machines.
     #[arg(long)]
     json: bool,
+    /// Wrap and unwrap a data key under this master key at each HSM.
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
     /// Print the policy that this server needs in a Vault, and nothing else.
     #[arg(long, conflicts_with = "json")]
     vault_policy: bool,
@@ -34,9 +44,21 @@ struct Report {
     settings: Vec<Setting>,
     sizes: Vec<Rule>,
     locked_bytes: usize,
+    host: Vec<String>,
+    certificates: Vec<Certificate>,
     back_end: Vec<Probed>,
     warnings: Vec<String>,
     errors: Vec<String>,
+}
+
+/// A certificate that the server would live by.
+#[derive(Debug, Serialize)]
+struct Certificate {
+    alias: String,
+    #[serde(rename = "use")]
+    usage: &'static str,
+    not_after: String,
+    days_left: i64,
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
@@ -94,14 +116,14 @@ fn examine(arguments: &Arguments) -> Report {
             report
                 .warnings
                 .extend(loaded.warnings.iter().map(ToString::to_string));
-            examine_config(&loaded.config, &mut report);
+            examine_config(&loaded.config, arguments.key.as_deref(), &mut report);
         }
         Err(error) => report.errors.push(error.to_string()),
     }
     report
 }
 
-fn examine_config(config: &Config, report: &mut Report) {
+fn examine_config(config: &Config, key: Option<&str>, report: &mut Report) {
     report.settings = config.effective().to_vec();
     let plan = node::plan_for_this_machine(config);
     report.locked_bytes = plan.locked_bytes();
@@ -116,18 +138,53 @@ fn examine_config(config: &Config, report: &mut Report) {
             report.locked_bytes.div_ceil(1024)
         ));
     }
+    let host = host::examine(config, &plan);
+    report.host = host.facts;
+    report.warnings.extend(host.warnings);
     match node::Credentials::load(config) {
         Ok(credentials) => {
             report.warnings.extend_from_slice(credentials.warnings());
-            examine_back_end(config, &credentials, report);
+            examine_certificates(&credentials.expiries(config), report);
+            examine_back_end(config, &credentials, key, report);
         }
         Err(error) => report.errors.push(error.to_string()),
     }
 }
 
+fn examine_certificates(all: &[Expiry], report: &mut Report) {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now_unix_s = unix.map_or(0, |since| since.as_secs().cast_signed());
+    for one in all {
+        let end = u64::try_from(one.not_after_unix_s).unwrap_or(0);
+        let not_after = timestamp(UNIX_EPOCH + Duration::from_secs(end));
+        let left_s = one.not_after_unix_s - now_unix_s;
+        let days_left = left_s.div_euclid(24 * 3600);
+        // One that is over is told with the pins, or is an error of its own.
+        if (0..WARN_DAYS).contains(&days_left) {
+            report.warnings.push(format!(
+                "certificate '{}' ({}) expires in {days_left} days, on {}",
+                one.alias,
+                one.usage,
+                not_after.get(..10).unwrap_or_default()
+            ));
+        }
+        report.certificates.push(Certificate {
+            alias: one.alias.clone(),
+            usage: one.usage,
+            not_after,
+            days_left,
+        });
+    }
+}
+
 /// An HSM that is down is a warning, for the server starts without it; a key file that does not open
 /// is an error.
-fn examine_back_end(config: &Config, credentials: &node::Credentials, report: &mut Report) {
+fn examine_back_end(
+    config: &Config,
+    credentials: &node::Credentials,
+    key: Option<&str>,
+    report: &mut Report,
+) {
     match node::probe(config, credentials) {
         Ok(found) => report.back_end = found,
         Err(error) => report.errors.push(error.to_string()),
@@ -140,6 +197,18 @@ fn examine_back_end(config: &Config, credentials: &node::Credentials, report: &m
             // The text names the key.
             Protocol::Embedded => report.errors.push(down.detail.clone()),
         }
+    }
+    let Some(key) = key else {
+        return;
+    };
+    match node::try_key(config, credentials, key) {
+        Ok(tried) => {
+            let failed = tried.iter().filter(|tried| !tried.up);
+            let errors = failed.map(|tried| format!("HSM {}: {}", tried.place, tried.detail));
+            report.errors.extend(errors);
+            report.back_end.extend(tried);
+        }
+        Err(error) => report.errors.push(error.to_string()),
     }
 }
 
@@ -158,6 +227,22 @@ fn print(report: &Report) {
             println!("  {}: {}  ({})", rule.name, rule.value, rule.rule);
         }
         println!("  locked memory in all: {} bytes", report.locked_bytes);
+    }
+    if !report.certificates.is_empty() {
+        println!("\nCertificates");
+        for one in &report.certificates {
+            let day = one.not_after.get(..10).unwrap_or_default();
+            println!(
+                "  {} ({}): until {day}, {} days",
+                one.alias, one.usage, one.days_left
+            );
+        }
+    }
+    if !report.host.is_empty() {
+        println!("\nHost");
+        for fact in &report.host {
+            println!("  {fact}");
+        }
     }
     if !report.back_end.is_empty() {
         println!("\nBack end");

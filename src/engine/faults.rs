@@ -8,7 +8,7 @@ const RETRY_AFTER_S: u32 = 1;
 
 /// The client's view of `error`. Of a refusal it gets the HSM's reason and its cleaned text, which is
 /// what an operator searches for; addresses and connection errors stay in the log.
-pub(super) fn of(error: &HsmError) -> Fault {
+pub fn of(error: &HsmError) -> Fault {
     match error {
         HsmError::AuthenticationFailed => Fault::new(400, "cipher: message authentication failed"),
         HsmError::ObjectNotFound => Fault::key_not_found(),

@@ -45,6 +45,7 @@ use crate::net::time::Time;
 use crate::quota;
 use crate::wire::Out;
 
+pub use faults::of as fault_of;
 pub use gather::{Gather, Waiter};
 
 use digest::DigestKey;

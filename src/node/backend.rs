@@ -18,7 +18,7 @@ use crate::hsm::{Envelope, Hsm};
 use crate::net::tls::{self, HsmTrust};
 use crate::secret::{Arena, ArenaPlan};
 
-use super::{Credentials, StartError};
+use super::{Credentials, StartError, plan_for_this_machine};
 
 /// Entries evicted when locked memory is full, before a store is tried again.
 const ROOM_ENTRIES: usize = 64;
@@ -177,6 +177,36 @@ fn kmip_plan(config: &Config, credentials: &Credentials) -> Result<KmipPlan, Sta
     })
 }
 
+/// As [`start`], with one connection and next to no locked memory, for a few questions.
+pub(super) fn start_alone(
+    config: &Config,
+    credentials: &Credentials,
+) -> Result<Arc<dyn Hsm>, StartError> {
+    let mut plan = plan_for_this_machine(config);
+    plan.pool_size = 1;
+    let store = Store::new(small_arena(1)?, None);
+    match config.hsm.protocol {
+        Protocol::Vault => {
+            let pool = pool_plan("vault", config, &plan);
+            let vault = vault::start(vault_plan(config, credentials)?, pool, store);
+            Ok(Arc::new(vault.map_err(StartError::Threads)?))
+        }
+        _ => kmip_pool(config, &plan, credentials, store),
+    }
+}
+
+/// For `connections` and a token of a Vault.
+fn small_arena(connections: usize) -> Result<&'static Arena, StartError> {
+    Arena::reserve(&ArenaPlan {
+        key_bytes: PROBE_KEY_BYTES,
+        large_count: 0,
+        large_bytes: 0,
+        buffer_bytes: (connections + 2) * 2 * HSM_BUFFER_BYTES,
+        mode: None,
+    })
+    .map_err(StartError::Arena)
+}
+
 /// What [`probe`] found at one place.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Probed {
@@ -204,16 +234,7 @@ pub fn probe(config: &Config, credentials: &Credentials) -> Result<Vec<Probed>, 
         let place = embedded.file.display().to_string();
         return Ok(vec![Probed { place, up, detail }]);
     }
-    // One more for a Vault's token.
-    let connections = config.hsm.endpoints.len() + 1;
-    let arena = Arena::reserve(&ArenaPlan {
-        key_bytes: PROBE_KEY_BYTES,
-        large_count: 0,
-        large_bytes: 0,
-        buffer_bytes: connections * 2 * HSM_BUFFER_BYTES,
-        mode: None,
-    });
-    let store = Store::new(arena.map_err(StartError::Arena)?, None);
+    let store = Store::new(small_arena(config.hsm.endpoints.len())?, None);
     let found = match config.hsm.protocol {
         Protocol::Vault => vault::probe(vault_plan(config, credentials)?, store, CONNECT_TIMEOUT),
         _ => kmip::probe(kmip_plan(config, credentials)?, store, CONNECT_TIMEOUT),

@@ -12,6 +12,7 @@ mod expiry;
 mod housekeeping;
 mod lifecycle;
 mod reload;
+mod trial;
 mod watch;
 
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ pub use credentials::Credentials;
 pub use error::StartError;
 pub use lifecycle::until_signalled;
 pub use reload::{ReloadError, Reloader, Report};
+pub use trial::try_key;
 
 use crate::admin;
 use crate::cache::{Cache, CacheConfig};
