@@ -328,6 +328,8 @@ impl Loop {
     fn close(&mut self, index: u32) {
         if let Some(mut shaking) = self.shaking.remove(index) {
             let _ = self.poll.registry().deregister(shaking.pipe.stream_mut());
+            // With its place among those of its address, before it is counted out.
+            drop(shaking);
             self.forget_one();
         }
     }

@@ -259,6 +259,8 @@ impl Worker {
             // Closing the socket takes it out of epoll; deregistering is for the fallback's sake.
             let _ = self.poll.registry().deregister(conn.stream_mut());
             conn.session.release(&self.shared);
+            // With its place among those of its address, before it is counted out.
+            drop(conn);
             self.port.one_less();
             self.shared.connections.fetch_sub(1, Ordering::Relaxed);
         }

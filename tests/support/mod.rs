@@ -28,6 +28,12 @@ pub fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
+/// All different: one that was let go could be given again.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    let held = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    held.map(|listener| listener.local_addr().unwrap().port())
+}
+
 /// Asks again and again until `ready` gives something; panics with `what` after `limit`.
 pub fn wait_until<T>(what: &str, limit: Duration, mut ready: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + limit;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::pki::Pki;
 use super::process::Process;
-use super::{PATIENCE, free_port, try_run, wait_until};
+use super::{PATIENCE, free_ports, try_run, wait_until};
 
 /// Its root token, the same every time.
 pub const TOKEN: &str = "root-test";
@@ -42,7 +42,7 @@ impl OpenBao {
         let folder = pki.path("openbao");
         fs::create_dir_all(&folder).unwrap();
         pki.openssl(&["rand", "-out", "openbao/seal.key", "32"]);
-        let [port, cluster] = [free_port(), free_port()];
+        let [port, cluster] = free_ports();
         let config = folder.join("openbao.hcl");
         fs::write(&config, configuration(pki, port, cluster)).unwrap();
         let mut command = Command::new(program());

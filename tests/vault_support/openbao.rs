@@ -26,9 +26,10 @@ fn binary() -> PathBuf {
     found.unwrap_or_else(|| panic!("no OpenBao below {}: run ./test install", lib.display()))
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+/// All different: one that was let go could be given again.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let held = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    held.map(|listener| listener.local_addr().unwrap().port())
 }
 
 /// A running OpenBao with a Transit engine.
@@ -92,7 +93,7 @@ impl Bao {
             "server.key",
             &pem("PRIVATE KEY", issued.key_pkcs8_der.expose()),
         );
-        let [port, plain_port, cluster, other] = [(); 4].map(|()| free_port());
+        let [port, plain_port, cluster, other] = free_ports();
         file(
             "openbao.hcl",
             &format!(
