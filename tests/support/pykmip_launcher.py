@@ -51,7 +51,8 @@ def _read(self, *args, **kwargs):
     _stock_read(self, *args, **kwargs)
     for credential in self.credentials:
         value = credential.credential_value
-        print("login", value.username, value.password, flush=True)
+        # One write: the server has a thread for each connection, and print writes in pieces.
+        os.write(1, f"login {value.username} {value.password}\n".encode())
 
 
 contents.Authentication.read = _read
