@@ -121,8 +121,8 @@ fn a_fault_of_one_message_costs_no_job_behind_it() {
         ("drop-mid-frame count=1", 32),
         ("wrong-id count=1", 32),
         ("duplicate-id count=1", 32),
-        ("missing-item count=1", 1),
-        ("late-item count=1", 1),
+        ("missing-item count=1", 32),
+        ("late-item count=1", 32),
         ("wrong-uid count=1", 1),
         ("refuse-batch count=1", 0),
     ] {

@@ -40,6 +40,14 @@ impl Batch {
             is_ordered &= last < id;
             last = id;
         }
+        // What is left out may be there under another's id.
+        let is_whole = self.items.iter().zip(&by_item).all(|(item, replies)| {
+            let asked = replies.iter().take(item.ask_count());
+            asked.into_iter().all(Option::is_some)
+        });
+        if !is_whole {
+            return Err(Distrust::Ids("an item that was asked has no answer"));
+        }
         if is_ordered {
             Ok(by_item)
         } else {

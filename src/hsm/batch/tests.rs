@@ -133,9 +133,11 @@ enum Lie {
     LongPlaintext,
     OtherKey,
     Shuffled,
+    /// An item is left out, and the one before it bears its id.
+    Displaced,
 }
 
-const LIES: [Lie; 12] = [
+const LIES: [Lie; 13] = [
     Lie::Truth,
     Lie::WrongId,
     Lie::NoId,
@@ -148,6 +150,7 @@ const LIES: [Lie; 12] = [
     Lie::LongPlaintext,
     Lie::OtherKey,
     Lie::Shuffled,
+    Lie::Displaced,
 ];
 
 /// Tells the lie about item `at`; true when it is a lie that must cost the connection.
@@ -173,6 +176,12 @@ fn tell(lie: Lie, at: usize, said: &mut Vec<Said>) -> bool {
             }
         }
         Lie::Missing => drop(said.remove(at)),
+        Lie::Displaced => {
+            let gone = said.remove(at);
+            if let Some(before) = at.checked_sub(1).and_then(|at| said.get_mut(at)) {
+                before.id = gone.id;
+            }
+        }
         Lie::Extra => {
             let mut extra = said[at].clone();
             extra.id = Some(1000_u64.to_be_bytes().to_vec());
