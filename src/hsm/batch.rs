@@ -4,10 +4,11 @@
 //! is where a lying HSM is found out. Called by the KMIP session.
 //!
 //! Must never be true: an item id used twice on one connection; an answer given to a job other than
-//! the one whose id it bears; any plaintext believed from a message whose ids do not add up, of which one is missing (its
-//! answer may be there under another's id), or that come in another order than they were sent: every server met so far answers in order, so one that does not may
-//! have mixed up what it answers to. (Payloads of one length and key, exchanged under right ids in the right
-//! order, cannot be told: not promised.)
+//! the one whose id it bears; any plaintext believed from a message whose ids do not add up, of which one
+//! is missing (its answer may be there under another's id), or that come in another order than they were
+//! sent: every server met so far answers in order, so one that does not may have mixed up what it answers
+//! to. (Payloads of one length and key, exchanged under right ids in the right order, cannot be told: not
+//! promised.)
 
 use std::sync::Arc;
 use std::time::Instant;
