@@ -42,7 +42,8 @@ fn an_hsm_alone_is_killed_and_frozen() {
     for round in 0..2 {
         hsm.signal("KILL");
         let statuses = crowd.watch(2);
-        only("killed", &statuses, &[200, 503]);
+        // On a busy machine a request's deadline can come before the refusal.
+        only("killed", &statuses, &[200, 503, 504]);
         has("killed", &statuses, &[503]);
         hsm = Sim::start_at(hsm.text("address"), folder.path(), &MODEL);
         let took = crowd.watch_recovery("a kill");
