@@ -134,7 +134,7 @@ fn measure(options: &Options, report: &mut Report) -> Result<(), Failure> {
         .iter()
         .any(|row| matches!(row, Row::P1 | Row::P2 | Row::P3))
     {
-        rows::speed(&site, options, report)?;
+        rows::speed::run(&site, options, report)?;
     }
     if options.rows.contains(&Row::P5) {
         rows::hsm::pool(&site, options, report)?;
@@ -143,7 +143,7 @@ fn measure(options: &Options, report: &mut Report) -> Result<(), Failure> {
         rows::hsm::lone(&site, options, report)?;
     }
     if options.rows.contains(&Row::P8) {
-        rows::memory(&site, options, report)?;
+        rows::memory::run(&site, options, report)?;
     }
     if options.rows.contains(&Row::P11) {
         rows::ttlv(report)?;
