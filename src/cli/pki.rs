@@ -1,4 +1,4 @@
-//! A small certificate authority: P-256 certificates for `kms demo` and for tests.
+//! A small certificate authority: P-256 certificates for `kms demo`, for tests and benchmarks; RSA for these.
 //!
 //! Must never be true: a private key in a type that prints it; a leaf that outlives its authority.
 
@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, Error, ExtendedKeyUsagePurpose,
-    IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
+    IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize,
+    date_time_ymd,
 };
 
 use crate::secret::{SecretBytes, SecretString};
@@ -17,9 +18,28 @@ pub const AUTHORITY_DAYS: u32 = 3650;
 const CLOCK_SKEW: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
+/// Kind of the keys that an [`Authority`] makes: its own and those of its leaves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeyKind {
+    /// ECDSA on P-256.
+    P256,
+    /// RSA of 2048 bits; each takes a good part of a second to make.
+    Rsa2048,
+}
+
+impl KeyKind {
+    fn generate(self) -> Result<KeyPair, Error> {
+        match self {
+            Self::P256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
+            Self::Rsa2048 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
+        }
+    }
+}
+
 /// A self-signed CA whose key lives in this process only.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
+    keys: KeyKind,
     /// End of validity, since 1970.
     until: Duration,
 }
@@ -53,14 +73,23 @@ pub struct Issued {
 }
 
 impl Authority {
-    /// A new authority, valid for [`AUTHORITY_DAYS`]; it may issue leaves only.
+    /// A new authority with P-256 keys, valid for [`AUTHORITY_DAYS`]; it may issue leaves only.
     pub fn new(common_name: &str) -> Result<Self, Error> {
+        Self::with_keys(common_name, KeyKind::P256)
+    }
+
+    /// As [`Authority::new`], with keys of this kind.
+    pub fn with_keys(common_name: &str, keys: KeyKind) -> Result<Self, Error> {
         let until = since_1970() + DAY * AUTHORITY_DAYS;
         let mut params = params(common_name, &[], until)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-        Ok(Self { issuer, until })
+        let issuer = CertifiedIssuer::self_signed(params, keys.generate()?)?;
+        Ok(Self {
+            issuer,
+            keys,
+            until,
+        })
     }
 
     /// The authority's certificate.
@@ -102,7 +131,7 @@ impl Authority {
         ];
         let wanted = uses.into_iter().filter(|(wanted, _)| *wanted);
         params.extended_key_usages = wanted.map(|(_, usage)| usage).collect();
-        let key = KeyPair::generate()?;
+        let key = self.keys.generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Issued {
             cert_der: certificate.der().to_vec(),
@@ -237,6 +266,25 @@ mod tests {
             assert!(
                 (want..=want + 60).contains(&until) && until <= end,
                 "{days} days"
+            );
+        }
+    }
+
+    #[test]
+    fn keys_are_of_the_kind_that_was_asked_for() {
+        for (name, kind, oid) in [
+            ("P-256", KeyKind::P256, "1.2.840.10045.2.1"),
+            ("RSA", KeyKind::Rsa2048, "1.2.840.113549.1.1.1"),
+        ] {
+            let authority = Authority::with_keys("Test CA", kind).unwrap();
+            let issued = authority.issue(&leaf(&["localhost"], 1)).unwrap();
+            for der in [authority.cert_der(), &issued.cert_der] {
+                let spki = &parse(der).tbs_certificate.subject_pki;
+                assert_eq!(spki.algorithm.algorithm.to_id_string(), oid, "{name}");
+            }
+            assert!(
+                vouched(&authority, &issued, KeyUsage::server_auth()),
+                "{name}"
             );
         }
     }
