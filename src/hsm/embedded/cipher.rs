@@ -6,6 +6,7 @@
 //! Must never be true: a caller of ring's keys outside [`seal`] and [`open`].
 
 use std::hint::black_box;
+use std::time::Instant;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -116,8 +117,28 @@ impl Cost {
     }
 }
 
-/// Stretches the passphrase into the key that seals the file.
+/// Stretches the passphrase into the key that seals the file, and logs how long that took: it is most of a start.
 pub(super) fn derive(
+    passphrase: &SecretString,
+    salt: &[u8; SALT_BYTES],
+    cost: Cost,
+) -> Result<Zeroizing<[u8; KEY_BYTES]>, KeyFileError> {
+    let start = Instant::now();
+    let key = stretch(passphrase, salt, cost)?;
+    let Cost {
+        memory_kib,
+        passes,
+        lanes,
+    } = cost;
+    log::info!(
+        "the key of the key file was derived us={} memory_kib={memory_kib} passes={passes} lanes={lanes}",
+        start.elapsed().as_micros()
+    );
+    Ok(key)
+}
+
+/// Argon2id. Its memory is wiped when this returns.
+fn stretch(
     passphrase: &SecretString,
     salt: &[u8; SALT_BYTES],
     cost: Cost,
