@@ -4,6 +4,7 @@ pub mod bare;
 pub mod nginx;
 pub mod openbao;
 pub mod ours;
+pub mod tomcat;
 
 use std::fs;
 use std::net::SocketAddr;

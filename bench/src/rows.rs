@@ -6,6 +6,8 @@ pub mod memory;
 pub mod speed;
 pub mod vault;
 
+use std::time::Duration;
+
 use crate::rounds::{Figure, Sample, Series, Settings};
 use crate::table::{Goal, Judged, Report};
 
@@ -25,6 +27,8 @@ pub enum Row {
     P2,
     /// Against OpenBao's Transit decrypt.
     P3,
+    /// Against Tomcat with a servlet over a map.
+    P4,
     /// Cold unwraps through the pool, batched, against a simulated HSM.
     P5,
     /// One lone client's miss against a direct KMIP client.
@@ -46,6 +50,8 @@ pub struct Options {
     pub rows: Vec<Row>,
     /// Rounds and times.
     pub settings: Settings,
+    /// How long a JVM is kept busy before the first round.
+    pub jit_warm_up: Duration,
     /// Data keys of the speed rows and of row P12.
     pub data_keys: usize,
     /// Entries of the large cache of row P8.

@@ -24,7 +24,7 @@ struct Arguments {
         long,
         value_delimiter = ',',
         ignore_case = true,
-        default_value = "P1,P2,P3,P5,P6,P8,P11,P12,VAULT"
+        default_value = "P1,P2,P3,P4,P5,P6,P8,P11,P12,VAULT"
     )]
     rows: Vec<Row>,
     /// Alternating rounds.
@@ -33,7 +33,7 @@ struct Arguments {
     /// Milliseconds of one run.
     #[arg(long, default_value_t = 2500, value_parser = clap::value_parser!(u64).range(100..=600_000))]
     duration_ms: u64,
-    /// Data keys of rows P1 to P3 and P12.
+    /// Data keys of rows P1 to P4 and P12.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     data_keys: u32,
     /// Data keys of row P8.
@@ -132,7 +132,7 @@ fn measure(options: &Options, report: &mut Report) -> Result<(), Failure> {
     if options
         .rows
         .iter()
-        .any(|row| matches!(row, Row::P1 | Row::P2 | Row::P3))
+        .any(|row| matches!(row, Row::P1 | Row::P2 | Row::P3 | Row::P4))
     {
         rows::speed::run(&site, options, report)?;
     }
@@ -166,6 +166,7 @@ fn options(arguments: &Arguments) -> Options {
             duration: ms(arguments.duration_ms),
             warm_up: ms(300),
         },
+        jit_warm_up: Duration::from_secs(20),
         data_keys: arguments.data_keys as usize,
         memory_entries: arguments.memory_keys as usize,
     };
@@ -178,6 +179,7 @@ fn options(arguments: &Arguments) -> Options {
             duration: ms(400),
             warm_up: ms(100),
         },
+        jit_warm_up: Duration::from_secs(2),
         data_keys: full.data_keys.min(2_000),
         memory_entries: full.memory_entries.min(20_000),
         ..full

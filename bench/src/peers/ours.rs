@@ -18,7 +18,8 @@ use crate::credentials::{Credentials, SERVER_NAME, write_private};
 use crate::server::{Server, StartError, find_program, free_address};
 
 const REMEDY: &str = "cargo build --release, or set KMS_BENCH_KMS to the program";
-const PASSWORD: &str = "bench-keystore";
+/// Of every keystore of a run.
+pub(super) const PASSWORD: &str = "bench-keystore";
 /// The back end of all rows but those that are about another.
 const EMBEDDED: &str = "kms.hsm.protocol=EMBEDDED\n\
                         kms.hsm.embedded.file={folder}/master.keys\n\
@@ -210,7 +211,8 @@ impl Ours {
     }
 }
 
-fn keystore(credentials: &Credentials) -> Result<Vec<u8>, StartError> {
+/// The certificates of a run, as every server that reads PKCS12 gets them.
+pub(super) fn keystore(credentials: &Credentials) -> Result<Vec<u8>, StartError> {
     let certificate = |der: &[u8]| CertificateDer::from(der.to_vec());
     let private = |issued: &Issued| {
         let key = PrivatePkcs8KeyDer::from(issued.key_pkcs8_der.expose().to_vec());

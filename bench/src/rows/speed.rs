@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kms_loadgen::transit::Transit;
 
 use super::{CONNECTIONS, CPU, OPENBAO, OURS, Options, P50, RATE, Row, WORK_PER_CPU, compared};
-use crate::peers::{Contender, FixedAnswer, Site, bare, nginx, openbao, ours};
+use crate::peers::{Contender, FixedAnswer, Site, bare, nginx, openbao, ours, tomcat};
 use crate::rounds::{Figure, alternate};
 use crate::server::StartError;
 use crate::table::{Goal, Report};
@@ -15,6 +15,7 @@ const AUDITED: &str = "kms, audit";
 const NGINX: &str = "nginx";
 const NGINX_LOG: &str = "nginx, access log";
 const BARE: &str = "bare echo";
+const TOMCAT: &str = "Tomcat";
 
 /// A comparison: row, its name, what, who, against whom, figure, target at 1 connection and at 64.
 type Comparison = (
@@ -27,7 +28,7 @@ type Comparison = (
     [Goal; 2],
 );
 
-const COMPARISONS: [Comparison; 9] = [
+const COMPARISONS: [Comparison; 11] = [
     (
         Row::P1,
         "P1",
@@ -74,6 +75,24 @@ const COMPARISONS: [Comparison; 9] = [
         [Goal::AtMost(0.125), Goal::AtMost(0.125)],
     ),
     (
+        Row::P4,
+        "P4",
+        "requests a server CPU second, kms / Tomcat",
+        OURS,
+        TOMCAT,
+        WORK_PER_CPU,
+        [Goal::AtLeast(6.0), Goal::AtLeast(6.0)],
+    ),
+    (
+        Row::P4,
+        "P4",
+        "p50, kms / Tomcat",
+        OURS,
+        TOMCAT,
+        P50,
+        [Goal::None, Goal::None],
+    ),
+    (
         Row::P1,
         "P1",
         "p50, kms / nginx",
@@ -111,7 +130,7 @@ const COMPARISONS: [Comparison; 9] = [
     ),
 ];
 
-/// Runs rows P1, P2 and P3 together: their servers alternate in the same rounds.
+/// Runs rows P1 to P4 together: their servers alternate in the same rounds.
 pub fn run(site: &Site, options: &Options, report: &mut Report) -> Result<(), String> {
     let wanted = |row| options.rows.contains(&row);
     let mut contenders = Vec::new();
@@ -132,7 +151,9 @@ pub fn run(site: &Site, options: &Options, report: &mut Report) -> Result<(), St
     };
     enter(report, OURS, ready.map(|(contender, _)| contender));
     let fixed = Arc::new(answer.exchanges(requests.as_deref(), options.data_keys));
-    enter(report, AUDITED, warm_audited(site, options.data_keys));
+    if wanted(Row::P1) || wanted(Row::P2) {
+        enter(report, AUDITED, warm_audited(site, options.data_keys));
+    }
     if wanted(Row::P1) {
         for (name, access_log) in [(NGINX, false), (NGINX_LOG, true)] {
             let peer = nginx::start(site, &answer, Arc::clone(&fixed), access_log);
@@ -140,11 +161,18 @@ pub fn run(site: &Site, options: &Options, report: &mut Report) -> Result<(), St
         }
     }
     if wanted(Row::P2) {
-        enter(report, BARE, bare::start(site, &answer, fixed));
+        let peer = bare::start(site, &answer, Arc::clone(&fixed));
+        enter(report, BARE, peer);
     }
     if wanted(Row::P3) {
         let prepare = |transit: &Transit<'_>| transit.unwraps(2, options.data_keys);
         enter(report, OPENBAO, openbao::start(site, "openbao", prepare));
+    }
+    if wanted(Row::P4) {
+        // The very requests and answers of our server, or made-up ones when it is not there.
+        let asked = requests.unwrap_or(fixed);
+        let peer = tomcat::start(site, asked, options.jit_warm_up);
+        enter(report, TOMCAT, peer);
     }
     let contenders: Vec<&Contender> = contenders.iter().collect();
     for (place, connections) in CONNECTIONS.into_iter().enumerate() {
