@@ -1,11 +1,11 @@
-//! The certificates that all servers and the client share: P-256, mutual TLS.
+//! The certificates that all servers and the client share: mutual TLS, P-256 where a row does not say otherwise.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use kms::cli::pki::{Authority, Issued, Leaf};
+use kms::cli::pki::{Authority, Issued, KeyKind, Leaf};
 
 /// Name in the server certificate.
 pub const SERVER_NAME: &str = "localhost";
@@ -25,9 +25,9 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// New ones for this run.
-    pub fn new() -> Result<Self, rcgen::Error> {
-        let authority = Authority::new("bench CA")?;
+    /// New ones for this run, of this kind throughout.
+    pub fn new(keys: KeyKind) -> Result<Self, rcgen::Error> {
+        let authority = Authority::with_keys("bench CA", keys)?;
         let server = Leaf {
             common_name: "kmsServer",
             sans: &[SERVER_NAME, "127.0.0.1"],

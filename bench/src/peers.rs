@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use kms::cli::pki::KeyKind;
 use kms_loadgen::{Exchanges, Target};
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
@@ -46,10 +47,10 @@ pub struct Contender {
 }
 
 impl Site {
-    /// A fresh folder with fresh certificates.
-    pub fn new() -> Result<Self, StartError> {
+    /// A fresh folder with fresh certificates of this kind.
+    pub fn new(keys: KeyKind) -> Result<Self, StartError> {
         let folder = tempfile::Builder::new().prefix("kms-bench-").tempdir()?;
-        let credentials = Credentials::new()
+        let credentials = Credentials::new(keys)
             .map_err(|error| StartError::Failed(format!("certificates: {error}")))?;
         Ok(Self {
             folder,

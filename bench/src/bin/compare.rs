@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use kms::cli::pki::KeyKind;
 use kms_bench::environment::Environment;
 use kms_bench::peers::Site;
 use kms_bench::place;
@@ -128,7 +129,7 @@ fn compare(arguments: &Arguments) -> Result<bool, Failure> {
 
 /// Every wanted row, one after the other.
 fn measure(options: &Options, report: &mut Report) -> Result<(), Failure> {
-    let site = Site::new()?;
+    let site = Site::new(KeyKind::P256)?;
     if options
         .rows
         .iter()

@@ -3,6 +3,7 @@ use std::net::Ipv4Addr;
 use std::thread;
 use std::time::Duration;
 
+use kms::cli::pki::KeyKind;
 use kms_loadgen::stream::Uniform;
 use kms_loadgen::{DriveError, Driver, Exchanges, Plan, Target, Until};
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -12,7 +13,7 @@ use crate::credentials::{Credentials, SERVER_NAME};
 
 /// A server in a thread of this process, which ends with it.
 fn server(answer: &'static [u8]) -> (SocketAddr, Credentials) {
-    let credentials = Credentials::new().unwrap();
+    let credentials = Credentials::new(KeyKind::P256).unwrap();
     let ca = CertificateDer::from(credentials.authority.cert_der().to_vec());
     let leaf = CertificateDer::from(credentials.server.cert_der.clone());
     let key = PrivatePkcs8KeyDer::from(credentials.server.key_pkcs8_der.expose().to_vec());
@@ -118,7 +119,7 @@ fn a_run_ends_by_time_and_by_its_order() {
 #[test]
 fn servers_that_refuse_or_close_end_the_run_with_their_reason() {
     let (address, _) = server(b"");
-    let strangers = Credentials::new().unwrap();
+    let strangers = Credentials::new(KeyKind::P256).unwrap();
     let refused = Driver::connect(&target(address, &strangers), 1);
     assert!(
         matches!(refused, Err(DriveError::Connect(_))),

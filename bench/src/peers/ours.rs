@@ -219,7 +219,8 @@ pub(super) fn keystore(credentials: &Credentials) -> Result<Vec<u8>, StartError>
         PrivateKeyDer::from(key)
     };
     let authority = certificate(credentials.authority.cert_der());
-    let chain = |issued: &Issued| [certificate(&issued.cert_der), authority.clone()];
+    // The leaf alone: what the other servers send. Clients have the authority.
+    let chain = |issued: &Issued| [certificate(&issued.cert_der)];
     let (server, client) = (&credentials.server, &credentials.vault_client);
     let (server_key, server_chain) = (private(server), chain(server));
     let (client_key, client_chain) = (private(client), chain(client));
@@ -277,10 +278,11 @@ fn properties(folder: &Path, port: u16, health: &str, entries_max: usize) -> Str
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use kms::cli::pki::KeyKind;
 
     #[test]
     fn the_keystore_opens_again_with_its_aliases() {
-        let credentials = Credentials::new().unwrap();
+        let credentials = Credentials::new(KeyKind::P256).unwrap();
         let bytes = keystore(&credentials).unwrap();
         let opened =
             kms::keystore::open(&bytes, &SecretString::new(PASSWORD.to_owned()), None).unwrap();
