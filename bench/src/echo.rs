@@ -119,4 +119,4 @@ fn echo(peer: &mut Peer, answer: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -9,7 +9,9 @@
 pub mod credentials;
 pub mod echo;
 pub mod environment;
+pub mod handshakes;
 pub mod hsm;
+pub mod line;
 pub mod peers;
 pub mod pipeline;
 pub mod place;

@@ -101,14 +101,22 @@ pub fn alternate(
                 .push(sample.map_err(|error| format!("{}: {error}", contender.name))?);
             Ok::<(), String>(())
         };
-        // There and back, so that nobody always follows the same neighbour.
-        if round % 2 == 0 {
-            entered.iter_mut().try_for_each(one)?;
-        } else {
-            entered.iter_mut().rev().try_for_each(one)?;
-        }
+        in_turn(round, &mut entered, one)?;
     }
     Ok(entered.into_iter().map(|(_, _, series)| series).collect())
+}
+
+/// Gives each of `entered` its turn in this round: there and back, so that nobody always follows the same neighbour.
+pub fn in_turn<T>(
+    round: usize,
+    entered: &mut [T],
+    turn: impl FnMut(&mut T) -> Result<(), String>,
+) -> Result<(), String> {
+    if round.is_multiple_of(2) {
+        entered.iter_mut().try_for_each(turn)
+    } else {
+        entered.iter_mut().rev().try_for_each(turn)
+    }
 }
 
 fn run(
@@ -171,6 +179,18 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
+/// The value that so large a part of `values` does not exceed; NaN of none.
+pub fn quantile_of(mut values: Vec<f64>, quantile: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    // At most the number of values.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let rank = (values.len() as f64 * quantile).ceil() as usize;
+    values
+        .get(rank.saturating_sub(1))
+        .copied()
+        .unwrap_or(f64::NAN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +227,38 @@ mod tests {
         let (ours, peer) = (series(&[8.0, 16.0, 8.0]), series(&[16.0, 32.0, 10.0]));
         assert_eq!(ours.ratio(&peer, |sample| sample.server_cpu_us), 0.5);
         assert_eq!(ours.median(|sample| sample.server_cpu_us), 8.0);
+    }
+
+    #[test]
+    fn quantiles_are_values_that_occurred() {
+        let hundred: Vec<f64> = (1..=100).rev().map(f64::from).collect();
+        for (name, values, quantile, want) in [
+            ("p99 of a hundred", &hundred[..], 0.99, 99.0),
+            ("p50 of a hundred", &hundred, 0.5, 50.0),
+            ("all", &hundred, 1.0, 100.0),
+            ("one", &[7.0], 0.99, 7.0),
+        ] {
+            let got = quantile_of(values.to_vec(), quantile);
+            assert!((got - want).abs() < 1e-9, "{name}: {got}");
+        }
+        assert!(quantile_of(Vec::new(), 0.5).is_nan());
+    }
+
+    #[test]
+    fn turns_go_there_and_back() {
+        let mut order = String::new();
+        for round in 0..3 {
+            let noted = in_turn(round, &mut ['a', 'b', 'c'], |one| {
+                order.push(*one);
+                if *one == 'b' && round == 2 {
+                    Err("b".into())
+                } else {
+                    Ok(())
+                }
+            });
+            assert_eq!(noted.is_err(), round == 2);
+        }
+        assert_eq!(order, "abccbaab");
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The rows: which servers each needs, what is compared, and the targets.
 
 pub mod batch;
+pub mod handshakes;
 pub mod hsm;
 pub mod memory;
 pub mod speed;
+mod storm;
 pub mod vault;
 
 use std::time::Duration;
@@ -15,6 +17,7 @@ use crate::table::{Goal, Judged, Report};
 const CONNECTIONS: [usize; 2] = [1, 64];
 
 const OURS: &str = "kms";
+const NGINX: &str = "nginx";
 const OPENBAO: &str = "OpenBao";
 
 /// A row of the list of targets.
@@ -33,6 +36,8 @@ pub enum Row {
     P5,
     /// One lone client's miss against a direct KMIP client.
     P6,
+    /// Full mutual handshakes against nginx, and warm unwraps in a storm of them.
+    P7,
     /// Memory a cached key, and CPU as the cache grows.
     P8,
     /// TTLV against `kmip-ttlv`.

@@ -25,7 +25,7 @@ struct Arguments {
         long,
         value_delimiter = ',',
         ignore_case = true,
-        default_value = "P1,P2,P3,P4,P5,P6,P8,P11,P12,VAULT"
+        default_value = "P1,P2,P3,P4,P5,P6,P7,P8,P11,P12,VAULT"
     )]
     rows: Vec<Row>,
     /// Alternating rounds.
@@ -60,6 +60,16 @@ enum Internal {
         #[arg(long)]
         folder: PathBuf,
     },
+    /// The handshake storm of row P7, in its own process.
+    #[command(hide = true)]
+    Storm {
+        #[arg(long)]
+        address: SocketAddr,
+        #[arg(long)]
+        folder: PathBuf,
+        #[arg(long)]
+        at_once: usize,
+    },
 }
 
 type Failure = Box<dyn std::error::Error>;
@@ -68,6 +78,11 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.command {
         Some(Internal::Echo { address, folder }) => echo(*address, folder).map(|()| true),
+        Some(Internal::Storm {
+            address,
+            folder,
+            at_once,
+        }) => kms_bench::handshakes::storm(*address, folder, *at_once).map(|()| true),
         None => compare(&arguments),
     };
     match done {
@@ -142,6 +157,9 @@ fn measure(options: &Options, report: &mut Report) -> Result<(), Failure> {
     }
     if options.rows.contains(&Row::P6) {
         rows::hsm::lone(&site, options, report)?;
+    }
+    if options.rows.contains(&Row::P7) {
+        rows::handshakes::run(options, report)?;
     }
     if options.rows.contains(&Row::P8) {
         rows::memory::run(&site, options, report)?;

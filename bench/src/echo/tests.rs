@@ -12,7 +12,7 @@ use super::*;
 use crate::credentials::{Credentials, SERVER_NAME};
 
 /// A server in a thread of this process, which ends with it.
-fn server(answer: &'static [u8]) -> (SocketAddr, Credentials) {
+pub(crate) fn server(answer: &'static [u8]) -> (SocketAddr, Credentials) {
     let credentials = Credentials::new(KeyKind::P256).unwrap();
     let ca = CertificateDer::from(credentials.authority.cert_der().to_vec());
     let leaf = CertificateDer::from(credentials.server.cert_der.clone());
@@ -24,7 +24,7 @@ fn server(answer: &'static [u8]) -> (SocketAddr, Credentials) {
     (address, credentials)
 }
 
-fn target(address: SocketAddr, credentials: &Credentials) -> Target {
+pub(crate) fn target(address: SocketAddr, credentials: &Credentials) -> Target {
     Target::issued(
         address,
         SERVER_NAME,

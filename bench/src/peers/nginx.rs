@@ -51,7 +51,7 @@ pub fn start(
     Ok(Contender {
         name: name.into(),
         about: format!(
-            "{}, one worker, return 200 of the same body",
+            "{}, one worker, return 200 of the same body, one session ticket a connection as kms gives",
             version(&program)
         ),
         server: Server::start("nginx", command, address, &folder)?,
@@ -89,6 +89,7 @@ http {{
     ssl_certificate_key {folder}/server.key;
     ssl_client_certificate {folder}/ca.pem;
     ssl_verify_client on;
+    ssl_conf_command NumTickets 1;
     location / {{
       default_type application/json;
       return 200 '{body}';
@@ -99,10 +100,48 @@ http {{
     )
 }
 
-/// `nginx version: nginx/1.22.1` on standard error.
+/// `nginx version: nginx/1.22.1`, and of OpenSSL the one it was built with and, where that is another, the one it runs with.
 fn version(program: &Path) -> String {
-    let output = Command::new(program).arg("-v").output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stderr).trim().to_owned());
-    let text = text.unwrap_or_default();
-    text.rsplit(": ").next().unwrap_or("nginx").to_owned()
+    let output = Command::new(program).arg("-V").output();
+    let told = output.map(|output| String::from_utf8_lossy(&output.stderr).into_owned());
+    named_in(&told.unwrap_or_default())
+}
+
+fn named_in(told: &str) -> String {
+    let after = |mark: &str| told.split_once(mark).map(|(_, rest)| rest);
+    let word = |rest: &str| {
+        let end = rest.find(|c: char| c.is_whitespace() || c == ')');
+        rest.get(..end.unwrap_or(rest.len()))
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let nginx = after("nginx version: ").map_or("nginx".to_owned(), word);
+    let openssl = after("running with OpenSSL ").or_else(|| after("built with OpenSSL "));
+    openssl.map_or(nginx.clone(), |rest| {
+        format!("{nginx} with OpenSSL {}", word(rest))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_found_among_what_is_told() {
+        for (name, told, want) in [
+            (
+                "two of OpenSSL",
+                "nginx version: nginx/1.22.1\nbuilt with OpenSSL 3.0.22 25 Aug 2026 (running with OpenSSL 3.0.19 27 Jan 2026)\n",
+                "nginx/1.22.1 with OpenSSL 3.0.19",
+            ),
+            (
+                "one of OpenSSL",
+                "nginx version: nginx/1.26.0 (Debian)\nbuilt with OpenSSL 3.5.1 1 Jul 2025\n",
+                "nginx/1.26.0 with OpenSSL 3.5.1",
+            ),
+            ("nothing", "", "nginx"),
+        ] {
+            assert_eq!(named_in(told), want, "{name}");
+        }
+    }
 }

@@ -54,6 +54,11 @@ pub fn start_audited(
     )
 }
 
+/// The log of [`start_audited`].
+pub fn audit_log(site: &Site, name: &str) -> PathBuf {
+    site.folder.path().join(name).join("audit.log")
+}
+
 fn embedded(
     site: &Site,
     name: &'static str,

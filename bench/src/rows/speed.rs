@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use kms_loadgen::transit::Transit;
 
-use super::{CONNECTIONS, CPU, OPENBAO, OURS, Options, P50, RATE, Row, WORK_PER_CPU, compared};
+use super::{
+    CONNECTIONS, CPU, NGINX, OPENBAO, OURS, Options, P50, RATE, Row, WORK_PER_CPU, compared,
+};
 use crate::peers::{Contender, FixedAnswer, Site, bare, nginx, openbao, ours, tomcat};
 use crate::rounds::{Figure, alternate};
 use crate::server::StartError;
 use crate::table::{Goal, Report};
 
 const AUDITED: &str = "kms, audit";
-const NGINX: &str = "nginx";
 const NGINX_LOG: &str = "nginx, access log";
 const BARE: &str = "bare echo";
 const TOMCAT: &str = "Tomcat";
@@ -197,7 +198,7 @@ pub fn run(site: &Site, options: &Options, report: &mut Report) -> Result<(), St
 }
 
 /// Our server with `count` data keys in its cache, which has a little more room than that.
-fn warm(site: &Site, count: usize) -> Result<(Contender, FixedAnswer), StartError> {
+pub(super) fn warm(site: &Site, count: usize) -> Result<(Contender, FixedAnswer), StartError> {
     let server = ours::start(site, OURS, count + count / 8)?;
     let exchanges = server.wrap(count)?;
     server.fill(&exchanges)?;
