@@ -43,3 +43,17 @@ pub fn raise_locked_memory_limit() {
         let _ = setrlimit(Resource::Memlock, hard);
     }
 }
+
+/// Lets this process, and servers started from now on, open as many files as the hard limit allows
+/// (`ulimit -Hn`). How many that is; `None`: any number.
+pub fn raise_open_files_limit() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let hard = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if setrlimit(Resource::Nofile, hard).is_err() {
+        return limit.current;
+    }
+    limit.maximum
+}

@@ -3,8 +3,10 @@
 pub mod batch;
 pub mod handshakes;
 pub mod hsm;
+pub mod idle;
 pub mod memory;
 pub mod speed;
+pub mod start;
 mod storm;
 pub mod vault;
 
@@ -40,6 +42,10 @@ pub enum Row {
     P7,
     /// Memory a cached key, and CPU as the cache grows.
     P8,
+    /// Memory of idle connections that have served.
+    P9,
+    /// From `exec` to the first answered unwrap.
+    P10,
     /// TTLV against `kmip-ttlv`.
     P11,
     /// A warm batch of 100 in one request, against OpenBao.
@@ -61,6 +67,8 @@ pub struct Options {
     pub data_keys: usize,
     /// Entries of the large cache of row P8.
     pub memory_entries: usize,
+    /// Connections of row P9.
+    pub idle_connections: usize,
 }
 
 const CPU: Figure = |sample: &Sample| sample.server_cpu_us;

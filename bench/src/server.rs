@@ -67,6 +67,18 @@ impl Server {
     /// Starts `command` on the servers' core, its output in a log in `folder`. Ready when `address` accepts.
     pub fn start(
         name: &'static str,
+        command: Command,
+        address: SocketAddr,
+        folder: &Path,
+    ) -> Result<Self, StartError> {
+        let mut server = Self::spawn(name, command, address, folder)?;
+        server.wait_until(|| TcpStream::connect(address).is_ok())?;
+        Ok(server)
+    }
+
+    /// As [`Server::start`], without waiting: it may not have begun to listen.
+    pub fn spawn(
+        name: &'static str,
         mut command: Command,
         address: SocketAddr,
         folder: &Path,
@@ -83,14 +95,18 @@ impl Server {
                 command.get_program().display()
             ))
         })?;
-        let mut server = Self {
+        Ok(Self {
             child,
             address,
             name,
             log,
-        };
-        server.wait_until(|| TcpStream::connect(address).is_ok())?;
-        Ok(server)
+        })
+    }
+
+    /// What it has written so far.
+    pub fn log(&self) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
     }
 
     /// Waits for `ready`, at most 30 s, and no longer than the process lives.

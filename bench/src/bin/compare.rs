@@ -25,7 +25,7 @@ struct Arguments {
         long,
         value_delimiter = ',',
         ignore_case = true,
-        default_value = "P1,P2,P3,P4,P5,P6,P7,P8,P11,P12,VAULT"
+        default_value = "P1,P2,P3,P4,P5,P6,P7,P8,P9,P10,P11,P12,VAULT"
     )]
     rows: Vec<Row>,
     /// Alternating rounds.
@@ -40,6 +40,9 @@ struct Arguments {
     /// Data keys of row P8.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(2_000..=10_000_000))]
     memory_keys: u32,
+    /// Connections of row P9.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    idle_connections: u32,
     /// A sanity run of seconds: its figures prove nothing.
     #[arg(long)]
     quick: bool,
@@ -164,6 +167,12 @@ fn measure(options: &Options, report: &mut Report) -> Result<(), Failure> {
     if options.rows.contains(&Row::P8) {
         rows::memory::run(&site, options, report)?;
     }
+    if options.rows.contains(&Row::P9) {
+        rows::idle::run(&site, options, report)?;
+    }
+    if options.rows.contains(&Row::P10) {
+        rows::start::run(&site, options, report)?;
+    }
     if options.rows.contains(&Row::P11) {
         rows::ttlv(report)?;
     }
@@ -188,6 +197,7 @@ fn options(arguments: &Arguments) -> Options {
         jit_warm_up: Duration::from_secs(20),
         data_keys: arguments.data_keys as usize,
         memory_entries: arguments.memory_keys as usize,
+        idle_connections: arguments.idle_connections as usize,
     };
     if !arguments.quick {
         return full;
@@ -201,6 +211,7 @@ fn options(arguments: &Arguments) -> Options {
         jit_warm_up: Duration::from_secs(2),
         data_keys: full.data_keys.min(2_000),
         memory_entries: full.memory_entries.min(20_000),
+        idle_connections: full.idle_connections.min(500),
         ..full
     }
 }

@@ -21,9 +21,11 @@ const REMEDY: &str = "cargo build --release, or set KMS_BENCH_KMS to the program
 /// Of every keystore of a run.
 pub(super) const PASSWORD: &str = "bench-keystore";
 /// The back end of all rows but those that are about another.
-const EMBEDDED: &str = "kms.hsm.protocol=EMBEDDED\n\
+pub const EMBEDDED: &str = "kms.hsm.protocol=EMBEDDED\n\
                         kms.hsm.embedded.file={folder}/master.keys\n\
                         kms.hsm.embedded.passphrase=bench-keystore\n";
+/// So that logging costs nothing.
+const QUIET: &str = "kms.log.level=warn\n";
 /// Connections that fill the cache.
 const FILLERS: usize = 32;
 
@@ -33,11 +35,33 @@ pub struct Ours {
     pub server: Server,
     /// As a device.
     pub target: kms_loadgen::Target,
+    /// Of `/metrics`.
+    pub health: SocketAddr,
+}
+
+/// A server's folder, complete: it can be started, and again once it has ended.
+pub struct Laid {
+    name: &'static str,
+    folder: PathBuf,
+    health: SocketAddr,
+    /// Where it will serve, as a device.
+    pub target: kms_loadgen::Target,
 }
 
 /// Starts a server with the embedded back end whose cache holds `entries_max` keys; `name` must be new in this site.
 pub fn start(site: &Site, name: &'static str, entries_max: usize) -> Result<Ours, StartError> {
-    embedded(site, name, entries_max, "kms.audit.mode=off\n")
+    start_with(site, name, entries_max, "")
+}
+
+/// As [`start`], with further `lines` in its configuration.
+pub fn start_with(
+    site: &Site,
+    name: &'static str,
+    entries_max: usize,
+    lines: &str,
+) -> Result<Ours, StartError> {
+    let lines = format!("kms.audit.mode=off\n{lines}");
+    embedded(site, name, entries_max, &lines)
 }
 
 /// As [`start`], with an audit log in strict mode.
@@ -63,19 +87,29 @@ fn embedded(
     site: &Site,
     name: &'static str,
     entries_max: usize,
-    audit: &str,
+    lines: &str,
 ) -> Result<Ours, StartError> {
-    let ours = launch(site, name, entries_max, &format!("{EMBEDDED}{audit}"))?;
-    let backend = site.target(ours.target.address, true)?;
+    let laid = lay(
+        site,
+        name,
+        entries_max,
+        &format!("{EMBEDDED}{QUIET}{lines}"),
+    )?;
+    let ours = laid.start()?;
+    create_key(site, &ours.target)?;
+    Ok(ours)
+}
+
+/// Has the server make [`KEY`], as the back end.
+pub fn create_key(site: &Site, target: &kms_loadgen::Target) -> Result<(), StartError> {
+    let backend = site.target(target.address, true)?;
     let transit = Transit {
         target: &backend,
         key: KEY,
         token: Some(TOKEN),
     };
-    transit
-        .create_key()
-        .map_err(|error| StartError::Failed(format!("{name}: creating a key: {error}")))?;
-    Ok(ours)
+    let created = transit.create_key();
+    created.map_err(|error| StartError::Failed(format!("kms: creating a key: {error}")))
 }
 
 /// As [`start`], in front of the Vault at `vault`, which has the key already and knows [`TOKEN`].
@@ -90,10 +124,10 @@ pub fn in_front_of(
          kms.hsm.server.url=https://{SERVER_NAME}:{}\n\
          kms.hsm.ca.alias=vaultCA\n\
          kms.hsm.vault.token={TOKEN}\n\
-         kms.audit.mode=off\n",
+         kms.audit.mode=off\n{QUIET}",
         vault.port()
     );
-    let mut ours = launch(site, name, entries_max, &backend)?;
+    let mut ours = lay(site, name, entries_max, &backend)?.start()?;
     let target = ours.target.clone();
     let path = format!("/v1/transit/keys/{KEY}");
     ours.server.wait_until(|| {
@@ -104,29 +138,57 @@ pub fn in_front_of(
     Ok(ours)
 }
 
-fn launch(
+/// Makes the folder of a server with these `lines` in its configuration; `{folder}` in them is its own.
+pub fn lay(
     site: &Site,
     name: &'static str,
     entries_max: usize,
-    backend: &str,
-) -> Result<Ours, StartError> {
-    let program = program()?;
+    lines: &str,
+) -> Result<Laid, StartError> {
     let folder = site.server_folder(name)?;
     write_private(&folder.join("keystore.p12"), &keystore(&site.credentials)?)?;
     let address = free_address()?;
     let health = free_address()?;
     let properties = properties(&folder, address.port(), &health.to_string(), entries_max);
-    let properties = properties + &backend.replace("{folder}", &folder.display().to_string());
+    let properties = properties + &lines.replace("{folder}", &folder.display().to_string());
     write_private(&folder.join("kms.properties"), properties.as_bytes())?;
-    let mut command = Command::new(program);
-    command
-        .arg("serve")
-        .arg("--config")
-        .arg(folder.join("kms.properties"));
-    Ok(Ours {
-        server: Server::start(name, command, address, &folder)?,
+    Ok(Laid {
+        name,
+        health,
         target: site.target(address, false)?,
+        folder,
     })
+}
+
+impl Laid {
+    /// Starts the server and waits until it listens.
+    pub fn start(&self) -> Result<Ours, StartError> {
+        let (command, address) = (self.command()?, self.target.address);
+        Ok(Ours {
+            server: Server::start(self.name, command, address, &self.folder)?,
+            target: self.target.clone(),
+            health: self.health,
+        })
+    }
+
+    /// Starts the server and waits for nothing.
+    pub fn spawn(&self) -> Result<Server, StartError> {
+        Server::spawn(
+            self.name,
+            self.command()?,
+            self.target.address,
+            &self.folder,
+        )
+    }
+
+    fn command(&self) -> Result<Command, StartError> {
+        let mut command = Command::new(program()?);
+        command
+            .arg("serve")
+            .arg("--config")
+            .arg(self.folder.join("kms.properties"));
+        Ok(command)
+    }
 }
 
 /// The server's program.
@@ -273,7 +335,6 @@ fn properties(folder: &Path, port: u16, health: &str, entries_max: usize) -> Str
          kms.cache.entries.max={entries_max}\n\
          kms.cache.ttl.s=86400\n\
          kms.limit.inflight=1000000\n\
-         kms.log.level=warn\n\
          kms.threads=1\n\
          kms.handshake.threads=1\n"
     )
