@@ -1,13 +1,19 @@
 //! What the figures were measured on: part of every report.
 
 use std::fs;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
+use kms::wire::calendar::timestamp;
 use serde::Serialize;
 
-/// The machine.
+/// The machine, the time, and what of ours was measured.
 #[derive(Clone, Debug, Serialize)]
 pub struct Environment {
+    /// Day of the run, UTC.
+    pub date: String,
+    /// Our version, and the state of the tree where git tells it.
+    pub version: String,
     /// As the kernel names it.
     pub cpu: String,
     /// Cores that this process may use.
@@ -28,7 +34,10 @@ impl Environment {
         let model = cpuinfo
             .lines()
             .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        let now = timestamp(SystemTime::now());
         Self {
+            date: now.split('T').next().unwrap_or_default().to_owned(),
+            version: version(),
             cpu: model.map_or("unknown", |(_, name)| name).to_owned(),
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
@@ -41,9 +50,24 @@ impl Environment {
         }
     }
 
+    /// Its make in a few words.
+    pub fn machine(&self) -> String {
+        format!("{}, {} cores, Linux {}", self.cpu, self.cores, self.kernel)
+    }
+
     /// Notes the steal time since `before`.
     pub fn finish(&mut self, before: Duration) {
         let now = kms_loadgen::cpu::stolen().unwrap_or(before);
         self.stolen_s = now.saturating_sub(before).as_secs_f64();
     }
+}
+
+fn version() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let told = Command::new("git")
+        .args(["describe", "--always", "--dirty", "--exclude=*"])
+        .output();
+    let commit = told.ok().filter(|output| output.status.success());
+    let commit = commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    commit.map_or(version.to_owned(), |commit| format!("{version}, {commit}"))
 }

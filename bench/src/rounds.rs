@@ -9,6 +9,7 @@ use kms_loadgen::{Driver, Exchanges, Plan, Until, cpu};
 use serde::Serialize;
 
 use crate::peers::Contender;
+use crate::progress::say;
 
 /// How long and how often.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -94,6 +95,7 @@ pub fn alternate(
         entered.push((*contender, driver, series));
     }
     for round in 0..settings.rounds {
+        say(&format!("{connections} connections, round {}", round + 1));
         let one = |(contender, driver, series): &mut (&Contender, Driver, Series)| {
             let sample = run(contender, driver, round as u64, settings);
             series

@@ -12,6 +12,8 @@ pub mod vault;
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 use crate::rounds::{Figure, Sample, Series, Settings};
 use crate::table::{Goal, Judged, Report};
 
@@ -22,8 +24,8 @@ const OURS: &str = "kms";
 const NGINX: &str = "nginx";
 const OPENBAO: &str = "OpenBao";
 
-/// A row of the list of targets.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+/// A row of the list of targets, in the order in which they are run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 #[value(rename_all = "UPPER")]
 pub enum Row {
     /// Warm unwrap against nginx `return 200`.
@@ -52,6 +54,37 @@ pub enum Row {
     P12,
     /// The same decrypt straight at OpenBao and through us in front of it.
     Vault,
+}
+
+impl Row {
+    /// Every one.
+    pub fn all() -> &'static [Self] {
+        Self::value_variants()
+    }
+
+    /// As in the tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::P1 => "P1",
+            Self::P2 => "P2",
+            Self::P3 => "P3",
+            Self::P4 => "P4",
+            Self::P5 => "P5",
+            Self::P6 => "P6",
+            Self::P7 => "P7",
+            Self::P8 => "P8",
+            Self::P9 => "P9",
+            Self::P10 => "P10",
+            Self::P11 => "P11",
+            Self::P12 => "P12",
+            Self::Vault => "VAULT",
+        }
+    }
+
+    /// Whether it is measured in the rounds of [`speed`].
+    pub fn is_of_speed(self) -> bool {
+        matches!(self, Self::P1 | Self::P2 | Self::P3 | Self::P4)
+    }
 }
 
 /// How much is measured.
@@ -121,6 +154,19 @@ pub fn ttlv(report: &mut Report) -> Result<(), String> {
         true,
     );
     report.judged.extend([encode, decode]);
+    report.note(
+        "P11",
+        format!(
+            "the request of {} bytes encoded in {:.0} ns, by kmip-ttlv in {:.0} ns; the response of {} bytes decoded in \
+             {:.0} ns, by kmip-ttlv in {:.0} ns",
+            row.request_bytes,
+            row.encode_ns,
+            row.peer_encode_ns,
+            row.response_bytes,
+            row.decode_ns,
+            row.peer_decode_ns
+        ),
+    );
     report.ttlv = Some(row);
     Ok(())
 }

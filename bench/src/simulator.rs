@@ -10,6 +10,7 @@ use kms_loadgen::sim::{Model, Preset};
 
 use crate::hsm::simulate;
 use crate::place::{CLIENT_CORE, on_server_core, pin};
+use crate::progress::say;
 use crate::rounds::{Settings, median};
 use crate::server::StartError;
 
@@ -38,6 +39,7 @@ pub fn measure(settings: &Settings) -> Result<String, StartError> {
                      |---|---|---|---|---|\n"
         .to_owned();
     for batch_max in BATCHES {
+        say(&format!("messages of at most {batch_max}"));
         let pool = hsm.unwrapper(CONNECTIONS, batch_max, DATA_KEYS)?;
         let (mut rates, mut shares, mut costs_us) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..settings.rounds {

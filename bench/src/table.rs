@@ -1,6 +1,7 @@
-//! The report: Markdown for people, JSON for programs.
+//! What a run found: figures, verdicts and remarks, each under its row. JSON for programs as it stands here;
+//! `markdown` makes the tables for people.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use serde::Serialize;
 
@@ -128,25 +129,44 @@ pub struct Memory {
     pub large_bytes: u64,
 }
 
+/// A remark on a row: what a server was, why one was not there, a figure beside the table.
+#[derive(Clone, Debug, Serialize)]
+pub struct Remark {
+    /// The row; empty: the whole run.
+    pub row: &'static str,
+    /// One line of Markdown.
+    pub text: String,
+}
+
+/// The runs of one contender, under their row.
+#[derive(Clone, Debug, Serialize)]
+pub struct Listed {
+    /// The row, or those that share their rounds.
+    pub row: &'static str,
+    /// The runs.
+    #[serde(flatten)]
+    pub series: Series,
+}
+
 /// Everything a run of `compare` found.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// The machine.
     pub environment: Environment,
+    /// A sanity run, no measurement.
+    pub is_quick: bool,
     /// How it was measured.
     pub settings: Settings,
     /// Data keys in the set that is asked at random.
     pub data_keys: usize,
     /// The cipher suite that every client connection uses.
     pub cipher_suite: String,
-    /// What each server was.
-    pub servers: Vec<(String, String)>,
-    /// Servers that were not there and why, and other remarks.
-    pub notes: Vec<String>,
+    /// What each server was, those that were not there and why, and other remarks.
+    pub remarks: Vec<Remark>,
     /// The targets.
     pub judged: Vec<Judged>,
     /// All runs.
-    pub series: Vec<Series>,
+    pub series: Vec<Listed>,
     /// Row P8.
     pub memory: Option<Memory>,
     /// Row P11.
@@ -154,127 +174,20 @@ pub struct Report {
 }
 
 impl Report {
-    /// The report as Markdown.
-    pub fn markdown(&self) -> String {
-        let mut out = String::new();
-        // Writing to a String cannot fail.
-        let _ = self.write_markdown(&mut out);
-        out
+    /// A remark on `row`.
+    pub fn note(&mut self, row: &'static str, text: String) {
+        self.remarks.push(Remark { row, text });
     }
 
-    fn write_markdown(&self, out: &mut String) -> fmt::Result {
-        let Environment {
-            cpu,
-            cores,
-            kernel,
-            load_before,
-            stolen_s,
-        } = &self.environment;
-        let Settings {
-            rounds,
-            duration,
-            warm_up,
-        } = self.settings;
-        writeln!(
-            out,
-            "{cpu}, {cores} cores, Linux {kernel}; load {load_before} before, {stolen_s:.1} s stolen meanwhile."
-        )?;
-        writeln!(
-            out,
-            "TLS 1.3, {}, P-256 certificates, mutual, keep-alive, audit off; {} data keys of 32 bytes, asked at random; \
-             {rounds} alternating rounds of {:.1} s after {:.1} s of warm-up, medians; servers on core 0, client on core 1.\n",
-            self.cipher_suite,
-            self.data_keys,
-            duration.as_secs_f64(),
-            warm_up.as_secs_f64()
-        )?;
-        self.write_targets(out)?;
-        self.write_series(out)?;
-        for (name, about) in &self.servers {
-            writeln!(out, "- {name}: {about}")?;
-        }
-        if let Some(memory) = &self.memory {
-            let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-            writeln!(
-                out,
-                "- P8: resident {:.1} MiB with a cache of 1000, {:.1} MiB with one of {} before filling it, {:.1} MiB after",
-                mib(memory.small_bytes),
-                mib(memory.large_empty_bytes),
-                memory.entries,
-                mib(memory.large_bytes)
-            )?;
-        }
-        self.notes
-            .iter()
-            .try_for_each(|note| writeln!(out, "- {note}"))
+    /// What a server of `row` is.
+    pub fn peer(&mut self, row: &'static str, name: &str, about: &str) {
+        self.note(row, format!("{name}: {about}"));
     }
 
-    fn write_targets(&self, out: &mut String) -> fmt::Result {
-        if self.judged.is_empty() {
-            return Ok(());
-        }
-        writeln!(
-            out,
-            "| row | what | connections | measured | target | |\n|---|---|---|---|---|---|"
-        )?;
-        for judged in &self.judged {
-            let connections = judged
-                .connections
-                .map_or("-".into(), |count| count.to_string());
-            let value = judged.value.map_or("-".into(), number);
-            let Judged {
-                row,
-                what,
-                goal,
-                verdict,
-                ..
-            } = judged;
-            writeln!(
-                out,
-                "| {row} | {what} | {connections} | {value} | {goal} | {verdict} |"
-            )?;
-        }
-        writeln!(out)
-    }
-
-    fn write_series(&self, out: &mut String) -> fmt::Result {
-        if self.series.is_empty() {
-            return Ok(());
-        }
-        writeln!(
-            out,
-            "| server | connections | requests/s | p50 us | p99 us | server CPU us/request | client CPU us/request | client busy |\n\
-             |---|---|---|---|---|---|---|---|"
-        )?;
-        for series in &self.series {
-            writeln!(
-                out,
-                "| {}{} | {} | {:.0} | {:.0} | {:.0} | {:.1} | {:.1} | {:.0} % |",
-                series.name,
-                if series.is_clean() {
-                    ""
-                } else {
-                    " (wrong answers)"
-                },
-                series.connections,
-                series.median(|sample| sample.requests_per_s),
-                series.median(|sample| sample.p50_us),
-                series.median(|sample| sample.p99_us),
-                series.median(|sample| sample.server_cpu_us),
-                series.median(|sample| sample.client_cpu_us),
-                series.median(|sample| sample.client_busy) * 100.0,
-            )?;
-        }
-        writeln!(out)
-    }
-}
-
-/// Three digits that matter.
-fn number(value: f64) -> String {
-    match value.abs() {
-        100.0.. => format!("{value:.0}"),
-        10.0.. => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
+    /// Runs of `row`.
+    pub fn list(&mut self, row: &'static str, series: impl IntoIterator<Item = Series>) {
+        let listed = series.into_iter().map(|series| Listed { row, series });
+        self.series.extend(listed);
     }
 }
 
@@ -311,13 +224,6 @@ mod tests {
                 want,
                 "{name}"
             );
-        }
-    }
-
-    #[test]
-    fn numbers_keep_three_digits() {
-        for (value, want) in [(0.6951, "0.70"), (12.34, "12.3"), (1234.5, "1234")] {
-            assert_eq!(number(value), want);
         }
     }
 }

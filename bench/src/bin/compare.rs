@@ -12,6 +12,7 @@ use kms::cli::pki::KeyKind;
 use kms_bench::environment::Environment;
 use kms_bench::peers::Site;
 use kms_bench::place;
+use kms_bench::progress::say;
 use kms_bench::rounds::Settings;
 use kms_bench::rows::{self, Options, Row};
 use kms_bench::table::{Report, Verdict};
@@ -20,13 +21,8 @@ use kms_bench::table::{Report, Verdict};
 #[derive(Parser)]
 #[command(name = "compare")]
 struct Arguments {
-    /// Rows to run.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        ignore_case = true,
-        default_value = "P1,P2,P3,P4,P5,P6,P7,P8,P9,P10,P11,P12,VAULT"
-    )]
+    /// Rows to run; all when none is named.
+    #[arg(long, value_delimiter = ',', ignore_case = true)]
     rows: Vec<Row>,
     /// Alternating rounds.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -49,6 +45,9 @@ struct Arguments {
     /// Folder for compare.md and compare.json.
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
+    /// File whose marked blocks get the tables as well: bench/README.md. Of P1 to P4, all are run then.
+    #[arg(long)]
+    readme: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Internal>,
 }
@@ -111,8 +110,8 @@ fn compare(arguments: &Arguments) -> Result<bool, Failure> {
         settings: options.settings,
         data_keys: options.data_keys,
         cipher_suite: format!("{:?}", kms_loadgen::target::CIPHER_SUITE),
-        servers: Vec::new(),
-        notes: Vec::new(),
+        is_quick: arguments.quick,
+        remarks: Vec::new(),
         judged: Vec::new(),
         series: Vec::new(),
         memory: None,
@@ -122,9 +121,7 @@ fn compare(arguments: &Arguments) -> Result<bool, Failure> {
         return Err("two cores are needed: one for the server, one for the client".into());
     }
     if arguments.quick {
-        report
-            .notes
-            .push("`--quick`: a sanity run, no measurement".into());
+        report.note("", "`--quick`: a sanity run, no measurement".into());
     }
     let stolen = kms_loadgen::cpu::stolen()?;
     place::pin(place::CLIENT_CORE)?;
@@ -139,56 +136,57 @@ fn compare(arguments: &Arguments) -> Result<bool, Failure> {
         serde_json::to_vec_pretty(&report)?,
     )?;
     io::stdout().write_all(markdown.as_bytes())?;
+    if let Some(readme) = &arguments.readme {
+        let mut rows: Vec<&str> = options.rows.iter().map(|row| row.name()).collect();
+        if options.rows.iter().any(|row| row.is_of_speed()) {
+            rows.push(rows::speed::ROWS);
+        }
+        kms_bench::readme::put(readme, &rows, &report.lines())?;
+    }
     Ok(report
         .judged
         .iter()
         .all(|judged| !matches!(judged.verdict, Verdict::Miss | Verdict::Invalid)))
 }
 
-/// Every wanted row, one after the other.
+/// Every wanted row, one after the other; P1 to P4 together.
 fn measure(options: &Options, report: &mut Report) -> Result<(), Failure> {
     let site = Site::new(KeyKind::P256)?;
-    if options
-        .rows
-        .iter()
-        .any(|row| matches!(row, Row::P1 | Row::P2 | Row::P3 | Row::P4))
-    {
+    if options.rows.iter().any(|row| row.is_of_speed()) {
+        say(rows::speed::ROWS);
         rows::speed::run(&site, options, report)?;
     }
-    if options.rows.contains(&Row::P5) {
-        rows::hsm::pool(&site, options, report)?;
-    }
-    if options.rows.contains(&Row::P6) {
-        rows::hsm::lone(&site, options, report)?;
-    }
-    if options.rows.contains(&Row::P7) {
-        rows::handshakes::run(options, report)?;
-    }
-    if options.rows.contains(&Row::P8) {
-        rows::memory::run(&site, options, report)?;
-    }
-    if options.rows.contains(&Row::P9) {
-        rows::idle::run(&site, options, report)?;
-    }
-    if options.rows.contains(&Row::P10) {
-        rows::start::run(&site, options, report)?;
-    }
-    if options.rows.contains(&Row::P11) {
-        rows::ttlv(report)?;
-    }
-    if options.rows.contains(&Row::P12) {
-        rows::batch::run(&site, options, report)?;
-    }
-    if options.rows.contains(&Row::Vault) {
-        rows::vault::run(&site, options, report)?;
+    for row in Row::all() {
+        if row.is_of_speed() || !options.rows.contains(row) {
+            continue;
+        }
+        say(row.name());
+        match row {
+            Row::P1 | Row::P2 | Row::P3 | Row::P4 => {}
+            Row::P5 => rows::hsm::pool(&site, options, report)?,
+            Row::P6 => rows::hsm::lone(&site, options, report)?,
+            Row::P7 => rows::handshakes::run(options, report)?,
+            Row::P8 => rows::memory::run(&site, options, report)?,
+            Row::P9 => rows::idle::run(&site, options, report)?,
+            Row::P10 => rows::start::run(&site, options, report)?,
+            Row::P11 => rows::ttlv(report)?,
+            Row::P12 => rows::batch::run(&site, options, report)?,
+            Row::Vault => rows::vault::run(&site, options, report)?,
+        }
     }
     Ok(())
 }
 
 fn options(arguments: &Arguments) -> Options {
     let ms = Duration::from_millis;
+    let mut rows = arguments.rows.clone();
+    if rows.is_empty() {
+        rows.extend(Row::all());
+    } else if arguments.readme.is_some() && rows.iter().any(|row| row.is_of_speed()) {
+        rows.extend(Row::all().iter().filter(|row| row.is_of_speed()));
+    }
     let full = Options {
-        rows: arguments.rows.clone(),
+        rows,
         settings: Settings {
             rounds: arguments.rounds.into(),
             duration: ms(arguments.duration_ms),

@@ -40,11 +40,10 @@ pub fn run(site: &Site, options: &Options, report: &mut Report) -> Result<(), St
     for (name, started) in [(&kms, warm()), (&bao, peer())] {
         match started {
             Ok(contender) => {
-                let about = (contender.name.clone(), contender.about.clone());
-                report.servers.push(about);
+                report.peer("P12", &contender.name, &contender.about);
                 contenders.push(contender);
             }
-            Err(why) => report.notes.push(format!("{name} was not run: {why}")),
+            Err(why) => report.note("P12", format!("{name} was not run: {why}")),
         }
     }
     let contenders: Vec<_> = contenders.iter().collect();
@@ -54,7 +53,7 @@ pub fn run(site: &Site, options: &Options, report: &mut Report) -> Result<(), St
         report
             .judged
             .extend(judged(find(&kms), find(&bao), connections));
-        report.series.extend(all);
+        report.list("P12", all);
     }
     Ok(())
 }

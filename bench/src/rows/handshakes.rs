@@ -12,6 +12,7 @@ use rustls::NamedGroup;
 use super::{NGINX, OURS, Options, RATE, WORK_PER_CPU, compared, speed, storm};
 use crate::handshakes::{self, Handshakes};
 use crate::peers::{Contender, FixedAnswer, Site, nginx};
+use crate::progress::say;
 use crate::rounds::{Sample, Series, Settings, in_turn, quantile_of};
 use crate::server::StartError;
 use crate::table::{Goal, Judged, Report};
@@ -54,14 +55,12 @@ fn compare(site: &Site, kind: &str, options: &Options, report: &mut Report) -> R
     for (name, started) in [(OURS, ours.map(|(kms, _)| kms)), (NGINX, peer)] {
         match started {
             Ok(server) => servers.push(server),
-            Err(why) => report.notes.push(format!("P7: {name} was not run: {why}")),
+            Err(why) => report.note("P7", format!("{name}, {kind}, was not run: {why}")),
         }
     }
     let mut entrants = Vec::new();
     for server in &servers {
-        report
-            .servers
-            .push((format!("P7, {kind}: {}", server.name), server.about.clone()));
+        report.peer("P7", &format!("{}, {kind}", server.name), &server.about);
         entrants.push(enter(
             site,
             server,
@@ -78,23 +77,20 @@ fn compare(site: &Site, kind: &str, options: &Options, report: &mut Report) -> R
         }
     }
     for round in 0..options.settings.rounds {
+        say(&format!("P7: {kind}, round {}", round + 1));
         in_turn(round, &mut entrants, |entrant| {
             entrant.run(round as u64, &options.settings)
         })?;
     }
     let all: Vec<Series> = entrants.into_iter().map(|entrant| entrant.series).collect();
     report.judged.extend(judged(kind, &all));
-    report
-        .notes
-        .extend(all.iter().filter(|series| series.is_clean()).map(|series| {
-            let each_us = series.median(|sample| sample.server_cpu_us);
-            format!(
-                "P7: {}: {:.0} full handshakes a second per core",
-                series.name,
-                1e6 / each_us
-            )
-        }));
-    report.series.extend(all);
+    let each = all.iter().filter(|series| series.is_clean()).map(|series| {
+        let each_us = series.median(|sample| sample.server_cpu_us);
+        format!("{} {:.0}", series.name, 1e6 / each_us)
+    });
+    let each = each.collect::<Vec<_>>().join("; ");
+    report.note("P7", format!("full handshakes a second per core: {each}"));
+    report.list("P7", all);
     Ok(())
 }
 

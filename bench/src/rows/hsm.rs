@@ -57,7 +57,7 @@ pub fn pool(site: &Site, options: &Options, report: &mut Report) -> Result<(), S
             }
         }
         Err(why) => {
-            report.notes.push(format!("P5 was not run: {why}"));
+            report.note("P5", format!("not run: {why}"));
             for (what, goal) in goals {
                 report.judged.push(Judged::not_run("P5", what, goal));
             }
@@ -97,11 +97,12 @@ fn measure_pool(
         of_unbatched.push(many / one);
         rates.push(many);
     }
-    report.servers.push(("P5: simulated HSM".into(), about));
+    report.peer("P5", "simulated HSM", &about);
     let rate = median(rates);
-    report.notes.push(format!(
-        "P5: {rate:.0} unwraps/s of {formula:.0} that the formula allows"
-    ));
+    report.note(
+        "P5",
+        format!("{rate:.0} unwraps/s of {formula:.0} that the formula allows"),
+    );
     Ok([median(of_formula), median(of_unbatched)])
 }
 
@@ -114,7 +115,7 @@ pub fn lone(site: &Site, options: &Options, report: &mut Report) -> Result<(), S
             report.judged.push(judged);
         }
         Err(why) => {
-            report.notes.push(format!("P6 was not run: {why}"));
+            report.note("P6", format!("not run: {why}"));
             report.judged.push(Judged::not_run("P6", ADDED, goal));
         }
     }
@@ -164,8 +165,8 @@ fn measure_lone(
         ours.push(through);
         theirs.push(straight);
     }
-    report.notes.push(format!(
-        "P6: p50 of a lone miss {:.3} ms through kms, {:.3} ms by a KMIP client without a server, HSM {} ms",
+    report.note("P6", format!(
+        "p50 of a lone miss {:.3} ms through kms, {:.3} ms by a KMIP client without a server, HSM {} ms",
         median(ours),
         median(theirs),
         latency_only().message_ms

@@ -14,6 +14,7 @@ use super::Options;
 use crate::line::Line;
 use crate::peers::{Site, ours};
 use crate::place::raise_open_files_limit;
+use crate::progress::say;
 use crate::server::StartError;
 use crate::table::{Goal, Judged, Report};
 
@@ -54,10 +55,10 @@ pub fn run(site: &Site, options: &Options, report: &mut Report) -> Result<(), St
             report
                 .judged
                 .push(Judged::new("P9", WHAT, Some(found.count), each, GOAL, true));
-            report.notes.push(found.told());
+            report.note("P9", found.told());
         }
         Err(why) => {
-            report.notes.push(format!("P9 was not run: {why}"));
+            report.note("P9", format!("not run: {why}"));
             report.judged.push(Judged::not_run("P9", WHAT, GOAL));
         }
     }
@@ -67,9 +68,12 @@ pub fn run(site: &Site, options: &Options, report: &mut Report) -> Result<(), St
 fn measure(site: &Site, wanted: usize, report: &mut Report) -> Result<Found, StartError> {
     let count = affordable(wanted, raise_open_files_limit());
     if count < wanted {
-        report.notes.push(format!(
-            "P9: {count} connections instead of {wanted}: no more files may be open (ulimit -Hn)"
-        ));
+        report.note(
+            "P9",
+            format!(
+                "{count} connections instead of {wanted}: no more files may be open (ulimit -Hn)"
+            ),
+        );
     }
     let room = count + ASKED_AGAIN + REHEARSAL;
     let lines = format!("kms.connections.max={room}\nkms.limit.connections={room}\n");
@@ -80,6 +84,7 @@ fn measure(site: &Site, wanted: usize, report: &mut Report) -> Result<Found, Sta
     await_connections(server.health, 0)?;
     let pid = server.server.pid();
     let (before_bytes, kernel_before) = (cpu::resident_bytes(pid)?, kernel_bytes()?);
+    say(&format!("P9: opening {count} connections"));
     let silent = serve(&server, &exchanges, count - ASKED_AGAIN)?;
     let mut lines = Vec::new();
     for _ in 0..ASKED_AGAIN {
@@ -110,7 +115,7 @@ impl Found {
     fn told(&self) -> String {
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         format!(
-            "P9: {} connections: {:.1} MiB resident before, {:.1} MiB after, {:.2} % of a core used while they are silent; \
+            "{} connections: {:.1} MiB resident before, {:.1} MiB after, {:.2} % of a core used while they are silent; \
              besides, the kernel took {:.1} KiB for the sockets of both ends of each",
             self.count,
             mib(self.before_bytes),

@@ -33,7 +33,7 @@ pub fn run(site: &Site, options: &Options, report: &mut Report) -> Result<(), St
     let ((small, _, small_bytes), (large, large_empty_bytes, large_bytes)) = match started {
         Ok(both) => both,
         Err(why) => {
-            report.notes.push(format!("P8 was not run: {why}"));
+            report.note("P8", format!("not run: {why}"));
             report
                 .judged
                 .push(Judged::not_run("P8", BYTES, Goal::AtMost(160.0)));
@@ -73,6 +73,18 @@ pub fn run(site: &Site, options: &Options, report: &mut Report) -> Result<(), St
         large_empty_bytes,
         large_bytes,
     });
-    report.series.extend(all);
+    report.note(
+        "P8",
+        resident(entries, [small_bytes, large_empty_bytes, large_bytes]),
+    );
+    report.list("P8", all);
     Ok(())
+}
+
+fn resident(entries: usize, bytes: [u64; 3]) -> String {
+    let [small, large_empty, large] = bytes.map(|bytes| bytes as f64 / f64::from(1 << 20));
+    format!(
+        "resident {small:.1} MiB with a cache of {SMALL_ENTRIES}, {large_empty:.1} MiB with one of {entries} before filling \
+         it, {large:.1} MiB after"
+    )
 }

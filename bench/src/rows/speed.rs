@@ -13,6 +13,8 @@ use crate::rounds::{Figure, alternate};
 use crate::server::StartError;
 use crate::table::{Goal, Report};
 
+/// They share their rounds.
+pub const ROWS: &str = "P1-P4";
 const AUDITED: &str = "kms, audit";
 const NGINX_LOG: &str = "nginx, access log";
 const BARE: &str = "bare echo";
@@ -138,12 +140,10 @@ pub fn run(site: &Site, options: &Options, report: &mut Report) -> Result<(), St
     let mut enter =
         |report: &mut Report, name: &str, started: Result<Contender, StartError>| match started {
             Ok(contender) => {
-                report
-                    .servers
-                    .push((contender.name.clone(), contender.about.clone()));
+                report.peer(ROWS, &contender.name, &contender.about);
                 contenders.push(contender);
             }
-            Err(why) => report.notes.push(format!("{name} was not run: {why}")),
+            Err(why) => report.note(ROWS, format!("{name} was not run: {why}")),
         };
     let ready = warm(site, options.data_keys);
     let (requests, answer) = match &ready {
@@ -191,9 +191,8 @@ pub fn run(site: &Site, options: &Options, report: &mut Report) -> Result<(), St
                 ));
             }
         }
-        report.series.extend(all);
+        report.list(ROWS, all);
     }
-    report.judged.sort_by_key(|judged| judged.row);
     Ok(())
 }
 

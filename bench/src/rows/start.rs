@@ -46,8 +46,8 @@ pub fn run(site: &Site, options: &Options, report: &mut Report) -> Result<(), St
             let judged = Judged::new("P10", WHAT, Some(1), counted_ms, GOAL, true);
             report.judged.push(judged);
             let log = starts.first().map_or("", |start| start.log.as_str());
-            report.notes.push(format!(
-                "P10: {:.1} ms in all, {:.1} ms of it the derivation (Argon2id, {}); {}, cache of {CACHE_ENTRIES}, keystore \
+            report.note("P10", format!(
+                "{:.1} ms in all, {:.1} ms of it the derivation (Argon2id, {}); {}, cache of {CACHE_ENTRIES}, keystore \
                  PKCS12 with two private keys and three certificates, one worker, files in the page cache",
                 of(|start| start.whole_ms),
                 of(|start| start.derivation_ms),
@@ -56,7 +56,7 @@ pub fn run(site: &Site, options: &Options, report: &mut Report) -> Result<(), St
             ));
         }
         Err(why) => {
-            report.notes.push(format!("P10 was not run: {why}"));
+            report.note("P10", format!("not run: {why}"));
             report.judged.push(Judged::not_run("P10", WHAT, GOAL));
         }
     }

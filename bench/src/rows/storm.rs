@@ -24,6 +24,7 @@ use super::{OURS, Options};
 use crate::credentials::write_private;
 use crate::line::Line;
 use crate::peers::{Site, ours};
+use crate::progress::say;
 use crate::rounds::{Settings, in_turn, median, quantile_of};
 use crate::server::{StartError, find_program};
 use crate::table::{Goal, Judged, Report};
@@ -91,25 +92,23 @@ const LINES_OF_TABLE: [(&str, Figure, Goal); 3] = [
 pub(super) fn run(site: &Site, kind: &str, options: &Options, report: &mut Report) {
     let lines =
         LINES_OF_TABLE.map(|(what, figure, goal)| (format!("{what}, {kind}"), figure, goal));
-    match measure(site, &options.settings) {
+    match measure(site, kind, &options.settings) {
         Ok(rounds) => {
             let clean = rounds.is_clean();
             report.judged.extend(lines.map(|(what, figure, goal)| {
                 Judged::new("P7", &what, Some(LINES), rounds.ratio(figure), goal, clean)
             }));
-            report.notes.push(rounds.told(kind));
+            report.note("P7", rounds.told(kind));
         }
         Err(why) => {
-            report
-                .notes
-                .push(format!("P7: the storm, {kind}, was not run: {why}"));
+            report.note("P7", format!("the storm, {kind}, was not run: {why}"));
             let not_run = lines.map(|(what, _, goal)| Judged::not_run("P7", &what, goal));
             report.judged.extend(not_run);
         }
     }
 }
 
-fn measure(site: &Site, settings: &Settings) -> Result<Rounds, StartError> {
+fn measure(site: &Site, kind: &str, settings: &Settings) -> Result<Rounds, StartError> {
     const NAME: &str = "kms-storm";
     let failed = |why: &dyn std::fmt::Display| StartError::Failed(format!("{OURS}: {why}"));
     let server = ours::start_audited(site, NAME, DATA_KEYS + DATA_KEYS / 8)?;
@@ -128,6 +127,7 @@ fn measure(site: &Site, settings: &Settings) -> Result<Rounds, StartError> {
     }
     let mut rounds = Rounds::default();
     for round in 0..settings.rounds {
+        say(&format!("P7: storm, {kind}, round {}", round + 1));
         in_turn(round, &mut [false, true], |is_storm| {
             let phase = warm.phase(round as u64, *is_storm, settings, &server.target, &folder);
             rounds.note(*is_storm, phase.map_err(|why| why.to_string())?);
@@ -169,7 +169,7 @@ impl Rounds {
         let of = |phases: &[Phase], figure: Figure| median(phases.iter().map(figure).collect());
         let (quiet, storm) = (&self.quiet[..], &self.storm[..]);
         format!(
-            "P7: storm, {kind}, audit on: p50 {:.0} us quiet, {:.0} us in a storm of {:.0} handshakes/s that left {:.0} % of \
+            "storm, {kind}, audit on: p50 {:.0} us quiet, {:.0} us in a storm of {:.0} handshakes/s that left {:.0} % of \
              the server's core idle; by the server's own time p50 {:.0} and {:.0} us, p99 {:.0} and {:.0} us",
             of(quiet, P50),
             of(storm, P50),

@@ -31,23 +31,23 @@ pub fn run(site: &Site, options: &Options, report: &mut Report) -> Result<(), St
     let settings = &options.settings;
     let asked = usize::try_from(settings.duration.as_micros() / UNWRAP_US).unwrap_or(usize::MAX);
     let count = asked * settings.rounds * CONNECTIONS.len();
-    let started = start(site, count).map_err(|why| format!("VAULT was not run: {why}"));
+    let started = start(site, count).map_err(|why| format!("not run: {why}"));
     let (bao, kms) = match started {
         Ok(both) => both,
         Err(why) => {
-            report.notes.push(why);
+            report.note("VAULT", why);
             let lines = RATIOS.map(|(what, ..)| Judged::not_run("VAULT", what, Goal::None));
             report.judged.extend(lines);
             return Ok(());
         }
     };
     let about = format!("kms, one worker, in front of {}", bao.about);
-    report.servers.push(("VAULT".into(), about));
+    report.note("VAULT", about);
     let mut fresh = (0..count).step_by(asked.max(1)).map(|at| at..at + asked);
     for connections in CONNECTIONS {
         let all = measure(&bao, &kms, connections, settings.rounds, &mut fresh)?;
         report.judged.extend(judged(&all, connections));
-        report.series.extend(all);
+        report.list("VAULT", all);
     }
     Ok(())
 }

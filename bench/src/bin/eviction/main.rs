@@ -1,4 +1,4 @@
-//! Which entry to evict: the cache as it is against models of CLOCK and LRU, on the same seeded streams;
+//! Which entry to evict: the cache as it is against models of SIEVE as published, CLOCK and LRU, on the same seeded streams;
 //! and what a hit and an entry cost as the cache grows.
 //!
 //! `cargo run --release -p kms-bench --bin eviction` prints the tables of README.md, "Eviction".
@@ -13,17 +13,25 @@ mod models;
 use std::collections::VecDeque;
 use std::error::Error;
 use std::hint::black_box;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use kms::cache::{Cache, CacheConfig, Digest, Family};
 use kms::secret::{Arena, ArenaPlan, Mode};
+use kms_bench::environment::Environment;
+use kms_bench::markdown::{head, line};
+use kms_bench::progress::say;
+use kms_bench::readme::put_table;
 
-use crate::models::{Clock, Lru, Policy, Random};
+use crate::models::{Clock, Lru, Policy, Random, Sieve};
 
 const KEYS: usize = 100_000;
 const ENTRIES_MAX: usize = 20_000;
 const WARM_UP: u64 = 500_000;
 const REQUESTS: u64 = 1_500_000;
+/// Smaller caches reuse memory that larger ones have freed: theirs cannot be told.
+const MEASURABLE_ENTRIES: usize = 100_000;
 const REREAD_GAP: u64 = 2_000;
 /// Time passes by requests: a TTL of 100 s is 100 000 of them.
 const REQUEST_TIME: Duration = Duration::from_millis(1);
@@ -193,37 +201,37 @@ fn arena(entries: usize) -> Result<&'static Arena, Box<dyn Error>> {
     Ok(Arena::reserve(&plan).map_err(|error| format!("{error:?}"))?)
 }
 
-fn ratios() -> Result<(), Box<dyn Error>> {
+fn ratios() -> Result<String, Box<dyn Error>> {
     let arena = arena(ENTRIES_MAX)?;
-    println!(
-        "{KEYS} keys, {ENTRIES_MAX} entries, {REQUESTS} requests; hit ratio of background keys (of all)\n"
-    );
-    println!("| stream | the cache | CLOCK | LRU |\n|---|---|---|---|");
+    let columns = ["stream", "the cache", "SIEVE as published", "CLOCK", "LRU"];
+    let mut table = head(&columns.map(str::to_owned));
     for stream in &STREAMS {
+        say(stream.name);
         let start = Instant::now();
         let config = CacheConfig {
             entries_max: ENTRIES_MAX,
             ttl_s: stream.ttl_s,
             stale_max_s: 0,
         };
-        let mut policies: [Box<dyn Policy>; 3] = [
+        let mut policies: [Box<dyn Policy>; 4] = [
             Box::new(Real {
                 cache: Cache::new(&config, arena, start),
                 arena,
                 start,
                 requests: 0,
             }),
+            Box::new(Sieve::new(ENTRIES_MAX, stream.ttl_s)),
             Box::new(Clock::new(ENTRIES_MAX, stream.ttl_s)),
             Box::new(Lru::new(ENTRIES_MAX, stream.ttl_s)),
         ];
-        print!("| {} |", stream.name);
+        let mut cells = vec![stream.name.to_owned()];
         for policy in &mut policies {
             let (background, all) = run(stream, policy.as_mut());
-            print!(" {background:.3} ({all:.3}) |");
+            cells.push(format!("{background:.3} ({all:.3})"));
         }
-        println!();
+        table.push_str(&line(&cells));
     }
-    Ok(())
+    Ok(table)
 }
 
 fn resident_bytes() -> Result<usize, Box<dyn Error>> {
@@ -257,11 +265,16 @@ fn lookup_ns(cache: &Cache, entries: u64, now: Instant) -> f64 {
 }
 
 /// What one entry and one hit cost, by the number of entries.
-fn costs() -> Result<(), Box<dyn Error>> {
-    println!(
-        "\n| entries | resident bytes a key | lookup of a random key, ns | insert into a full cache, ns |\n|---|---|---|---|"
-    );
+fn costs() -> Result<String, Box<dyn Error>> {
+    let columns = [
+        "entries",
+        "resident bytes a key",
+        "lookup of a random key, ns",
+        "insert into a full cache, ns",
+    ];
+    let mut lines = Vec::new();
     for entries in [1_000_000usize, 100_000, 10_000, 1_000] {
+        say(&format!("{entries} entries"));
         let before = resident_bytes()?;
         let arena = arena(entries)?;
         let start = Instant::now();
@@ -301,13 +314,43 @@ fn costs() -> Result<(), Box<dyn Error>> {
             fill(entries as u64 + key)?;
         }
         let insert_ns = begin.elapsed().as_nanos() as f64 / 100_000.0;
-        println!("| {entries} | {resident:.0} | {lookup_ns:.0} | {insert_ns:.0} |");
+        let resident = if entries >= MEASURABLE_ENTRIES {
+            format!("{resident:.0}")
+        } else {
+            "-".to_owned()
+        };
+        lines.push(line(&[
+            entries.to_string(),
+            resident,
+            format!("{lookup_ns:.0}"),
+            format!("{insert_ns:.0}"),
+        ]));
     }
-    Ok(())
+    lines.push(head(&columns.map(str::to_owned)));
+    lines.reverse();
+    Ok(lines.concat())
+}
+
+/// Hit ratios by policy, and what an entry and a hit cost. bench/README.md explains it.
+#[derive(Parser)]
+struct Arguments {
+    /// File whose marked blocks get the tables as well: bench/README.md.
+    #[arg(long)]
+    readme: Option<PathBuf>,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let arguments = Arguments::parse();
+    let environment = Environment::now();
     // First, while no freed memory can hide what the cache takes.
-    costs()?;
-    ratios()
+    let costs = costs()?;
+    let ratios = ratios()?;
+    println!(
+        "{KEYS} keys, {ENTRIES_MAX} entries, {REQUESTS} requests; hit ratio of background keys (of all)\n\n{ratios}\n{costs}"
+    );
+    if let Some(readme) = &arguments.readme {
+        put_table(readme, "eviction", &environment, &ratios)?;
+        put_table(readme, "eviction-cost", &environment, &costs)?;
+    }
+    Ok(())
 }

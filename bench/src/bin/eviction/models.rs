@@ -177,3 +177,122 @@ impl Policy for Lru {
         }
     }
 }
+
+/// No slot.
+const NONE: usize = usize::MAX;
+
+#[derive(Clone, Copy)]
+struct Node {
+    key: u64,
+    fill: u64,
+    is_visited: bool,
+    newer: usize,
+    older: usize,
+}
+
+/// SIEVE as published, with timely expiry: new keys enter at one end, the hand goes from the old end to the new one
+/// and stays where it evicted.
+pub(crate) struct Sieve {
+    index: HashMap<u64, usize>,
+    nodes: Vec<Node>,
+    free: Vec<usize>,
+    newest: usize,
+    oldest: usize,
+    hand: usize,
+    entries_max: usize,
+    lives: Lives,
+}
+
+impl Sieve {
+    pub(crate) fn new(entries_max: usize, ttl_s: u32) -> Self {
+        Self {
+            index: HashMap::new(),
+            nodes: Vec::new(),
+            free: Vec::new(),
+            newest: NONE,
+            oldest: NONE,
+            hand: NONE,
+            entries_max,
+            lives: Lives::new(ttl_s),
+        }
+    }
+
+    fn evict(&mut self) {
+        let mut at = self.hand;
+        loop {
+            if at == NONE {
+                at = self.oldest;
+            }
+            let node = &mut self.nodes[at];
+            if !std::mem::take(&mut node.is_visited) {
+                break;
+            }
+            at = node.newer;
+        }
+        self.hand = at;
+        self.remove(at);
+    }
+
+    /// Takes a key out; a hand that stood there goes on to the next.
+    fn remove(&mut self, at: usize) {
+        let Node {
+            key, newer, older, ..
+        } = self.nodes[at];
+        if self.hand == at {
+            self.hand = newer;
+        }
+        match newer {
+            NONE => self.newest = older,
+            newer => self.nodes[newer].older = older,
+        }
+        match older {
+            NONE => self.oldest = newer,
+            older => self.nodes[older].newer = newer,
+        }
+        self.index.remove(&key);
+        self.free.push(at);
+    }
+}
+
+impl Policy for Sieve {
+    fn request(&mut self, key: u64, now_s: u64) -> bool {
+        if let Some(&at) = self.index.get(&key) {
+            self.nodes[at].is_visited = true;
+            return true;
+        }
+        if self.index.len() == self.entries_max {
+            self.evict();
+        }
+        let node = Node {
+            key,
+            fill: self.lives.begin(key, now_s),
+            is_visited: false,
+            newer: NONE,
+            older: self.newest,
+        };
+        let at = if let Some(at) = self.free.pop() {
+            self.nodes[at] = node;
+            at
+        } else {
+            self.nodes.push(node);
+            self.nodes.len() - 1
+        };
+        match self.newest {
+            NONE => self.oldest = at,
+            newest => self.nodes[newest].newer = at,
+        }
+        self.newest = at;
+        self.index.insert(key, at);
+        false
+    }
+
+    fn tick(&mut self, now_s: u64) {
+        for (key, fill) in self.lives.ended(now_s) {
+            if let Some(&at) = self.index.get(&key)
+                && self.nodes[at].fill == fill
+            {
+                self.remove(at);
+            }
+        }
+    }
+}
