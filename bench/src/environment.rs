@@ -62,12 +62,27 @@ impl Environment {
     }
 }
 
+/// Our version and the commit, with a word on changes beside it. The README that tables are written into is none.
 fn version() -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let told = Command::new("git")
-        .args(["describe", "--always", "--dirty", "--exclude=*"])
-        .output();
-    let commit = told.ok().filter(|output| output.status.success());
-    let commit = commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    commit.map_or(version.to_owned(), |commit| format!("{version}, {commit}"))
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).output().ok()?;
+        Some((output.status.success(), output.stdout))
+    };
+    let Some((true, commit)) = git(&["rev-parse", "--short", "HEAD"]) else {
+        return version.to_owned();
+    };
+    let commit = String::from_utf8_lossy(&commit).trim().to_owned();
+    let others = [
+        "diff",
+        "--quiet",
+        "HEAD",
+        "--",
+        ":/",
+        ":(top,exclude)bench/README.md",
+    ];
+    match git(&others) {
+        Some((true, _)) => format!("{version}, {commit}"),
+        _ => format!("{version}, {commit} and changes"),
+    }
 }

@@ -50,16 +50,21 @@ fn places() -> [Place; 4] {
         each_way,
     };
     [
-        place("lan-hsm", lan.message_ms, &lan, Duration::ZERO),
         place(
-            "lan-hsm without its ceiling, 0.5 of its 1 ms on the way",
+            "`lan-hsm`, at its ceiling",
+            lan.message_ms,
+            &lan,
+            Duration::ZERO,
+        ),
+        place(
+            "`lan-hsm` without ceiling, 0.5 of its 1 ms on the way",
             0.5,
             &open,
             Duration::from_micros(250),
         ),
-        place("wan-hsm", wan.message_ms, &wan, Duration::ZERO),
+        place("`wan-hsm`", wan.message_ms, &wan, Duration::ZERO),
         place(
-            "wan-hsm, 39 of its 40 ms on the way",
+            "`wan-hsm`, 39 of its 40 ms on the way",
             1.0,
             &wan,
             Duration::from_micros(19_500),

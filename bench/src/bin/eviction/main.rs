@@ -273,62 +273,57 @@ fn costs() -> Result<String, Box<dyn Error>> {
         "insert into a full cache, ns",
     ];
     let mut lines = Vec::new();
-    for entries in [1_000_000usize, 100_000, 10_000, 1_000] {
+    for entries in [1_000_000, 100_000, 10_000, 1_000] {
         say(&format!("{entries} entries"));
-        let before = resident_bytes()?;
-        let arena = arena(entries)?;
-        let start = Instant::now();
-        let cache = Cache::new(
-            &CacheConfig {
-                entries_max: entries,
-                ttl_s: NEVER,
-                stale_max_s: 0,
-            },
-            arena,
-            start,
-        );
-        let fill = |key: u64| -> Result<(), Box<dyn Error>> {
-            let plaintext = arena
-                .store(&[7; 32])
-                .map_err(|error| format!("{error:?}"))?;
-            let is_filled = cache.insert(
-                digest(key),
-                Family(0),
-                &plaintext,
-                cache.begin_fill(Family(0)),
-                start,
-            );
-            if is_filled {
-                Ok(())
-            } else {
-                Err("not inserted".into())
-            }
-        };
-        for key in 0..entries as u64 {
-            fill(key)?;
-        }
-        let resident = resident_bytes()?.saturating_sub(before) as f64 / entries as f64;
-        let lookup_ns = lookup_ns(&cache, entries as u64, start);
-        let begin = Instant::now();
-        for key in 0..100_000 {
-            fill(entries as u64 + key)?;
-        }
-        let insert_ns = begin.elapsed().as_nanos() as f64 / 100_000.0;
-        let resident = if entries >= MEASURABLE_ENTRIES {
-            format!("{resident:.0}")
-        } else {
-            "-".to_owned()
-        };
-        lines.push(line(&[
-            entries.to_string(),
-            resident,
-            format!("{lookup_ns:.0}"),
-            format!("{insert_ns:.0}"),
-        ]));
+        lines.push(line(&costs_at(entries)?));
     }
     lines.push(head(&columns.map(str::to_owned)));
     lines.reverse();
     Ok(lines.concat())
+}
+
+fn costs_at(entries: usize) -> Result<[String; 4], Box<dyn Error>> {
+    let before = resident_bytes()?;
+    let arena = arena(entries)?;
+    let start = Instant::now();
+    let config = CacheConfig {
+        entries_max: entries,
+        ttl_s: NEVER,
+        stale_max_s: 0,
+    };
+    let cache = Cache::new(&config, arena, start);
+    let fill = |key: u64| -> Result<(), Box<dyn Error>> {
+        let plaintext = arena
+            .store(&[7; 32])
+            .map_err(|error| format!("{error:?}"))?;
+        let epoch = cache.begin_fill(Family(0));
+        if cache.insert(digest(key), Family(0), &plaintext, epoch, start) {
+            Ok(())
+        } else {
+            Err("not inserted".into())
+        }
+    };
+    for key in 0..entries as u64 {
+        fill(key)?;
+    }
+    let resident = if entries >= MEASURABLE_ENTRIES {
+        let bytes = resident_bytes()?.saturating_sub(before);
+        format!("{:.0}", bytes as f64 / entries as f64)
+    } else {
+        "-".to_owned()
+    };
+    let lookup_ns = lookup_ns(&cache, entries as u64, start);
+    let begin = Instant::now();
+    for key in 0..100_000 {
+        fill(entries as u64 + key)?;
+    }
+    let insert_ns = begin.elapsed().as_nanos() as f64 / 100_000.0;
+    Ok([
+        entries.to_string(),
+        resident,
+        format!("{lookup_ns:.0}"),
+        format!("{insert_ns:.0}"),
+    ])
 }
 
 /// Hit ratios by policy, and what an entry and a hit cost. bench/README.md explains it.
