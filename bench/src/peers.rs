@@ -44,6 +44,8 @@ pub struct Contender {
     pub target: Target,
     /// Requests with their expected answers.
     pub exchanges: Arc<Exchanges>,
+    /// The log with a line a request, if it has one: emptied after each run, or it would fill the disk.
+    pub request_log: Option<PathBuf>,
 }
 
 impl Site {

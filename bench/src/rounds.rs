@@ -1,6 +1,7 @@
 //! Alternating rounds: every contender is run once a round, in turn, so that a disturbance of the
 //! machine hits all. Ratios are taken within a round, and their median is what counts.
 
+use std::fs::OpenOptions;
 use std::time::Duration;
 
 use kms_loadgen::report::micros_each;
@@ -135,13 +136,13 @@ fn run(
     };
     driver.run(exchanges, &mut order, plan)?;
     plan.until = Until::Elapsed(settings.duration);
-    sample(
-        driver,
-        exchanges,
-        &mut order,
-        plan,
-        &[contender.server.pid()],
-    )
+    let servers = [contender.server.pid()];
+    let sample = sample(driver, exchanges, &mut order, plan, &servers)?;
+    if let Some(log) = &contender.request_log {
+        // Servers append to it: they go on at its new end.
+        OpenOptions::new().write(true).open(log)?.set_len(0)?;
+    }
+    Ok(sample)
 }
 
 /// One run; its server CPU is that of all `servers` together, by process id.

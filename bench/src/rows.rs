@@ -21,6 +21,7 @@ use crate::table::{Goal, Judged, Report};
 const CONNECTIONS: [usize; 2] = [1, 64];
 
 const OURS: &str = "kms";
+const AUDITED: &str = "kms, audit";
 const NGINX: &str = "nginx";
 const OPENBAO: &str = "OpenBao";
 

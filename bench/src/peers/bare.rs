@@ -40,5 +40,6 @@ pub fn start(
         server: Server::start("bare echo", command, address, &folder)?,
         target: site.target(address, false)?,
         exchanges,
+        request_log: None,
     })
 }

@@ -57,6 +57,7 @@ pub fn start(
         server: Server::start("nginx", command, address, &folder)?,
         target: site.target(address, false)?,
         exchanges,
+        request_log: access_log.then(|| folder.join("access.log")),
     })
 }
 

@@ -75,6 +75,7 @@ pub fn start(
         server,
         target,
         exchanges: Arc::new(exchanges),
+        request_log: None,
     })
 }
 

@@ -37,6 +37,8 @@ pub struct Ours {
     pub target: kms_loadgen::Target,
     /// Of `/metrics`.
     pub health: SocketAddr,
+    /// Of [`start_audited`].
+    pub audit_log: Option<PathBuf>,
 }
 
 /// A server's folder, complete: it can be started, and again once it has ended.
@@ -70,17 +72,10 @@ pub fn start_audited(
     name: &'static str,
     entries_max: usize,
 ) -> Result<Ours, StartError> {
-    embedded(
-        site,
-        name,
-        entries_max,
-        "kms.audit.file={folder}/audit.log\n",
-    )
-}
-
-/// The log of [`start_audited`].
-pub fn audit_log(site: &Site, name: &str) -> PathBuf {
-    site.folder.path().join(name).join("audit.log")
+    let audit = "kms.audit.file={folder}/audit.log\n";
+    let mut ours = embedded(site, name, entries_max, audit)?;
+    ours.audit_log = Some(site.folder.path().join(name).join("audit.log"));
+    Ok(ours)
 }
 
 fn embedded(
@@ -168,6 +163,7 @@ impl Laid {
             server: Server::start(self.name, command, address, &self.folder)?,
             target: self.target.clone(),
             health: self.health,
+            audit_log: None,
         })
     }
 
@@ -268,12 +264,18 @@ impl Ours {
         Contender {
             name: name.into(),
             about: format!(
-                "kms {}, embedded back end, cache warm, one worker",
-                env!("CARGO_PKG_VERSION")
+                "kms {}, embedded back end, cache warm, one worker, audit {}",
+                env!("CARGO_PKG_VERSION"),
+                if self.audit_log.is_some() {
+                    "strict, a line an item"
+                } else {
+                    "off"
+                }
             ),
             server: self.server,
             target: self.target,
             exchanges,
+            request_log: self.audit_log,
         }
     }
 }

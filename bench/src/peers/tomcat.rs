@@ -88,6 +88,7 @@ pub fn start(
         server: Server::start("Tomcat", command, address, &folder)?,
         target: site.target(address, false)?,
         exchanges,
+        request_log: None,
     };
     compiled(&contender, warm_up)?;
     Ok(contender)

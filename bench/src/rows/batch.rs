@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{CONNECTIONS, OPENBAO, OURS, Options, WORK_PER_CPU};
+use kms_loadgen::transit::Transit;
+
+use super::{AUDITED, CONNECTIONS, OPENBAO, OURS, Options, WORK_PER_CPU};
 use crate::peers::{Site, openbao, ours};
 use crate::rounds::{Figure, Sample, Series, alternate};
 use crate::server::StartError;
@@ -18,26 +20,37 @@ const ITEM_US: &str = "server CPU us an item, batch of 100";
 const PER_CPU: &str = "batches of 100 a server CPU second, kms / OpenBao";
 const ITEM_CPU: Figure = |sample: &Sample| sample.server_cpu_us / ITEMS as f64;
 
-/// Both servers, each with batches of its own making.
+/// The servers, each with batches of its own making.
 pub fn run(site: &Site, options: &Options, report: &mut Report) -> Result<(), String> {
-    let mut contenders = Vec::new();
-    let kms = format!("{OURS}, batches of {ITEMS}");
-    let bao = format!("{OPENBAO}, batches of {ITEMS}");
+    let [kms, audited, bao] =
+        [OURS, AUDITED, OPENBAO].map(|name| format!("{name}, batches of {ITEMS}"));
     let count = options.data_keys.max(ITEMS);
-    let warm = || {
-        let server = ours::start(site, "kms-batches", count + count / 8)?;
+    let entries = count + count / 8;
+    let warm = |started: Result<ours::Ours, StartError>, name: &str| {
+        let server = started?;
         let exchanges = server.prepare(|transit| transit.batches(1, count, ITEMS))?;
         server.fill(&exchanges)?;
-        Ok::<_, StartError>(server.contender(&kms, Arc::new(exchanges)))
+        Ok::<_, StartError>(server.contender(name, Arc::new(exchanges)))
     };
     let peer = || {
-        let prepare =
-            |transit: &kms_loadgen::transit::Transit<'_>| transit.batches(2, count, ITEMS);
+        let prepare = |transit: &Transit<'_>| transit.batches(2, count, ITEMS);
         let mut peer = openbao::start(site, "openbao-batches", prepare)?;
         peer.name.clone_from(&bao);
         Ok::<_, StartError>(peer)
     };
-    for (name, started) in [(&kms, warm()), (&bao, peer())] {
+    let started = [
+        (&kms, warm(ours::start(site, "kms-batches", entries), &kms)),
+        (
+            &audited,
+            warm(
+                ours::start_audited(site, "kms-batches-audit", entries),
+                &audited,
+            ),
+        ),
+        (&bao, peer()),
+    ];
+    let mut contenders = Vec::new();
+    for (name, started) in started {
         match started {
             Ok(contender) => {
                 report.peer("P12", &contender.name, &contender.about);
@@ -50,37 +63,45 @@ pub fn run(site: &Site, options: &Options, report: &mut Report) -> Result<(), St
     for connections in CONNECTIONS {
         let all = alternate(&contenders, connections, &options.settings)?;
         let find = |name: &str| all.iter().find(|series| series.name == name);
-        report
-            .judged
-            .extend(judged(find(&kms), find(&bao), connections));
+        for (own, audit) in [(&audited, "audit on"), (&kms, "audit off")] {
+            let lines = judged(find(own), find(&bao), audit, connections);
+            report.judged.extend(lines);
+        }
         report.list("P12", all);
     }
     Ok(())
 }
 
-/// An item's own cost wants no peer; the ratio wants both.
-fn judged(own: Option<&Series>, peer: Option<&Series>, connections: usize) -> [Judged; 2] {
+/// An item's own cost wants no peer; the ratio wants both. The targets are meant with audit on.
+fn judged(
+    own: Option<&Series>,
+    peer: Option<&Series>,
+    audit: &str,
+    connections: usize,
+) -> [Judged; 2] {
+    let at = Some(connections);
+    let (item_us, per_cpu) = (format!("{ITEM_US}, {audit}"), format!("{PER_CPU}, {audit}"));
     let item = match own {
         Some(own) => Judged::new(
             "P12",
-            ITEM_US,
-            Some(connections),
+            &item_us,
+            at,
             own.median(ITEM_CPU),
             ITEM_GOAL,
             own.is_clean(),
         ),
-        None => Judged::not_run("P12", ITEM_US, ITEM_GOAL),
+        None => Judged::not_run("P12", &item_us, ITEM_GOAL),
     };
     let ratio = match (own, peer) {
         (Some(own), Some(peer)) => Judged::new(
             "P12",
-            PER_CPU,
-            Some(connections),
+            &per_cpu,
+            at,
             own.ratio(peer, WORK_PER_CPU),
             PEER_GOAL,
             own.is_clean() && peer.is_clean(),
         ),
-        _ => Judged::not_run("P12", PER_CPU, PEER_GOAL),
+        _ => Judged::not_run("P12", &per_cpu, PEER_GOAL),
     };
     [item, ratio]
 }
@@ -146,10 +167,11 @@ mod tests {
             ),
         ] {
             let [own, peer] = [own, peer].map(|one| one.map(|(cpu, clean)| series(cpu, clean)));
-            let got = judged(own.as_ref(), peer.as_ref(), 1).map(|judged| judged.verdict);
+            let got =
+                judged(own.as_ref(), peer.as_ref(), "audit on", 1).map(|judged| judged.verdict);
             assert_eq!(got, want, "{name}");
         }
-        let item = judged(Some(&series(150.0, true)), None, 1)[0]
+        let item = judged(Some(&series(150.0, true)), None, "audit on", 1)[0]
             .value
             .unwrap();
         assert!((item - 1.5).abs() < 1e-9);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kms_loadgen::{Exchanges, cpu};
 
 use super::{CPU, Options};
-use crate::peers::{Site, ours};
+use crate::peers::{Contender, Site, ours};
 use crate::rounds::alternate;
 use crate::server::StartError;
 use crate::table::{Goal, Judged, Memory, Report};
@@ -15,76 +15,79 @@ const CONNECTIONS: usize = 64;
 /// The small cache.
 const SMALL_ENTRIES: usize = 1_000;
 
+const BYTES: &str = "resident bytes a key, all of the large cache's cost";
+const BYTES_GOAL: Goal = Goal::AtMost(160.0);
+const GROWTH: &str = "server CPU a request, large cache / 1000 keys";
+const GROWTH_GOAL: Goal = Goal::AtMost(1.15);
+
+/// A server with a full cache.
+struct Filled {
+    server: Contender,
+    empty_bytes: u64,
+    full_bytes: u64,
+}
+
 /// One server with a small cache and one with a large, both filled.
 pub fn run(site: &Site, options: &Options, report: &mut Report) -> Result<(), String> {
-    const BYTES: &str = "resident bytes a key, all of the large cache's cost";
-    const GROWTH: &str = "server CPU a request, large cache / 1000 keys";
     let entries = options.memory_entries;
-    let filled = |name, entries| {
-        let server = ours::start(site, name, entries)?;
-        let empty = cpu::resident_bytes(server.server.pid())?;
-        let exchanges: Exchanges = server.wrap(entries)?;
-        server.fill(&exchanges)?;
-        let full = cpu::resident_bytes(server.server.pid())?;
-        Ok::<_, StartError>((server.contender(name, Arc::new(exchanges)), empty, full))
-    };
-    let started = filled("kms-small", SMALL_ENTRIES)
-        .and_then(|small| Ok((small, filled("kms-large", entries)?)));
-    let ((small, _, small_bytes), (large, large_empty_bytes, large_bytes)) = match started {
+    let started = fill(site, "kms-small", SMALL_ENTRIES)
+        .and_then(|small| Ok((small, fill(site, "kms-large", entries)?)));
+    let (small, large) = match started {
         Ok(both) => both,
         Err(why) => {
             report.note("P8", format!("not run: {why}"));
-            report
-                .judged
-                .push(Judged::not_run("P8", BYTES, Goal::AtMost(160.0)));
-            report
-                .judged
-                .push(Judged::not_run("P8", GROWTH, Goal::AtMost(1.15)));
+            report.judged.extend([
+                Judged::not_run("P8", BYTES, BYTES_GOAL),
+                Judged::not_run("P8", GROWTH, GROWTH_GOAL),
+            ]);
             return Ok(());
         }
     };
-    let all = alternate(&[&small, &large], CONNECTIONS, &options.settings)?;
+    let servers = [&small.server, &large.server];
+    let all = alternate(&servers, CONNECTIONS, &options.settings)?;
     let [few, many] = &all[..] else {
         return Err("P8: a series is missing".into());
     };
-    let each = large_bytes.saturating_sub(small_bytes) as f64
-        / entries.saturating_sub(SMALL_ENTRIES).max(1) as f64;
-    let clean = few.is_clean() && many.is_clean();
-    report.judged.push(Judged::new(
-        "P8",
-        BYTES,
-        None,
-        each,
-        Goal::AtMost(160.0),
-        clean,
-    ));
-    let growth = many.ratio(few, CPU);
-    report.judged.push(Judged::new(
-        "P8",
-        GROWTH,
-        Some(CONNECTIONS),
-        growth,
-        Goal::AtMost(1.15),
-        clean,
-    ));
-    report.memory = Some(Memory {
+    let memory = Memory {
         entries,
-        small_bytes,
-        large_empty_bytes,
-        large_bytes,
-    });
-    report.note(
-        "P8",
-        resident(entries, [small_bytes, large_empty_bytes, large_bytes]),
-    );
+        small_bytes: small.full_bytes,
+        large_empty_bytes: large.empty_bytes,
+        large_bytes: large.full_bytes,
+    };
+    let each = memory.large_bytes.saturating_sub(memory.small_bytes) as f64
+        / entries.saturating_sub(SMALL_ENTRIES).max(1) as f64;
+    let growth = many.ratio(few, CPU);
+    let clean = few.is_clean() && many.is_clean();
+    report.judged.extend([
+        Judged::new("P8", BYTES, None, each, BYTES_GOAL, clean),
+        Judged::new("P8", GROWTH, Some(CONNECTIONS), growth, GROWTH_GOAL, clean),
+    ]);
+    report.note("P8", told(&memory));
+    report.memory = Some(memory);
     report.list("P8", all);
     Ok(())
 }
 
-fn resident(entries: usize, bytes: [u64; 3]) -> String {
-    let [small, large_empty, large] = bytes.map(|bytes| bytes as f64 / f64::from(1 << 20));
+fn fill(site: &Site, name: &'static str, entries: usize) -> Result<Filled, StartError> {
+    let server = ours::start(site, name, entries)?;
+    let empty_bytes = cpu::resident_bytes(server.server.pid())?;
+    let exchanges: Exchanges = server.wrap(entries)?;
+    server.fill(&exchanges)?;
+    let full_bytes = cpu::resident_bytes(server.server.pid())?;
+    Ok(Filled {
+        server: server.contender(name, Arc::new(exchanges)),
+        empty_bytes,
+        full_bytes,
+    })
+}
+
+fn told(memory: &Memory) -> String {
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     format!(
-        "resident {small:.1} MiB with a cache of {SMALL_ENTRIES}, {large_empty:.1} MiB with one of {entries} before filling \
-         it, {large:.1} MiB after"
+        "resident {:.1} MiB with a cache of {SMALL_ENTRIES}, {:.1} MiB with one of {} before filling it, {:.1} MiB after",
+        mib(memory.small_bytes),
+        mib(memory.large_empty_bytes),
+        memory.entries,
+        mib(memory.large_bytes)
     )
 }

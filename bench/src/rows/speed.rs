@@ -6,7 +6,8 @@ use std::sync::Arc;
 use kms_loadgen::transit::Transit;
 
 use super::{
-    CONNECTIONS, CPU, NGINX, OPENBAO, OURS, Options, P50, RATE, Row, WORK_PER_CPU, compared,
+    AUDITED, CONNECTIONS, CPU, NGINX, OPENBAO, OURS, Options, P50, RATE, Row, WORK_PER_CPU,
+    compared,
 };
 use crate::peers::{Contender, FixedAnswer, Site, bare, nginx, openbao, ours, tomcat};
 use crate::rounds::{Figure, alternate};
@@ -15,7 +16,6 @@ use crate::table::{Goal, Report};
 
 /// They share their rounds.
 pub const ROWS: &str = "P1-P4";
-const AUDITED: &str = "kms, audit";
 const NGINX_LOG: &str = "nginx, access log";
 const BARE: &str = "bare echo";
 const TOMCAT: &str = "Tomcat";

@@ -109,16 +109,15 @@ pub(super) fn run(site: &Site, kind: &str, options: &Options, report: &mut Repor
 }
 
 fn measure(site: &Site, kind: &str, settings: &Settings) -> Result<Rounds, StartError> {
-    const NAME: &str = "kms-storm";
     let failed = |why: &dyn std::fmt::Display| StartError::Failed(format!("{OURS}: {why}"));
-    let server = ours::start_audited(site, NAME, DATA_KEYS + DATA_KEYS / 8)?;
+    let server = ours::start_audited(site, "kms-storm", DATA_KEYS + DATA_KEYS / 8)?;
     let exchanges = server.wrap(DATA_KEYS)?;
     server.fill(&exchanges)?;
     let folder = storm_folder(site, &exchanges)?;
     let mut warm = Warm {
         lines: Vec::new(),
         exchanges: &exchanges,
-        audit_log: ours::audit_log(site, NAME),
+        audit_log: server.audit_log.clone().unwrap_or_default(),
         pid: server.server.pid(),
     };
     for _ in 0..LINES {
