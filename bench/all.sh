@@ -22,6 +22,7 @@ parts=(
     "simulator 300 simulator"
     "eviction 900 eviction"
 )
+programs=${CARGO_TARGET_DIR:-target}/release
 rows=all
 quick=no
 readme=bench/README.md
@@ -89,7 +90,7 @@ run() {
         esac
     fi
     say "$name, at most $limit_s s"
-    timeout --kill-after=30 "$limit_s" "target/release/$program" "${arguments[@]}" </dev/null >"target/bench/$name.txt" &
+    timeout --kill-after=30 "$limit_s" "$programs/$program" "${arguments[@]}" </dev/null >"target/bench/$name.txt" &
     running=$!
     wait "$running"
     code=$?

@@ -7,6 +7,9 @@
 //! open connections in turn, well below what the server can do: in a closed loop both threads would share one core
 //! and every latency double, whoever schedules them.
 //!
+//! The server's own times are those of its audit log: of the warm client's requests alone, to the microsecond. A
+//! histogram of `/metrics` has the storm's requests in it as well, and bounds too far apart to tell 1.2 from 2.
+//!
 //! Must never be true: a storm that was over, or refused, while it was measured.
 
 use std::fs::{self, File};
