@@ -40,7 +40,8 @@ Wants two cores and an idle machine: nothing else should run meanwhile. `./test 
   --quick          seconds instead of minutes, to see that all parts run: the tables go into
                    target/bench/README.md, for the figures prove nothing; without eviction, which has no short way
 
-Exit code: 0 all targets met, 1 a target was missed or not judged, 2 a part did not come to its end.
+Exit code: 0 all targets that were judged are met, 1 one was missed or a figure is invalid, 2 a part did not come to
+its end.
 HELP
 }
 
@@ -66,9 +67,10 @@ wants() {
 }
 
 known() {
-    local row=$1 part
+    local row=$1 part name
     for part in "${parts[@]}"; do
-        [[ ${row^^} == "$(tr '[:lower:]' '[:upper:]' <<<"${part%% *}")" ]] && return 0
+        name=${part%% *}
+        [[ ${row^^} == "${name^^}" ]] && return 0
     done
     [[ ${row^^} =~ ^P[1-4]$ ]]
 }
@@ -95,12 +97,13 @@ run() {
     wait "$running"
     code=$?
     running=
-    case $code in
-    0) outcome=measured ;;
-    1) outcome="a target was missed or not judged" && worst=$((worst > 1 ? worst : 1)) ;;
-    124 | 137) outcome="NOT DONE within $limit_s s" && worst=2 ;;
+    case $program-$code in
+    *-0) outcome=measured ;;
+    compare-1) outcome="a target was missed, or a figure is invalid" && worst=$((worst > 1 ? worst : 1)) ;;
+    *-124 | *-137) outcome="NOT DONE within $limit_s s" && worst=2 ;;
     *) outcome="FAILED ($code)" && worst=2 ;;
     esac
+    grep -q '| not run |' "target/bench/$name.txt" && outcome+="; in part, for a peer is missing"
     summary+=("$(printf '%-10s %4d s  %s' "$name" $((SECONDS - begun)) "$outcome")")
     grep -E '\*\*(MISS|INVALID)\*\*|not run' "target/bench/$name.txt" >&2
 }
