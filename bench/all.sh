@@ -28,6 +28,8 @@ quick=no
 readme=bench/README.md
 summary=()
 running=
+# The folders of the runs, which a part that is cut off leaves behind.
+scratch=$PWD/target/bench/tmp
 
 usage() {
     cat <<'HELP'
@@ -50,7 +52,8 @@ say() { printf '==> %s\n' "$*" >&2; }
 # Those of the process group that timeout makes: servers too.
 stop() {
     trap - INT TERM
-    [[ -n $running ]] && kill -TERM -- "-$running" 2>/dev/null
+    [[ -n $running ]] && kill -TERM -- "-$running" 2>/dev/null && wait "$running"
+    rm -rf "$scratch"
     say "stopped; what was measured before is in $readme"
     exit 130
 }
@@ -92,11 +95,13 @@ run() {
         esac
     fi
     say "$name, at most $limit_s s"
-    timeout --kill-after=30 "$limit_s" "$programs/$program" "${arguments[@]}" </dev/null >"target/bench/$name.txt" &
+    mkdir -p "$scratch" || exit 2
+    TMPDIR=$scratch timeout --kill-after=30 "$limit_s" "$programs/$program" "${arguments[@]}" </dev/null >"target/bench/$name.txt" &
     running=$!
     wait "$running"
     code=$?
     running=
+    rm -rf "$scratch"
     case $program-$code in
     *-0) outcome=measured ;;
     compare-1) outcome="a target was missed, or a figure is invalid" && worst=$((worst > 1 ? worst : 1)) ;;
