@@ -251,12 +251,12 @@ fn environment_key(variable: &str, roles: &[String]) -> Option<(String, &'static
             .find(|key| key.is_secret() && key.environment_name() == name)?;
         return Some((key.name.to_owned(), key, Spelling::SecretFile));
     }
-    let (upper, part) = variable.strip_prefix("KMS_ROLE_")?.rsplit_once('_')?;
+    let (upper, part) = table::role_environment(variable)?;
     let known = roles
         .iter()
         .find(|role| table::environment_name(role) == upper);
     let role = known.cloned().unwrap_or_else(|| upper.to_ascii_lowercase());
-    let name = format!("kms.role.{role}.{}", part.to_ascii_lowercase());
+    let name = format!("kms.role.{role}.{part}");
     let (_, key) = table::role_part(&name)?;
     Some((name, key, Spelling::Plain))
 }

@@ -2,6 +2,11 @@
 //!
 //! Must never be true: two keys of one name, a default outside its own range, a key without help.
 
+mod roles;
+
+pub use roles::ROLE_KEYS;
+pub(super) use roles::{role_environment, role_part};
+
 /// What a value is, and its range.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
@@ -100,16 +105,6 @@ pub(super) fn environment_name(key: &str) -> String {
 /// The key of this name; old names are not found here.
 pub fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().copied().find(|key| key.name == name)
-}
-
-/// The last parts of `kms.role.NAME.*`, in the order of the role keys in [`ROLE_KEYS`].
-pub(super) fn role_part(name: &str) -> Option<(&str, &'static Key)> {
-    let (role, part) = name.strip_prefix("kms.role.")?.rsplit_once('.')?;
-    let key = ROLE_KEYS
-        .iter()
-        .find(|key| key.name.rsplit('.').next() == Some(part))?;
-    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    (!role.is_empty() && role.len() <= 32 && role.chars().all(legal)).then_some((role, key))
 }
 
 /// The known name nearest to `name`, if one is near.
@@ -300,36 +295,3 @@ keys! {
         Kind::Bytes { min: 1024, max: crate::limits::HTTP_BODY_BYTES_MAX as u64 }, Value("1 MiB"),
         "Largest request body. Larger ones are answered 413.";
 }
-
-const fn role(name: &'static str, kind: Kind, default: Default, help: &'static str) -> Key {
-    Key {
-        name,
-        old_name: None,
-        kind,
-        default,
-        only_with: &[],
-        help,
-    }
-}
-
-/// Keys that exist once for each role NAME: aliases, operations, keys.
-pub static ROLE_KEYS: [Key; 3] = [
-    role(
-        "kms.role.NAME.aliases",
-        Kind::Globs,
-        Derived("device: cmxDevice*; backend: cmxBackend*; other roles: required"),
-        "Keystore aliases of the client certificates that have this role. * and ? match any text and one character.",
-    ),
-    role(
-        "kms.role.NAME.operations",
-        Kind::Operations,
-        Derived("device: encrypt,decrypt,datakey,read; backend: all; other roles: required"),
-        "What they may do.",
-    ),
-    role(
-        "kms.role.NAME.keys",
-        Kind::Globs,
-        Value("*"),
-        "On which keys.",
-    ),
-];
