@@ -4,6 +4,7 @@
 //! snapshot is built from keystore and config by `node`, read by the TLS verifier and the workers.
 
 mod build;
+mod error;
 mod glob;
 mod operations;
 #[cfg(test)]
@@ -13,7 +14,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub use build::{BuildWarning, CertificateFacts, IdentityError, RoleSpec};
+pub use build::{CertificateFacts, RoleSpec};
+pub use error::{BuildWarning, IdentityError};
 pub use glob::matches as glob_matches;
 pub use operations::{Operation, Operations, OperationsError};
 
