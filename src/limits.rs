@@ -38,6 +38,15 @@ pub const CBC_BLOCK_BYTES: usize = 16;
 pub const MAC_BYTES: usize = 32;
 /// Clients (a certificate at an address) that limits tell apart; further ones share what is left.
 pub const CLIENTS_MAX: usize = 16 * 1024;
+/// Client CAs (`kms.role.NAME.ca.alias`) of all roles together: each is tried for a certificate that is no pin.
+pub const CLIENT_CAS_MAX: usize = 32;
+/// Certificates that a client may send behind its own, where a client CA is to vouch for it. They can be put together
+/// in some sixty ways, each of which costs a look at a signature.
+pub const CLIENT_CHAIN_MAX: usize = 4;
+/// Bytes of its own and these: what one handshake may cost.
+pub const CLIENT_CHAIN_BYTES_MAX: usize = 32 * 1024;
+/// Bytes of a file of lists of revoked certificates. In memory a list takes some eight times as much.
+pub const CRL_FILE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of a keystore file.
 pub const KEYSTORE_BYTES_MAX: usize = 16 * 1024 * 1024;
 

@@ -12,9 +12,10 @@ mod tests;
 use std::fmt;
 use std::net::IpAddr;
 
+pub(super) use name::rfc4514;
 use ring::digest;
 use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, TbsCertificate, X509Certificate};
 
 /// Bytes of one certificate; the largest in use have some 10 KB.
 pub(super) const CERTIFICATE_BYTES_MAX: usize = 64 * 1024;
@@ -36,12 +37,32 @@ pub struct CertificateFacts {
     pub sha256: [u8; 32],
     /// Subject alternative names of the kinds that matter here, in the file's order.
     pub sans: Vec<SubjectAltName>,
+    /// The subject attribute by attribute, each with its type (as RFC 4514 names it, or its dotted number) and value,
+    /// nothing escaped; what is no text is left out.
+    pub attributes: Vec<(String, String)>,
     /// Subject and issuer are the same name (as of a root or a self-signed pin).
     pub self_issued: bool,
     /// Basic constraints say CA:TRUE. Version 1 has none, so it is false there.
     pub ca: bool,
+    /// How many CAs there may be below this one; `None`: any number.
+    pub path_len: Option<u32>,
+    /// What its key may be used for.
+    pub uses: KeyUses,
     /// X.509 version: 1, 2 or 3.
     pub version: u32,
+}
+
+/// What the key usage and extended key usage allow; where they say nothing, everything.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct KeyUses {
+    /// Signing handshakes.
+    pub digital_signature: bool,
+    /// Issuing certificates.
+    pub cert_sign: bool,
+    /// Issuing lists of revoked certificates.
+    pub crl_sign: bool,
+    /// Standing for a client of TLS.
+    pub client_auth: bool,
 }
 
 /// A name that a certificate gives its owner.
@@ -105,10 +126,40 @@ pub(super) fn facts(der: &[u8]) -> Result<CertificateFacts, CertificateError> {
         spki: body.subject_pki.raw.to_vec(),
         sha256,
         sans: sans(&parsed),
+        attributes: name::attributes(&body.subject),
         self_issued: body.subject.as_raw() == body.issuer.as_raw(),
         ca: matches!(body.basic_constraints(), Ok(Some(constraints)) if constraints.value.ca),
+        path_len: match body.basic_constraints() {
+            Ok(Some(constraints)) => constraints.value.path_len_constraint,
+            _ => None,
+        },
+        uses: uses(body),
         version: body.version.0.saturating_add(1),
     })
+}
+
+/// An extension that cannot be read, or is there twice, allows nothing.
+fn uses(body: &TbsCertificate<'_>) -> KeyUses {
+    let (digital_signature, cert_sign, crl_sign) = match body.key_usage() {
+        Ok(None) => (true, true, true),
+        Ok(Some(usage)) => (
+            usage.value.digital_signature(),
+            usage.value.key_cert_sign(),
+            usage.value.crl_sign(),
+        ),
+        Err(_) => (false, false, false),
+    };
+    let client_auth = match body.extended_key_usage() {
+        Ok(None) => true,
+        Ok(Some(usage)) => usage.value.client_auth,
+        Err(_) => false,
+    };
+    KeyUses {
+        digital_signature,
+        cert_sign,
+        crl_sign,
+        client_auth,
+    }
 }
 
 fn sans(parsed: &X509Certificate<'_>) -> Vec<SubjectAltName> {

@@ -1,8 +1,8 @@
 //! A reader of DER's outer shape: tags, definite lengths, small integers, object identifiers.
 //!
-//! Only for looking ahead (is there a MAC, which cipher is it) and for the one structure of JKS.
+//! Only for looking ahead (is there a MAC, which cipher is it, when is a list due) and for the one structure of JKS.
 //! Must never be true: an allocation from a length field, a read past the input.
-//! Called by `jks`, `protector` and `pkcs12_peek`.
+//! Called by `chain`, `jks`, `protector`, `pkcs12_peek` and `revocation`.
 
 use std::fmt::Write;
 
@@ -18,9 +18,12 @@ pub(super) enum DerFault {
 }
 
 pub(super) const INTEGER: u8 = 0x02;
+pub(super) const BIT_STRING: u8 = 0x03;
 pub(super) const OCTET_STRING: u8 = 0x04;
 pub(super) const OCTET_STRING_IN_PIECES: u8 = 0x24;
 pub(super) const OID: u8 = 0x06;
+pub(super) const UTC_TIME: u8 = 0x17;
+pub(super) const GENERALIZED_TIME: u8 = 0x18;
 pub(super) const SEQUENCE: u8 = 0x30;
 pub(super) const CONTEXT_0: u8 = 0xa0;
 
@@ -60,6 +63,14 @@ impl<'a> Der<'a> {
         let (content, rest) = rest.split_at_checked(length).ok_or(DerFault::Truncated)?;
         self.0 = rest;
         Ok((tag, content))
+    }
+
+    /// Takes the next item: its tag, and all of it with tag and length.
+    pub(super) fn whole(&mut self) -> Result<(u8, &'a [u8]), DerFault> {
+        let before = self.0;
+        let (tag, _) = self.item()?;
+        let length = before.len() - self.0.len();
+        Ok((tag, before.get(..length).unwrap_or_default()))
     }
 
     /// Takes the next item, which must have `tag`.

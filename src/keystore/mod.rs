@@ -17,6 +17,7 @@ mod password;
 pub mod pem;
 mod pkcs12;
 mod pkcs12_peek;
+mod revocation;
 mod save;
 mod write;
 
@@ -25,10 +26,11 @@ use std::fmt;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroize;
 
-pub use certificate::{CertificateError, CertificateFacts, SubjectAltName};
+pub use certificate::{CertificateError, CertificateFacts, KeyUses, SubjectAltName};
 pub use chain::issued_by;
 pub use edit::{Edit, arrange};
 pub use error::KeystoreError;
+pub use revocation::{RevocationError, RevocationList, revocation_lists};
 pub use save::save;
 pub use write::{NewEntry, WriteError, write_pkcs12};
 

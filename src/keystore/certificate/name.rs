@@ -18,7 +18,7 @@ const SHORT: [(&str, &str); 9] = [
     ("0.9.2342.19200300.100.1.1", "UID"),
 ];
 
-pub(super) fn rfc4514(name: &X509Name<'_>) -> String {
+pub(in crate::keystore) fn rfc4514(name: &X509Name<'_>) -> String {
     let parts: Vec<_> = name.iter_rdn().collect();
     let mut text = String::new();
     for (part, rdn) in parts.iter().rev().enumerate() {
@@ -32,6 +32,18 @@ pub(super) fn rfc4514(name: &X509Name<'_>) -> String {
         }
     }
     text
+}
+
+/// The same, taken apart.
+pub(super) fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
+    let all = name.iter_attributes();
+    all.filter_map(|attribute| {
+        let kind = attribute.attr_type().to_id_string();
+        let short = SHORT.iter().find(|(oid, _)| *oid == kind);
+        let kind = short.map_or(kind, |(_, short)| (*short).to_owned());
+        Some((kind, value(attribute)?))
+    })
+    .collect()
 }
 
 fn push_attribute(text: &mut String, attribute: &AttributeTypeAndValue<'_>) {

@@ -44,7 +44,13 @@ fn facts_are_read() {
             SubjectAltName::Uri("urn:x".to_owned()),
         ]
     );
-    assert!(facts.self_issued && facts.ca);
+    assert!(facts.self_issued && facts.ca && facts.path_len.is_none());
+    let attribute = |kind: &str, value: &str| (kind.to_owned(), value.to_owned());
+    assert_eq!(
+        facts.attributes,
+        [attribute("O", "CMX, \"Test\""), attribute("CN", " #鍵+;\n")]
+    );
+    assert_eq!(facts.uses, EVERYTHING);
     assert_eq!(facts.version, 3);
     assert_eq!(facts.fingerprint().len(), 95);
     let sha256 = ring::digest::digest(&ring::digest::SHA256, &der);
@@ -53,6 +59,59 @@ fn facts_are_read() {
         facts.spki,
         rcgen::PublicKeyData::subject_public_key_info(&key)
     );
+}
+
+const EVERYTHING: KeyUses = KeyUses {
+    digital_signature: true,
+    cert_sign: true,
+    crl_sign: true,
+    client_auth: true,
+};
+
+#[test]
+fn uses_are_those_that_are_named() {
+    use rcgen::ExtendedKeyUsagePurpose::{Any, ClientAuth, ServerAuth};
+    use rcgen::KeyUsagePurpose::{CrlSign, DigitalSignature, KeyAgreement, KeyCertSign};
+    let some = |digital_signature, cert_sign, crl_sign, client_auth| KeyUses {
+        digital_signature,
+        cert_sign,
+        crl_sign,
+        client_auth,
+    };
+    for (name, usages, extended, want) in [
+        ("nothing said", vec![], vec![], EVERYTHING),
+        (
+            "a client",
+            vec![DigitalSignature],
+            vec![ServerAuth, ClientAuth],
+            some(true, false, false, true),
+        ),
+        (
+            "a server",
+            vec![DigitalSignature],
+            vec![ServerAuth],
+            some(true, false, false, false),
+        ),
+        (
+            "a CA",
+            vec![KeyCertSign, CrlSign],
+            vec![],
+            some(false, true, true, true),
+        ),
+        (
+            "neither",
+            vec![KeyAgreement],
+            vec![Any],
+            some(false, false, false, false),
+        ),
+    ] {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        (params.key_usages, params.extended_key_usages) = (usages, extended);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(3));
+        let der = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let facts = facts(der.der()).unwrap();
+        assert_eq!((facts.uses, facts.path_len), (want, Some(3)), "{name}");
+    }
 }
 
 #[test]
