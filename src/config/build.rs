@@ -1,5 +1,6 @@
 //! Gathered values -> [`Config`]: defaults, relations between keys, and every problem in one answer.
 
+mod client_ca;
 mod hsm;
 mod roles;
 mod vault;

@@ -8,6 +8,7 @@
 mod build;
 mod error;
 mod model;
+mod names;
 mod network;
 pub mod plan;
 mod properties;
@@ -21,9 +22,10 @@ pub use build::{Loaded, load, parse};
 pub use error::{ConfigError, Problem, Warning};
 pub use model::{
     Audit, AuditMode, CacheKind, CacheSettings, Config, Control, Embedded, Hsm, KeystoreRef,
-    KmipCipher, KmipCredential, LogFormat, LogSettings, Origin, Protocol, RoleSettings, Server,
-    Setting, Sizes, Vault, VaultAuth, VaultAzure,
+    KmipCipher, KmipCredential, LogFormat, LogSettings, Origin, Protocol, RoleCa, RoleSettings,
+    Server, Setting, Sizes, Vault, VaultAuth, VaultAzure,
 };
+pub use names::{SanGlob, SubjectGlob};
 pub use network::Network;
 pub use source::reread_secret;
 pub use template::render_template;

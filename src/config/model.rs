@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
+use super::names::{SanGlob, SubjectGlob};
 use super::network::Network;
 use super::url::Endpoint;
 use crate::secret::SecretString;
@@ -232,6 +233,29 @@ pub struct RoleSettings {
     pub operations: Vec<&'static str>,
     /// Globs of key names.
     pub keys: Vec<String>,
+    /// The CAs that may vouch for further holders.
+    pub ca: Option<RoleCa>,
+}
+
+/// Client CAs of a role, and which of their certificates have it. Globs are there for at least one of the two.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RoleCa {
+    /// Keystore aliases, lower-cased.
+    pub aliases: Vec<String>,
+    /// One of them must fit; empty: the subject does not matter.
+    pub subjects: Vec<SubjectGlob>,
+    /// One of them must fit; empty: alternative names do not matter.
+    pub sans: Vec<SanGlob>,
+    /// Lists of revoked certificates.
+    pub crl_file: Option<PathBuf>,
+}
+
+impl RoleCa {
+    /// Whether it takes every certificate of its CAs.
+    pub fn takes_all(&self) -> bool {
+        (self.subjects.is_empty() || self.subjects.iter().any(SubjectGlob::is_any))
+            && (self.sans.is_empty() || self.sans.contains(&SanGlob::Any))
+    }
 }
 
 /// What one client may have: a certificate and an address.

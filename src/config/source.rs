@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::error::{Problem, Warning};
 use super::model::Origin;
 use super::properties::{self, FILE_BYTES_MAX};
-use super::table::{self, KEYS, Key};
+use super::table::{self, Default as KeyDefault, KEYS, Key};
 use super::value::{self, Value};
 use crate::secret::SecretString;
 
@@ -144,9 +144,11 @@ fn named(written: &str) -> Option<(String, &'static Key, Spelling)> {
     Some((name.to_owned(), key, Spelling::SecretFile))
 }
 
-/// Puts `raw` into its level. An empty value is no value, save for a role that nobody is to have.
+/// Puts `raw` into its level. An empty value is no value, save where a role would get a usual one instead: it may be
+/// one that nobody is to have.
 fn place(level: &mut Level, name: String, raw: Raw, all: &mut Gathered) {
-    if raw.text.trim().is_empty() && !name.starts_with("kms.role.") {
+    let is_usual = name.starts_with("kms.role.") && raw.key.default != KeyDefault::None;
+    if raw.text.trim().is_empty() && !is_usual {
         return;
     }
     let Some(earlier) = level.get(&name) else {
@@ -244,21 +246,21 @@ fn environment_key(variable: &str, roles: &[String]) -> Option<(String, &'static
     {
         return Some((key.name.to_owned(), key, Spelling::Plain));
     }
-    if let Some(name) = variable.strip_suffix("_FILE") {
-        let key = KEYS
+    if let Some((upper, part)) = table::role_environment(variable) {
+        let known = roles
             .iter()
-            .copied()
-            .find(|key| key.is_secret() && key.environment_name() == name)?;
-        return Some((key.name.to_owned(), key, Spelling::SecretFile));
+            .find(|role| table::environment_name(role) == upper);
+        let role = known.cloned().unwrap_or_else(|| upper.to_ascii_lowercase());
+        let name = format!("kms.role.{role}.{part}");
+        let (_, key) = table::role_part(&name)?;
+        return Some((name, key, Spelling::Plain));
     }
-    let (upper, part) = table::role_environment(variable)?;
-    let known = roles
+    let name = variable.strip_suffix("_FILE")?;
+    let key = KEYS
         .iter()
-        .find(|role| table::environment_name(role) == upper);
-    let role = known.cloned().unwrap_or_else(|| upper.to_ascii_lowercase());
-    let name = format!("kms.role.{role}.{part}");
-    let (_, key) = table::role_part(&name)?;
-    Some((name, key, Spelling::Plain))
+        .copied()
+        .find(|key| key.is_secret() && key.environment_name() == name)?;
+    Some((key.name.to_owned(), key, Spelling::SecretFile))
 }
 
 /// Reads a secret from its file where one is named, and checks the value.

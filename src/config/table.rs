@@ -54,6 +54,10 @@ pub enum Kind {
     Globs,
     /// Operations of a role, by comma.
     Operations,
+    /// Subjects of certificates, by semicolon.
+    Subjects,
+    /// Alternative names of certificates, by comma.
+    AltNames,
 }
 
 /// What holds when a key is not set.

@@ -1,6 +1,7 @@
 //! Tables over whole files: what is accepted, what is refused and in which words.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod client_cas;
 mod sources;
 mod values;
 mod vault;
@@ -108,7 +109,10 @@ fn the_example_file_is_the_table() {
                 .replace(".operations =", ".operations = all")
                 + "\n"
         });
-    assert_eq!(settings.lines().count(), table::KEYS.len() + 3);
+    assert_eq!(
+        settings.lines().count(),
+        table::KEYS.len() + table::ROLE_KEYS.len()
+    );
     // Uncommented as it stands, it means what the defaults mean.
     extended(&settings).unwrap_or_else(|error| panic!("{error}"));
 }

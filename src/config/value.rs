@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use super::names::{self, SanGlob, SubjectGlob};
 use super::network::{self, Network};
 use super::table::Kind;
 use super::url::{self, Url};
@@ -40,6 +41,8 @@ pub(super) enum Value {
     Choice(&'static str),
     Number(u64),
     Operations(Vec<&'static str>),
+    Subjects(Vec<SubjectGlob>),
+    AltNames(Vec<SanGlob>),
 }
 
 /// Checks `text`, which is not empty. `folder` is where relative paths start.
@@ -75,6 +78,11 @@ pub(super) fn check(kind: Kind, text: &str, folder: &Path) -> Result<Value, Stri
         Kind::Number { min, max, .. } => Value::Number(number(text, min, max)?),
         Kind::Bytes { min, max } => Value::Number(bytes(text, min, max)?),
         Kind::Operations => Value::Operations(operations(text)?),
+        Kind::Subjects => Value::Subjects(names::subjects(text)?),
+        Kind::AltNames => {
+            let parsed = list(text)?.into_iter().map(|item| SanGlob::parse(&item));
+            Value::AltNames(parsed.collect::<Result<_, _>>()?)
+        }
     })
 }
 
@@ -103,6 +111,12 @@ pub(super) fn expected(kind: Kind) -> String {
             show_bytes(max)
         ),
         Kind::Globs => "names with * and ?, several by comma".to_owned(),
+        Kind::Subjects => "attributes with * by comma, such as CN=device-*,O=Example, all of which a subject must \
+                           have; several such by semicolon; * for any"
+            .to_owned(),
+        Kind::AltNames => "names with * behind DNS:, URI:, email: or IP:, such as DNS:*.devices.example.com, several \
+                           by comma; * for any"
+            .to_owned(),
         Kind::Operations => format!("all, or some of {}, by comma", OPERATION_NAMES.join(", ")),
     }
 }

@@ -32,10 +32,12 @@ impl Builder<'_> {
                 }
             }
         }
+        self.check_client_cas(&roles);
         roles
     }
 
     fn role(&mut self, name: String) -> Option<RoleSettings> {
+        let ca = self.role_ca(&name);
         let held = |part: &str| {
             self.all
                 .held
@@ -62,13 +64,16 @@ impl Builder<'_> {
             "backend" => (Some("cmxbackend*"), Some(OPERATION_NAMES.to_vec())),
             _ => (None, None),
         };
-        let aliases = list("aliases").or_else(|| usual_aliases.map(|alias| vec![alias.to_owned()]));
+        let aliases = list("aliases")
+            .or_else(|| usual_aliases.map(|alias| vec![alias.to_owned()]))
+            .or_else(|| ca.is_some().then(Vec::new));
         let operations = operations.or(usual_operations);
         let keys = list("keys").unwrap_or_else(|| vec!["*".to_owned()]);
         if aliases.is_none() {
             self.missing(
                 &format!("kms.role.{name}.aliases"),
-                "name the keystore aliases that have this role",
+                "name the keystore aliases that have this role, or a CA that vouches for its holders with \
+                 kms.role.NAME.ca.alias",
             );
         }
         if operations.is_none() {
@@ -83,6 +88,7 @@ impl Builder<'_> {
             aliases,
             operations: operations?,
             keys,
+            ca,
         })
     }
 
@@ -121,7 +127,7 @@ impl Builder<'_> {
             (Some("aliases"), false) => KeyDefault::Value("cmxBackend*"),
             (Some("operations"), true) => KeyDefault::Value("encrypt,decrypt,datakey,read"),
             (Some("operations"), false) => KeyDefault::Value("all"),
-            _ => KeyDefault::Value("*"),
+            _ => table::role_part(name).map_or(KeyDefault::None, |(_, key)| key.default),
         };
         keys.chain(roles.iter().map(|name| one(name, default(name))))
             .collect()

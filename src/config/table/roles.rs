@@ -22,11 +22,13 @@ const fn role(name: &'static str, kind: Kind, default: Default, help: &'static s
 }
 
 /// The keys, with NAME for the role's.
-pub static ROLE_KEYS: [Key; 3] = [
+pub static ROLE_KEYS: [Key; 7] = [
     role(
         "kms.role.NAME.aliases",
         Kind::Globs,
-        Derived("device: cmxDevice*; backend: cmxBackend*; other roles: required"),
+        Derived(
+            "device: cmxDevice*; backend: cmxBackend*; other roles: required, unless kms.role.NAME.ca.alias is set",
+        ),
         "Keystore aliases of the client certificates that have this role. * and ? match any text and one character.",
     ),
     role(
@@ -40,6 +42,35 @@ pub static ROLE_KEYS: [Key; 3] = [
         Kind::Globs,
         Value("*"),
         "On which keys.",
+    ),
+    role(
+        "kms.role.NAME.ca.alias",
+        Kind::Aliases,
+        Default::None,
+        "Keystore aliases of trusted certificates that are client CAs: certificates that they issued have this role, \
+         if kms.role.NAME.ca.subjects or kms.role.NAME.ca.san says so, beside those of kms.role.NAME.aliases. Never \
+         an alias of kms.hsm.ca.alias.",
+    ),
+    role(
+        "kms.role.NAME.ca.subjects",
+        Kind::Subjects,
+        Default::None,
+        "Which subjects have this role. With kms.role.NAME.ca.alias this or kms.role.NAME.ca.san is required; if \
+         both are set, both must fit.",
+    ),
+    role(
+        "kms.role.NAME.ca.san",
+        Kind::AltNames,
+        Default::None,
+        "Which alternative names have this role; one of a certificate's names must fit.",
+    ),
+    role(
+        "kms.role.NAME.ca.crl.file",
+        Kind::Path,
+        Default::None,
+        "Lists of revoked certificates, PEM or DER: one of each CA of kms.role.NAME.ca.alias. They count in all \
+         roles of these CAs. After its nextUpdate a list lets no new connection of its CA in. Read again when it \
+         changes.",
     ),
 ];
 
