@@ -273,6 +273,7 @@ fn pin() -> Pin {
         not_after_unix_s: i64::MAX,
         role: Arc::new(role),
         revoked: AtomicBool::new(false),
+        issued: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! From the keystore's trusted certificates and the configured roles to a [`Snapshot`].
 //!
-//! Must never be true: a pin with two roles, a pin out of an authority of the HSM, a trusted
-//! certificate that becomes a pin though no role names its alias.
+//! Must never be true: a pin with two roles, a pin out of an authority of the HSM or of clients, a
+//! trusted certificate that becomes a pin though no role names its alias.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::{
-    BuildWarning, IdentityError, Operation, Operations, Pin, Role, Snapshot, fingerprint, glob,
+    BuildWarning, CaSpec, ClientCas, IdentityError, Operation, Operations, Pin, Role, Snapshot,
+    fingerprint, glob,
 };
 
 /// A role as configured: `kms.role.NAME.aliases`, `.operations`, `.keys`.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct RoleSpec {
     /// NAME.
     pub name: String,
@@ -23,6 +24,8 @@ pub struct RoleSpec {
     pub operations: Operations,
     /// Globs over key names; case matters.
     pub key_globs: Vec<String>,
+    /// The CAs that vouch for further holders.
+    pub ca: Option<CaSpec>,
 }
 
 impl RoleSpec {
@@ -33,6 +36,7 @@ impl RoleSpec {
             alias_globs: vec![alias.to_owned()],
             operations,
             key_globs: vec!["*".to_owned()],
+            ca: None,
         };
         let device = [
             Operation::Encrypt,
@@ -44,6 +48,12 @@ impl RoleSpec {
             role("device", "cmxDevice*", device.into_iter().collect()),
             role("backend", "cmxBackend*", Operations::all()),
         ]
+    }
+
+    /// Whether `alias`, lower-cased, is one of its client CAs.
+    fn has_ca(&self, alias: &str) -> bool {
+        let cas = self.ca.iter().flat_map(|ca| &ca.aliases);
+        cas.into_iter().any(|ca| ca.to_lowercase() == alias)
     }
 
     fn names(&self, alias: &str) -> bool {
@@ -91,16 +101,25 @@ impl Snapshot {
                 .iter()
                 .any(|alias| alias.to_lowercase() == facts.alias)
         });
-
+        let mut warnings = Vec::new();
         let shared: Vec<(&RoleSpec, Arc<Role>)> = roles
             .iter()
             .map(|spec| (spec, Arc::new(spec.role())))
             .collect();
         let mut snapshot = Self {
             pins: HashMap::with_capacity(clients.len()),
+            client_cas: ClientCas::build(
+                &shared,
+                &clients,
+                &authorities,
+                now_unix_s,
+                &mut warnings,
+            )?,
             generation,
         };
-        let mut warnings = Vec::new();
+        let (cas, clients): (Vec<_>, Vec<_>) = clients
+            .into_iter()
+            .partition(|facts| roles.iter().any(|role| role.has_ca(&facts.alias)));
         for facts in clients {
             let Some(role) = role_of(&shared, &facts.alias)? else {
                 warnings.push(BuildWarning::NoRole {
@@ -119,7 +138,12 @@ impl Snapshot {
                     authority,
                 });
             }
+            if let Some(ca) = cas.iter().find(|ca| ca.der == facts.der) {
+                let (alias, ca) = (facts.alias, ca.alias.clone());
+                return Err(IdentityError::CaIsClient { alias, ca });
+            }
             warnings.extend(facts.date_warning(now_unix_s));
+            warnings.extend(snapshot.client_cas.revoked_pin(&facts));
             warnings.extend(snapshot.insert(facts, role)?);
         }
         warnings.extend(snapshot.empty_roles(&shared));
@@ -128,7 +152,9 @@ impl Snapshot {
 
     fn empty_roles(&self, roles: &[(&RoleSpec, Arc<Role>)]) -> Vec<BuildWarning> {
         let held = |role: &Arc<Role>| self.pins.values().any(|pin| Arc::ptr_eq(&pin.role, role));
-        let empty = roles.iter().filter(|(_, role)| !held(role));
+        let empty = roles
+            .iter()
+            .filter(|(spec, role)| spec.ca.is_none() && !held(role));
         let warning = |(spec, _): &(&RoleSpec, Arc<Role>)| BuildWarning::EmptyRole {
             role: spec.name.clone(),
             alias_globs: spec.alias_globs.clone(),
@@ -166,6 +192,7 @@ impl Snapshot {
                     not_after_unix_s: facts.not_after_unix_s,
                     role: Arc::clone(role),
                     revoked: AtomicBool::new(false),
+                    issued: None,
                 }));
                 Ok(None)
             }

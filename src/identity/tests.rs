@@ -30,6 +30,7 @@ fn spec(name: &str, alias_globs: &[&str]) -> RoleSpec {
         alias_globs,
         operations,
         key_globs: vec!["*".to_owned()],
+        ca: None,
     }
 }
 
@@ -49,11 +50,13 @@ fn aliases_get_their_role_whatever_their_case() {
         ("d", "cmxdevice", "device"),
         ("d2", "cmxdevice2", "device"),
     ] {
-        let pin = snapshot.identify(der.as_bytes(), NOW).unwrap();
+        let pin = snapshot.identify(&der.as_bytes().into(), &[], NOW).unwrap();
         assert_eq!((pin.alias.as_str(), pin.role.name.as_str()), (alias, role));
     }
     assert_eq!(
-        snapshot.identify(b"ca", NOW).unwrap_err(),
+        snapshot
+            .identify(&(&b"ca"[..]).into(), &[], NOW)
+            .unwrap_err(),
         Stranger::Unknown,
         "the HSM's authority"
     );
@@ -160,7 +163,11 @@ fn dates_are_judged_at_load_and_at_the_handshake() {
         (certificate.not_before_unix_s, certificate.not_after_unix_s) = (not_before, not_after);
         let (snapshot, warnings) =
             Snapshot::build(&[spec("device", &["cmx*"])], [certificate], &[], 0, NOW).unwrap();
-        assert_eq!(snapshot.identify(b"d", NOW).map(|_| ()), standing, "{name}");
+        assert_eq!(
+            snapshot.identify(&(&b"d"[..]).into(), &[], NOW).map(|_| ()),
+            standing,
+            "{name}"
+        );
         let texts: Vec<String> = warnings.iter().map(ToString::to_string).collect();
         assert_eq!(
             texts.len(),
@@ -184,18 +191,21 @@ fn a_reload_revokes_what_it_dropped_and_renews_the_rest() {
         &[("cmxDevice", "kept"), ("cmxDevice2", "dropped")],
     )
     .unwrap();
-    let held = ["kept", "dropped"].map(|der| old.identify(der.as_bytes(), NOW).unwrap());
+    let held =
+        ["kept", "dropped"].map(|der| old.identify(&der.as_bytes().into(), &[], NOW).unwrap());
     let (new, _) = build(&new_roles, &[("cmxDevice", "kept")]).unwrap();
 
     assert_eq!(Snapshot::revoke_missing(&old, &new), 1);
     assert_eq!(held[0].standing(NOW), Ok(()));
     assert_eq!(held[1].standing(NOW), Err(Stranger::Revoked));
     assert_eq!(
-        old.identify(b"dropped", NOW).unwrap_err(),
+        old.identify(&(&b"dropped"[..]).into(), &[], NOW)
+            .unwrap_err(),
         Stranger::Revoked
     );
     assert_eq!(
-        new.identify(b"dropped", NOW).unwrap_err(),
+        new.identify(&(&b"dropped"[..]).into(), &[], NOW)
+            .unwrap_err(),
         Stranger::Unknown
     );
     let renewed = new.renew(&held[0], NOW).unwrap();

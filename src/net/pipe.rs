@@ -13,7 +13,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
 
 use rustls::client::UnbufferedClientConnection;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::UnbufferedServerConnection;
 use rustls::{ClientConfig, ServerConfig};
 
@@ -370,13 +370,13 @@ impl<S: Read + Write> Pipe<S> {
         self.established
     }
 
-    /// The peer's leaf certificate, after the handshake; filled on resumed sessions too.
-    pub fn peer_leaf(&self) -> Option<&[u8]> {
+    /// The peer's certificate and what it sent behind it, after the handshake; filled on resumed sessions too.
+    pub fn peer_chain(&self) -> Option<(&CertificateDer<'static>, &[CertificateDer<'static>])> {
         let chain = match &self.tls {
             Tls::Client(tls) => tls.peer_certificates(),
             Tls::Server(tls) => tls.peer_certificates(),
         };
-        chain.and_then(<[_]>::first).map(AsRef::as_ref)
+        chain?.split_first()
     }
 }
 

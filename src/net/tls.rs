@@ -1,6 +1,6 @@
-//! rustls configurations: the service side pins clients, the HSM side trusts the HSM's CA.
+//! rustls configurations: the service side knows its clients, the HSM side trusts the HSM's CA.
 //!
-//! Must never be true: a client accepted through any CA; a session resumed across a reload; early
+//! Must never be true: a client accepted through a CA that is not configured for clients; a session resumed across a reload; early
 //! data; a key exchange without forward secrecy (rustls has none). `node` makes the configurations,
 //! `server` and `hsm` use them. After every handshake, resumed ones too, the server must ask
 //! [`Snapshot::identify`]: rustls asks no verifier when it resumes.
@@ -27,7 +27,7 @@ use crate::identity::Snapshot;
 pub use explain::{Peer, explain};
 pub use hsm::FingerprintMismatch;
 
-/// Sessions kept for resumption. They hold the client's certificate, so about 1 KiB each.
+/// Sessions kept for resumption. They hold the client's certificate and what it sent behind it, so some KiB each.
 const SESSIONS_MAX: usize = 4096;
 
 /// A private key and its chain, leaf first.
@@ -119,20 +119,24 @@ impl From<rustls::Error> for TlsError {
     }
 }
 
-/// The service side: TLS 1.3 and 1.2, client certificate required and pinned in `pins`.
+/// The service side: TLS 1.3 and 1.2, client certificate required and known to `pins`.
 /// A new config has a new session store, so tickets of an old one are dead.
 ///
 /// Refusals as the client sees them: no certificate `certificate_required` (116), a stranger
-/// `unknown_ca` (48), an expired or not yet valid pin `certificate_expired` (45; TLS has no other
-/// alert for "not yet"), a certificate shown without its key `decrypt_error` (51), a client that
-/// offers ALPN without `http/1.1` `no_application_protocol` (120). Clients without ALPN are served.
+/// `unknown_ca` (48), an expired or not yet valid certificate of ours `certificate_expired` (45; TLS has
+/// no other alert for "not yet"), a revoked one `certificate_revoked` (44), a certificate shown without
+/// its key `decrypt_error` (51), a client that offers ALPN without `http/1.1`
+/// `no_application_protocol` (120). Of a client CA: not meant for clients `unsupported_certificate`
+/// (43), a list of revoked certificates that is missing or out of date `unknown_ca`, names that no
+/// role takes, or two, and a way to the CA that does not hold `certificate_unknown` (46). Clients
+/// without ALPN are served.
 pub fn service_config(
     identity: &Identity,
     pins: Arc<ArcSwap<Snapshot>>,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = provider();
     let shown = Arc::new(SingleCertAndKey::from(certified_key(identity, &provider)?));
-    let verifier = Arc::new(pins::PinnedClients::new(
+    let verifier = Arc::new(pins::KnownClients::new(
         pins,
         provider.signature_verification_algorithms,
     ));

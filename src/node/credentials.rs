@@ -1,17 +1,19 @@
-//! What the keystores hold, sorted by use: server certificate, client certificate, HSM CAs, pins.
+//! What the keystores hold, sorted by use: server certificate, client certificate, HSM CAs, pins, client CAs.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::CertificateDer;
 
 use crate::config::{Config, KeystoreRef, Origin, Protocol, RoleSettings};
-use crate::identity::{self, BuildWarning, Expiry, Operations, RoleSpec, Snapshot};
+use crate::identity::{self, BuildWarning, CaSpec, Expiry, Operations, RoleSpec, Snapshot};
 use crate::keystore::{self, CertificateFacts, KeyEntry, Keystore};
 use crate::limits::KEYSTORE_BYTES_MAX;
 use crate::net::tls::Identity;
 
 use super::StartError;
+use super::client_cas::{self, Lists};
 
 /// Alias of the server certificate when nothing else tells.
 const SERVER_ALIAS: &str = "kmsserver";
@@ -23,6 +25,7 @@ pub struct Credentials {
     client: Option<Identity>,
     authorities: Vec<CertificateDer<'static>>,
     trusted: Vec<identity::CertificateFacts>,
+    lists: Lists,
     warnings: Vec<String>,
 }
 
@@ -56,6 +59,13 @@ impl Credentials {
                 authorities.push(entry.certificate.clone());
             }
         }
+        for role in &config.roles {
+            for alias in role.ca.iter().flat_map(|ca| &ca.aliases) {
+                let key = format!("kms.role.{}.ca.alias", role.name);
+                main.trusted(alias)
+                    .ok_or_else(|| missing(&main, key, alias))?;
+            }
+        }
         let trusted = main
             .trusted
             .iter()
@@ -67,6 +77,7 @@ impl Credentials {
             client,
             authorities,
             trusted,
+            lists: Lists::load(config)?,
             warnings: Vec::new(),
         };
         let (_, warnings) = credentials.build(config)?;
@@ -89,6 +100,11 @@ impl Credentials {
         &self.authorities
     }
 
+    /// Aliases of all trusted certificates.
+    pub(super) fn trusted_aliases(&self) -> impl Iterator<Item = &str> {
+        self.trusted.iter().map(|facts| facts.alias.as_str())
+    }
+
     /// What an operator should know: pins without roles, roles without pins, expiry.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
@@ -103,11 +119,7 @@ impl Credentials {
     pub fn expiries(&self, config: &Config) -> Vec<Expiry> {
         let expiry = |alias: &str, usage, der: &CertificateDer<'_>| {
             let facts = CertificateFacts::from_der(der).ok()?;
-            Some(Expiry {
-                alias: alias.to_owned(),
-                usage,
-                not_after_unix_s: facts.not_after_unix_s,
-            })
+            Some(Expiry::of_certificate(alias, usage, facts.not_after_unix_s))
         };
         let leaf = |alias: &str, usage, identity: &Identity| {
             identity
@@ -126,6 +138,7 @@ impl Credentials {
             let mut clients: Vec<Expiry> = pins.pins.values().map(|pin| pin.expiry()).collect();
             clients.sort_by(|a, b| a.alias.cmp(&b.alias));
             all.extend(clients);
+            all.extend(client_cas::expiries(&pins.client_cas));
         }
         all
     }
@@ -134,7 +147,7 @@ impl Credentials {
         let roles = config
             .roles
             .iter()
-            .map(role)
+            .map(|settings| self.role(settings))
             .collect::<Result<Vec<_>, _>>()?;
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -149,6 +162,25 @@ impl Credentials {
         )
         .map_err(StartError::Identity)
     }
+
+    fn role(&self, settings: &RoleSettings) -> Result<RoleSpec, StartError> {
+        let operations: Operations = settings.operations.join(",").parse().map_err(|error| {
+            StartError::Backend(format!("kms.role.{}.operations: {error}", settings.name))
+        })?;
+        let ca = settings.ca.as_ref().map(|ca| CaSpec {
+            aliases: ca.aliases.clone(),
+            subjects: ca.subjects.clone(),
+            sans: ca.sans.clone(),
+            lists: ca.crl_file.as_ref().map(|file| self.lists.of(file)),
+        });
+        Ok(RoleSpec {
+            name: settings.name.clone(),
+            alias_globs: settings.aliases.clone(),
+            operations,
+            key_globs: settings.keys.clone(),
+            ca,
+        })
+    }
 }
 
 fn is_set(config: &Config, key: &str) -> bool {
@@ -156,20 +188,8 @@ fn is_set(config: &Config, key: &str) -> bool {
     settings.any(|setting| setting.key == key && setting.origin != Origin::Default)
 }
 
-fn role(settings: &RoleSettings) -> Result<RoleSpec, StartError> {
-    let operations: Operations = settings.operations.join(",").parse().map_err(|error| {
-        StartError::Backend(format!("kms.role.{}.operations: {error}", settings.name))
-    })?;
-    Ok(RoleSpec {
-        name: settings.name.clone(),
-        alias_globs: settings.aliases.clone(),
-        operations,
-        key_globs: settings.keys.clone(),
-    })
-}
-
 fn open(key: &'static str, at: &KeystoreRef) -> Result<Keystore, StartError> {
-    let bytes = read(key, &at.file)?;
+    let bytes = read(key.into(), &at.file, KEYSTORE_BYTES_MAX)?;
     keystore::open(&bytes, &at.password, at.key_password.as_ref()).map_err(|error| {
         StartError::Keystore {
             file: at.file.clone(),
@@ -179,19 +199,24 @@ fn open(key: &'static str, at: &KeystoreRef) -> Result<Keystore, StartError> {
 }
 
 /// Reads a file of bounded size.
-fn read(key: &'static str, file: &Path) -> Result<Vec<u8>, StartError> {
-    let fail = |error| StartError::Read {
+pub(super) fn read(
+    key: Cow<'static, str>,
+    file: &Path,
+    bytes_max: usize,
+) -> Result<Vec<u8>, StartError> {
+    let read = || {
+        let len = std::fs::metadata(file)?.len();
+        if len > bytes_max as u64 {
+            let text = format!("{len} bytes; it may have {bytes_max}");
+            return Err(std::io::Error::other(text));
+        }
+        std::fs::read(file)
+    };
+    read().map_err(|error| StartError::Read {
         key,
         file: file.to_owned(),
         error,
-    };
-    let len = std::fs::metadata(file).map_err(fail)?.len();
-    if len > KEYSTORE_BYTES_MAX as u64 {
-        return Err(fail(std::io::Error::other(format!(
-            "{len} bytes; a keystore may have {KEYSTORE_BYTES_MAX}"
-        ))));
-    }
-    std::fs::read(file).map_err(fail)
+    })
 }
 
 /// The configured alias; else the only private key that is not the client's; else `kmsServer`.
@@ -213,14 +238,14 @@ fn server_entry<'a>(config: &Config, store: &'a Keystore) -> Result<&'a KeyEntry
     }
 }
 
-fn missing(store: &Keystore, key: &'static str, alias: &str) -> StartError {
+fn missing(store: &Keystore, key: impl Into<Cow<'static, str>>, alias: &str) -> StartError {
     let held: Vec<&str> = store.aliases().collect();
     let hint = match store.did_you_mean(alias) {
         Some(near) => format!("did you mean '{near}'? It holds: {}", held.join(", ")),
         None => format!("it holds: {}", held.join(", ")),
     };
     StartError::Alias {
-        key,
+        key: key.into(),
         alias: alias.to_owned(),
         hint,
     }

@@ -1,5 +1,6 @@
 //! Why a node does not start: each names what to change.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::audit::AuditError;
 use crate::identity::IdentityError;
-use crate::keystore::KeystoreError;
+use crate::keystore::{KeystoreError, RevocationError};
 use crate::secret::ArenaError;
 
 /// One reason, with the key or file that it is about.
@@ -19,7 +20,7 @@ pub enum StartError {
     /// A file could not be read.
     Read {
         /// Which configuration key names it.
-        key: &'static str,
+        key: Cow<'static, str>,
         /// The file.
         file: PathBuf,
         /// Why.
@@ -35,11 +36,20 @@ pub enum StartError {
     /// An alias that a key names is not in the keystore.
     Alias {
         /// The configuration key.
-        key: &'static str,
+        key: Cow<'static, str>,
         /// The alias it names.
         alias: String,
         /// What the keystore holds instead, as a whole sentence.
         hint: String,
+    },
+    /// A file of lists of revoked certificates that is refused.
+    Revocation {
+        /// Which configuration key names it.
+        key: String,
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        error: RevocationError,
     },
     /// A certificate that cannot be read.
     Certificate {
@@ -86,6 +96,9 @@ impl fmt::Display for StartError {
                 write!(f, "{key}: {} cannot be read: {error}", file.display())
             }
             Self::Keystore { file, error } => write!(f, "keystore {}: {error}", file.display()),
+            Self::Revocation { key, file, error } => {
+                write!(f, "{key}: {}: {error}", file.display())
+            }
             Self::Alias { key, alias, hint } => {
                 write!(f, "{key}: the keystore has no '{alias}'; {hint}")
             }

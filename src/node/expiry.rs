@@ -1,4 +1,4 @@
-//! When certificates end: said in the log in time, and often enough to be seen.
+//! When certificates and lists of revoked ones end: said in the log in time, and often enough to be seen.
 //!
 //! Must never be true: a certificate that ends without a word; the same word every hour. Called by housekeeping.
 
@@ -26,8 +26,10 @@ impl Reminder {
         let mut words = Vec::new();
         for one in all {
             let left_s = one.not_after_unix_s.saturating_sub(now_unix_s);
+            // Lists live for days or hours, so the first word is when they are due.
+            let stages = STAGES_DAYS.map(|days| (days * DAY_S).min(one.early_s));
             // The last stage that has been reached.
-            let Some(stage) = STAGES_DAYS.iter().rposition(|days| left_s <= days * DAY_S) else {
+            let Some(stage) = stages.iter().rposition(|early_s| left_s <= *early_s) else {
                 continue;
             };
             let said = self.said.insert(key(one), stage);
@@ -41,6 +43,12 @@ impl Reminder {
 
 fn word(one: &Expiry, left_s: i64) -> String {
     let Expiry { alias, usage, .. } = one;
+    if left_s <= 0 && one.is_list() {
+        return format!(
+            "the list of revoked certificates of '{alias}' is out of date: new connections of its certificates are \
+             refused; put the newest into kms.role.NAME.ca.crl.file"
+        );
+    }
     if left_s <= 0 {
         return format!("certificate '{alias}' ({usage}) has expired: replace it now");
     }
@@ -49,6 +57,12 @@ fn word(one: &Expiry, left_s: i64) -> String {
         1 => "1 day".to_owned(),
         days => format!("{days} days"),
     };
+    if one.is_list() {
+        return format!(
+            "the list of revoked certificates of '{alias}' is out of date in {left}: put the newest into \
+             kms.role.NAME.ca.crl.file before"
+        );
+    }
     format!("certificate '{alias}' ({usage}) expires in {left}: replace it in the keystore before")
 }
 
@@ -59,13 +73,7 @@ mod tests {
     #[test]
     fn each_stage_is_told_once() {
         let end = 100 * DAY_S;
-        let of = |not_after_unix_s| {
-            vec![Expiry {
-                alias: "cmxdevice".to_owned(),
-                usage: "client",
-                not_after_unix_s,
-            }]
-        };
+        let of = |end| vec![Expiry::of_certificate("cmxdevice", "client", end)];
         let mut reminder = Reminder::default();
         for (name, not_after, now, want) in [
             ("far away", end, end - 31 * DAY_S, None),
@@ -100,5 +108,60 @@ mod tests {
             "{words:?}"
         );
         assert_eq!(words.len(), 1, "one word, not one for each stage");
+    }
+
+    #[test]
+    fn a_list_is_told_of_in_the_last_quarter_of_its_life() {
+        const HOUR_S: i64 = 3600;
+        for (name, life_s, want) in [
+            (
+                "a month",
+                30 * DAY_S,
+                &[
+                    (8 * DAY_S, ""),
+                    (7 * DAY_S, "in 7 days"),
+                    (DAY_S, "in 1 day"),
+                    (0, "is out of date: new"),
+                ][..],
+            ),
+            (
+                "a week",
+                7 * DAY_S,
+                &[
+                    (2 * DAY_S, ""),
+                    (DAY_S + HOUR_S, "in 1 day"),
+                    (DAY_S, "in 1 day"),
+                    (0, "is out of date: new"),
+                ],
+            ),
+            (
+                "a day",
+                DAY_S,
+                &[
+                    (7 * HOUR_S, ""),
+                    (6 * HOUR_S, "in 6 hours"),
+                    (HOUR_S, ""),
+                    (-5, "is out of date: new"),
+                ],
+            ),
+        ] {
+            let list = Expiry {
+                alias: "deviceca".to_owned(),
+                usage: "client-crl",
+                not_after_unix_s: 100 * DAY_S,
+                early_s: life_s / 4,
+            };
+            let mut reminder = Reminder::default();
+            for (left_s, want) in want {
+                let words = reminder.due(std::slice::from_ref(&list), 100 * DAY_S - left_s);
+                let told = words.join("");
+                assert_eq!(
+                    told.is_empty(),
+                    want.is_empty(),
+                    "{name}, {left_s} s left: {told}"
+                );
+                assert!(told.contains(want), "{name}, {left_s} s left: {told}");
+            }
+        }
     }
 }

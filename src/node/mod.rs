@@ -5,6 +5,7 @@
 
 mod audit;
 mod backend;
+mod client_cas;
 mod control;
 mod credentials;
 mod error;
@@ -12,6 +13,7 @@ mod expiry;
 mod housekeeping;
 mod lifecycle;
 mod reload;
+mod roles;
 mod trial;
 mod watch;
 
@@ -27,6 +29,7 @@ pub use credentials::Credentials;
 pub use error::StartError;
 pub use lifecycle::until_signalled;
 pub use reload::{ReloadError, Reloader, Report};
+pub use roles::{ClientCa, RoleHolders, roles};
 pub use trial::try_key;
 
 use crate::admin;

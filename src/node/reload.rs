@@ -18,7 +18,7 @@ use crate::identity::Snapshot;
 use crate::net::tls;
 use crate::server::{Bell, Shared};
 
-use super::{Credentials, StartError, backend, plan_for_this_machine};
+use super::{Credentials, StartError, backend, client_cas, plan_for_this_machine};
 
 /// Keys, or beginnings of keys, whose change takes effect by a reload; all others wait for a start.
 const RELOADABLE: [&str; 10] = [
@@ -128,6 +128,7 @@ impl Reloader {
         let config = &self.running.lock().config;
         let mut files = vec![config.file.clone(), config.keystore.file.clone()];
         files.push(config.server.keystore.file.clone());
+        files.extend(client_cas::files(config));
         files.dedup();
         files
     }
@@ -183,6 +184,8 @@ impl Reloader {
         };
         let old = self.shared.pins.load_full();
         report.changes.extend(pin_changes(&old, &pins));
+        let cas = client_cas::changes(&old.client_cas, &pins.client_cas);
+        report.changes.extend(cas);
         let server = credentials.server().chain.clone();
         let is_new_server = server != running.server;
         if is_new_server {

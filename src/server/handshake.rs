@@ -372,15 +372,15 @@ fn advance(shaking: &mut Shaking, shared: &Shared, records: &mut [u8], unix_s: i
 
 /// The certificate as the snapshot in force sees it; on a resumed session the verifier was not asked.
 fn identify(shaking: &mut Shaking, shared: &Shared, unix_s: i64) -> Stage {
-    let Some(leaf) = shaking.pipe.peer_leaf() else {
+    let Some((leaf, above)) = shaking.pipe.peer_chain() else {
         return Stage::Dead;
     };
-    match shared.pins.load().identify(leaf, unix_s) {
+    match shared.pins.load().identify(leaf, above, unix_s) {
         Ok(pin) => Stage::Done(pin),
         Err(stranger) => {
             shaking.pipe.close();
             let _ = shaking.pipe.flush();
-            Stage::Refused(format!("the certificate is not accepted: {stranger:?}"))
+            Stage::Refused(format!("the certificate is not accepted: {stranger}"))
         }
     }
 }

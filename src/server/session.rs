@@ -13,7 +13,7 @@ use crate::api::Fault;
 use crate::api::reply::{Reply, ReplyHead};
 use crate::engine::{Call, Flow, Gather, Outcome, Waiter};
 use crate::hsm::ClientTag;
-use crate::identity::{Pin, Snapshot};
+use crate::identity::{Pin, Snapshot, Stranger};
 use crate::limits::HTTP_HEAD_BYTES_MAX;
 use crate::quota::Client;
 use crate::wire::Out;
@@ -140,8 +140,11 @@ impl Session {
     /// After a reload: what the certificate may do now. One that may do nothing any more keeps its old pin, which
     /// is marked as revoked or out of its dates.
     pub(super) fn renew_pin(&mut self, pins: &Snapshot, now_unix_s: i64) {
-        if let Ok(pin) = pins.renew(&self.pin, now_unix_s) {
-            self.pin = pin;
+        match pins.renew(&self.pin, now_unix_s) {
+            Ok(pin) => self.pin = pin,
+            Err(Stranger::Expired | Stranger::NotYetValid) => {}
+            // A reload marks what it drops, but what client CAs vouch for is not all at hand there.
+            Err(_) => self.pin.revoked.store(true, Ordering::Release),
         }
     }
 

@@ -145,6 +145,7 @@ impl Desk {
             not_after_unix_s: VALIDITY_S.1,
             role: Arc::new(role("*")),
             revoked: false.into(),
+            issued: None,
         };
         let address = Address::of(([127, 0, 0, 1], 1).into());
         Self {

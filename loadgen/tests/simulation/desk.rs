@@ -231,5 +231,6 @@ fn pin() -> Arc<Pin> {
         not_after_unix_s: i64::MAX,
         role: Arc::new(role),
         revoked: AtomicBool::new(false),
+        issued: None,
     })
 }

@@ -3,6 +3,7 @@
 use rustls::{AlertDescription, CertificateError, Error};
 
 use super::hsm::FingerprintMismatch;
+use crate::identity::Stranger;
 
 /// Who is on the other side: the same error calls for different remedies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,6 +19,9 @@ pub fn explain(peer: Peer, error: &Error) -> String {
     let remedy = match (peer, error) {
         (Peer::Hsm, Error::InvalidCertificate(reason)) => return hsm_certificate(reason),
         (Peer::Hsm, Error::AlertReceived(alert)) => hsm_alert(*alert),
+        (Peer::Client, Error::InvalidCertificate(CertificateError::Other(other))) => {
+            return client_other(other);
+        }
         (Peer::Client, Error::InvalidCertificate(reason)) => client_certificate(reason),
         (Peer::Client, Error::AlertReceived(alert)) => client_alert(*alert),
         (Peer::Client, Error::NoCertificatesPresented) => {
@@ -125,21 +129,53 @@ fn hsm_alert(alert: AlertDescription) -> Option<&'static str> {
     })
 }
 
+/// Whom a client CA issued a certificate that is refused all the same.
+fn client_other(other: &rustls::OtherError) -> String {
+    let Some(stranger) = other.0.downcast_ref::<Stranger>() else {
+        return format!("the client's certificate is refused: {}", other.0);
+    };
+    let remedy = match stranger {
+        Stranger::NoRole(_) => {
+            "; if the client is yours, widen kms.role.NAME.ca.subjects or .ca.san"
+        }
+        Stranger::TwoRoles(_) => "; narrow the kms.role.NAME.ca.subjects or .ca.san of one of them",
+        _ => "; have a certificate issued anew if the client is yours",
+    };
+    format!("a client CA issued the client's certificate, but it is refused: {stranger}{remedy}")
+}
+
 /// Why a client was refused.
 fn client_certificate(reason: &CertificateError) -> Option<&'static str> {
     use CertificateError as C;
     Some(match reason {
         C::UnknownIssuer => {
             "the client's certificate is pinned by no role: import it into the keystore as a trusted \
-             certificate under an alias that a kms.role.NAME.aliases names, then reload"
+             certificate under an alias that a kms.role.NAME.aliases names, then reload; nor does a client CA of a \
+             kms.role.NAME.ca.alias, if there is one, vouch for it with what the client sent"
         }
         C::Expired | C::ExpiredContext { .. } => {
-            "the client's pinned certificate has expired: issue and import a new one"
+            "the client's certificate has expired, or a CA above it has: issue a new one, and import it if it is to \
+             be pinned"
         }
         C::NotValidYet | C::NotValidYetContext { .. } => {
-            "the client's pinned certificate is not valid yet: check this host's clock"
+            "the client's certificate is not valid yet, or a CA above it is not: check this host's clock"
         }
-        C::Revoked => "the client's certificate was removed from the keystore",
+        C::Revoked => {
+            "the client's certificate was removed from the keystore, or revoked by its CA"
+        }
+        C::InvalidPurpose => {
+            "a client CA issued the client's certificate, but not for a client: CA:TRUE, an extended key usage without \
+             clientAuth, or a key usage without digitalSignature"
+        }
+        C::ExpiredRevocationList => {
+            "a client CA issued the client's certificate, and the CA's list of revoked certificates is out of date: \
+             put the newest into kms.role.NAME.ca.crl.file"
+        }
+        C::UnknownRevocationStatus => {
+            "a client CA issued the client's certificate, but there is no list of revoked certificates, signed as it \
+             must be, of the CA right above it or of one further up: put the lists of all into \
+             kms.role.NAME.ca.crl.file"
+        }
         C::BadSignature => {
             "the client shows a pinned certificate but cannot prove its key, or the key is too weak \
              (RSA under 2048 bits): issue a new certificate if the client is yours"

@@ -3,6 +3,7 @@
 //! `openssl req -x509 -newkey rsa:N`, and `openssl x509 -req -signkey` without extensions for v1.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod client_cas;
 mod clients;
 mod hsm;
 mod resumption;

@@ -290,7 +290,7 @@ fn a_swapped_snapshot_counts_at_once() {
         let leaf = &met.server.peer_certificates().unwrap()[0];
         assert_eq!(
             pins.load()
-                .identify(leaf, 1_800_000_000)
+                .identify(leaf, &[], 1_800_000_000)
                 .unwrap()
                 .fingerprint,
             fingerprint(leaf)
@@ -306,7 +306,7 @@ fn a_swapped_snapshot_counts_at_once() {
             Some(Error::AlertReceived(AlertDescription::CertificateRevoked))
         );
         assert_eq!(
-            pins.load().identify(leaf, 1_800_000_000).unwrap_err(),
+            pins.load().identify(leaf, &[], 1_800_000_000).unwrap_err(),
             Stranger::Revoked
         );
     }

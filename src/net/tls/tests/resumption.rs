@@ -30,7 +30,7 @@ fn a_resumed_client_is_identified_again() {
         let met = meet(&client, "localhost", &config);
         assert_eq!(kind(&met), Some(HandshakeKind::Resumed), "{version:?}");
         let leaf = met.server.peer_certificates().unwrap()[0].clone();
-        assert!(pins.load().identify(&leaf, NOW).is_ok(), "{version:?}");
+        assert!(pins.load().identify(&leaf, &[], NOW).is_ok(), "{version:?}");
 
         // rustls lets it in and asks no verifier: this is why the server asks `identify`.
         pins.store(Arc::new(Snapshot::default()));
@@ -38,7 +38,7 @@ fn a_resumed_client_is_identified_again() {
         assert_eq!(kind(&met), Some(HandshakeKind::Resumed), "{version:?}");
         let leaf = &met.server.peer_certificates().unwrap()[0];
         assert_eq!(
-            pins.load().identify(leaf, NOW).unwrap_err(),
+            pins.load().identify(leaf, &[], NOW).unwrap_err(),
             Stranger::Unknown,
             "{version:?}"
         );
