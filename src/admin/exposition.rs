@@ -33,7 +33,7 @@ pub(super) fn render(shared: &Shared) -> String {
         ),
         (
             "kms_handshakes_total",
-            "Handshakes with a pinned certificate.",
+            "Handshakes with a certificate that is accepted.",
             metrics.handshakes.get(),
         ),
         (
@@ -96,17 +96,37 @@ fn audit(shared: &Shared, text: &mut String) {
     }
 }
 
-/// One line for each certificate that the node lives by.
+/// One line for each certificate that the node lives by, and for each list of revoked ones.
 fn certificates(shared: &Shared, text: &mut String) {
     const NAME: &str = "kms_certificate_not_after_seconds";
+    const LIST: &str = "kms_crl_next_update_seconds";
+    let all = shared.certificates.load();
+    let (lists, certificates): (Vec<_>, Vec<_>) = all.iter().partition(|one| one.is_list());
+    let label = |alias: &str| alias.replace('\\', "\\\\").replace('"', "\\\"");
     let _ = writeln!(
         text,
         "# HELP {NAME} End of a certificate's validity, seconds since 1970.\n# TYPE {NAME} gauge"
     );
-    for one in shared.certificates.load().iter() {
-        let alias = one.alias.replace('\\', "\\\\").replace('"', "\\\"");
-        let (usage, end) = (one.usage, one.not_after_unix_s);
+    for one in certificates {
+        let (alias, usage, end) = (label(&one.alias), one.usage, one.not_after_unix_s);
         let _ = writeln!(text, "{NAME}{{alias=\"{alias}\",use=\"{usage}\"}} {end}");
+    }
+    // One CA may have several, of which the first to end counts.
+    let mut ends = std::collections::BTreeMap::new();
+    for one in lists {
+        let end = ends.entry(&one.alias).or_insert(one.not_after_unix_s);
+        *end = one.not_after_unix_s.min(*end);
+    }
+    if ends.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "# HELP {LIST} When the list of revoked certificates of a client CA is out of date, seconds since 1970.\n\
+         # TYPE {LIST} gauge"
+    );
+    for (alias, end) in ends {
+        let _ = writeln!(text, "{LIST}{{alias=\"{}\"}} {end}", label(alias));
     }
 }
 

@@ -25,24 +25,26 @@ pub struct Status {
     pub waiting: usize,
     /// Unwrapped keys held now.
     pub cache_entries: usize,
-    /// Certificates, the one that ends first at the front.
+    /// Certificates and lists of revoked ones, the one that ends first at the front.
     pub certificates: Vec<CertificateEnd>,
     /// What would be served without the HSM.
     pub outage_budget: Budget,
 }
 
-/// A certificate that the node lives by.
+/// A certificate that the node lives by, or a list of revoked ones.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct CertificateEnd {
     /// Lower-cased keystore alias.
     pub alias: String,
-    /// `server`, `hsm-client`, `hsm-ca` or `client`.
+    /// `server`, `hsm-client`, `hsm-ca`, `client`, `client-ca`, or for a list `client-crl`.
     #[serde(rename = "use")]
     pub usage: &'static str,
     /// Seconds since 1970.
     pub not_after_unix_s: i64,
     /// Whole days; negative once it is over.
     pub days_left: i64,
+    /// Whether it is time to replace it.
+    pub due: bool,
 }
 
 fn certificates(shared: &Shared) -> Vec<CertificateEnd> {
@@ -56,6 +58,7 @@ fn certificates(shared: &Shared) -> Vec<CertificateEnd> {
             usage: one.usage,
             not_after_unix_s: one.not_after_unix_s,
             days_left: (one.not_after_unix_s - now_unix_s).div_euclid(DAY_S),
+            due: one.is_due(now_unix_s),
         })
         .collect();
     ends.sort_by_key(|end| end.not_after_unix_s);

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout)]
 
 mod host;
+mod roles;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,7 +17,7 @@ use crate::config::plan::Rule;
 use crate::config::{self, Config, Protocol, Setting};
 use crate::hsm::vault::policy;
 use crate::identity::Expiry;
-use crate::node::{self, Probed};
+use crate::node::{self, Probed, RoleHolders};
 use crate::secret::memlock_limit;
 use crate::wire::calendar::timestamp;
 
@@ -46,12 +47,15 @@ struct Report {
     locked_bytes: usize,
     host: Vec<String>,
     certificates: Vec<Certificate>,
+    roles: Vec<RoleHolders>,
+    /// Trusted certificates that serve for nothing.
+    without_role: Vec<String>,
     back_end: Vec<Probed>,
     warnings: Vec<String>,
     errors: Vec<String>,
 }
 
-/// A certificate that the server would live by.
+/// A certificate that the server would live by, or a list of revoked ones.
 #[derive(Debug, Serialize)]
 struct Certificate {
     alias: String,
@@ -145,6 +149,10 @@ fn examine_config(config: &Config, key: Option<&str>, report: &mut Report) {
         Ok(credentials) => {
             report.warnings.extend_from_slice(credentials.warnings());
             examine_certificates(&credentials.expiries(config), report);
+            match node::roles(config, &credentials) {
+                Ok((roles, without)) => (report.roles, report.without_role) = (roles, without),
+                Err(error) => report.errors.push(error.to_string()),
+            }
             examine_back_end(config, &credentials, key, report);
         }
         Err(error) => report.errors.push(error.to_string()),
@@ -159,13 +167,18 @@ fn examine_certificates(all: &[Expiry], report: &mut Report) {
         let not_after = timestamp(UNIX_EPOCH + Duration::from_secs(end));
         let left_s = one.not_after_unix_s - now_unix_s;
         let days_left = left_s.div_euclid(24 * 3600);
+        let day = not_after.get(..10).unwrap_or_default();
         // One that is over is told with the pins, or is an error of its own.
-        if (0..WARN_DAYS).contains(&days_left) {
+        if left_s >= 0 && one.is_list() && one.is_due(now_unix_s) {
             report.warnings.push(format!(
-                "certificate '{}' ({}) expires in {days_left} days, on {}",
-                one.alias,
-                one.usage,
-                not_after.get(..10).unwrap_or_default()
+                "the list of revoked certificates of '{}' is out of date from {not_after} on: put the newest into \
+                 kms.role.NAME.ca.crl.file before",
+                one.alias
+            ));
+        } else if (0..WARN_DAYS).contains(&days_left) && !one.is_list() {
+            report.warnings.push(format!(
+                "certificate '{}' ({}) expires in {days_left} days, on {day}",
+                one.alias, one.usage
             ));
         }
         report.certificates.push(Certificate {
@@ -238,10 +251,13 @@ fn print(report: &Report) {
             );
         }
     }
-    if !report.host.is_empty() {
-        println!("\nHost");
-        for fact in &report.host {
-            println!("  {fact}");
+    let roles = roles::lines(&report.roles, &report.without_role);
+    for (title, lines) in [("Roles", &roles), ("Host", &report.host)] {
+        if !lines.is_empty() {
+            println!("\n{title}");
+            for line in lines {
+                println!("  {line}");
+            }
         }
     }
     if !report.back_end.is_empty() {

@@ -126,13 +126,25 @@ fn text(status: &Value) -> String {
     )
 }
 
-/// A line for each certificate that ends within a month, and one for the next that does not.
+/// A line for each certificate and list of revoked ones that it is time to replace; if there is none, one for the
+/// certificate that is next.
 fn certificates(all: &Value) -> String {
     const SOON_DAYS: i64 = 30;
+    let is_list = |one: &Value| one["use"] == "client-crl";
     let line = |one: &Value| {
         let word = |name: &str| one[name].as_str().unwrap_or("?").to_owned();
         let (alias, usage) = (word("alias"), word("use"));
-        match one["days_left"].as_i64().unwrap_or(0) {
+        let days = one["days_left"].as_i64().unwrap_or(0);
+        if is_list(one) {
+            let when = match days {
+                ..0 => "IS OUT OF DATE: new connections of its certificates are refused".to_owned(),
+                0 => "is out of date within a day".to_owned(),
+                1 => "is out of date in 1 day".to_owned(),
+                days => format!("is out of date in {days} days"),
+            };
+            return format!("list of revoked certificates of '{alias}' {when}\n");
+        }
+        match days {
             ..0 => format!("certificate '{alias}' ({usage}) HAS EXPIRED\n"),
             0 => format!("certificate '{alias}' ({usage}) EXPIRES within a day\n"),
             1 => format!("certificate '{alias}' ({usage}) EXPIRES in 1 day\n"),
@@ -145,9 +157,16 @@ fn certificates(all: &Value) -> String {
         }
     };
     let all = all.as_array().map_or(&[][..], Vec::as_slice);
-    let is_soon = |one: &&Value| one["days_left"].as_i64().unwrap_or(0) <= SOON_DAYS;
+    let is_soon = |one: &&Value| {
+        let is_near = one["days_left"].as_i64().unwrap_or(0) <= SOON_DAYS;
+        if is_list(one) {
+            one["due"].as_bool().unwrap_or(true)
+        } else {
+            is_near
+        }
+    };
     let soon: String = all.iter().filter(is_soon).map(line).collect();
-    match all.first() {
+    match all.iter().find(|one| !is_list(one)) {
         Some(first) if soon.is_empty() => line(first),
         _ => soon,
     }
@@ -233,6 +252,37 @@ mod tests {
         );
         assert!(told(7, Some(30)).contains("the HSM has been down for 30 s, 93.2 %"));
         assert!(told(0, None).contains("not known"));
+    }
+
+    #[test]
+    fn certificates_and_lists_that_are_due_have_a_line() {
+        let one = |alias: &str, usage: &str, days_left: i64, due: bool| serde_json::json!({"alias": alias, "use": usage, "days_left": days_left, "due": due});
+        let server = one("kmsserver", "server", 200, false);
+        for (name, all, want) in [
+            ("none", vec![], ""),
+            (
+                "nothing due",
+                vec![one("ca", "client-crl", 5, false), server.clone()],
+                "certificate 'kmsserver' (server) is the next to expire, in 200 days\n",
+            ),
+            (
+                "a list",
+                vec![one("ca", "client-crl", 1, true), server.clone()],
+                "list of revoked certificates of 'ca' is out of date in 1 day\n",
+            ),
+            (
+                "a list that is over, and a CA",
+                vec![
+                    one("ca", "client-crl", -1, true),
+                    one("ca", "client-ca", 20, true),
+                    server,
+                ],
+                "list of revoked certificates of 'ca' IS OUT OF DATE: new connections of its certificates are \
+                 refused\ncertificate 'ca' (client-ca) EXPIRES in 20 days\n",
+            ),
+        ] {
+            assert_eq!(certificates(&Value::Array(all)), want, "{name}");
+        }
     }
 
     #[test]

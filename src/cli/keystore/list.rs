@@ -148,6 +148,16 @@ fn trusted_serves(alias: &str, config: Option<&Config>) -> Vec<String> {
         serves.push("CA of the HSM".to_owned());
     }
     for role in &config.roles {
+        let mut cas = role.ca.iter().flat_map(|ca| &ca.aliases);
+        if cas.any(|name| name == alias) {
+            serves.push(format!("client CA of role {}", role.name));
+        }
+    }
+    if serves.iter().any(|what| what.starts_with("client CA")) {
+        // It is no client, whatever role its name would fit.
+        return serves;
+    }
+    for role in &config.roles {
         if role.aliases.iter().any(|glob| glob_matches(glob, alias)) {
             serves.push(format!("role {}", role.name));
         }
