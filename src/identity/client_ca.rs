@@ -24,7 +24,7 @@ use crate::limits::{CLIENT_CHAIN_BYTES_MAX, CLIENT_CHAIN_MAX};
 
 use authority::{Authority, Step, Way};
 use names::Names;
-use recent::Recent;
+use recent::{Recent, Shown};
 
 /// Bytes of a subject and of all alternative names together: they are kept for each connection, and the subject is in
 /// each line of the audit log.
@@ -46,6 +46,8 @@ pub struct CaSpec {
 /// How a client CA came to vouch for a certificate: what is asked again after a reload.
 #[derive(Debug)]
 pub struct Issued {
+    /// What tells it, and all that came with it, from others.
+    shown: Shown,
     /// SHA-256 of the CA's certificate.
     authority: [u8; 32],
     /// The certificate first, then what stands between it and the CA.
@@ -126,8 +128,8 @@ impl ClientCas {
         if self.is_empty() {
             return Err(Stranger::Unknown);
         }
-        let print = fingerprint(leaf);
-        if let Some(known) = self.recent.get(&print)
+        let shown = Shown::of(leaf, above);
+        if let Some(known) = self.recent.get(shown)
             && known.standing(now_unix_s).is_ok()
             && is_listed(&known, now_unix_s)
         {
@@ -149,13 +151,14 @@ impl ClientCas {
         let pin = Arc::new(Pin {
             alias: authority.alias.clone(),
             subject: facts.subject,
-            fingerprint: print,
+            fingerprint: fingerprint(leaf),
             spki: facts.spki,
             not_before_unix_s: way.not_before_unix_s,
             not_after_unix_s: way.not_after_unix_s,
             role,
             revoked: AtomicBool::new(false),
             issued: Some(Issued {
+                shown,
                 authority: authority.fingerprint,
                 listed_until_unix_s: authority.listed_until(&way.path),
                 path: way.path.into(),
@@ -163,7 +166,7 @@ impl ClientCas {
             }),
         });
         pin.standing(now_unix_s)?;
-        self.recent.insert(&pin);
+        self.recent.insert(shown, &pin);
         Ok(pin)
     }
 
@@ -231,7 +234,7 @@ impl ClientCas {
     /// to the bit, and so is all below it.
     pub(super) fn successor(&self, old: &Pin) -> Result<Arc<Pin>, Stranger> {
         let issued = old.issued.as_ref().ok_or(Stranger::Revoked)?;
-        if let Some(known) = self.recent.get(&old.fingerprint) {
+        if let Some(known) = self.recent.get(issued.shown) {
             return Ok(known);
         }
         let mut places = self.authorities.iter().enumerate();
@@ -253,13 +256,14 @@ impl ClientCas {
             role,
             revoked: AtomicBool::new(false),
             issued: Some(Issued {
+                shown: issued.shown,
                 authority: authority.fingerprint,
                 path: Arc::clone(&issued.path),
                 names: Arc::clone(&issued.names),
                 listed_until_unix_s: authority.listed_until(&issued.path),
             }),
         });
-        self.recent.insert(&pin);
+        self.recent.insert(issued.shown, &pin);
         Ok(pin)
     }
 

@@ -184,8 +184,6 @@ impl Reloader {
         };
         let old = self.shared.pins.load_full();
         report.changes.extend(pin_changes(&old, &pins));
-        let cas = client_cas::changes(&old.client_cas, &pins.client_cas);
-        report.changes.extend(cas);
         let server = credentials.server().chain.clone();
         let is_new_server = server != running.server;
         if is_new_server {
@@ -298,6 +296,7 @@ fn pin_changes(old: &Snapshot, new: &Snapshot) -> Vec<String> {
     };
     let mut all = missing(new, old, "removed");
     all.extend(missing(old, new, "added"));
+    all.extend(client_cas::changes(&old.client_cas, &new.client_cas));
     all
 }
 

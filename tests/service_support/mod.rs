@@ -11,6 +11,7 @@
 
 pub mod client;
 pub mod desk;
+pub mod device_ca;
 pub mod fake_hsm;
 pub mod on_disk;
 pub mod transit;

@@ -128,6 +128,60 @@ impl Pki {
         );
     }
 
+    /// What `openssl ca` needs to act as an authority that keeps books.
+    fn books(&self, authority: &str, extensions: &str) -> String {
+        let (config, books) = (format!("{authority}.cnf"), format!("{authority}.ca"));
+        if !self.path(&books).exists() {
+            fs::create_dir_all(self.path(&books)).unwrap();
+            fs::write(self.path(&format!("{books}/index.txt")), "").unwrap();
+            fs::write(self.path(&format!("{books}/serial")), "1000\n").unwrap();
+            fs::write(self.path(&format!("{books}/crlnumber")), "01\n").unwrap();
+        }
+        let text = format!(
+            "[ca]\ndefault_ca=d\n[d]\ndatabase={books}/index.txt\nserial={books}/serial\n\
+             crlnumber={books}/crlnumber\nnew_certs_dir={books}\ndefault_md=sha256\npolicy=p\n\
+             unique_subject=no\n[p]\norganizationName=optional\ncommonName=supplied\n[e]\n{extensions}"
+        );
+        fs::write(self.path(&config), text).unwrap();
+        config
+    }
+
+    fn ca(&self, authority: &str, extensions: &str, more: &[&str]) {
+        let config = self.books(authority, extensions);
+        let [crt, key] = ["crt", "key"].map(|end| format!("{authority}.{end}"));
+        let own = [
+            "ca", "-batch", "-config", &config, "-cert", &crt, "-keyfile", &key,
+        ];
+        self.openssl(&[&own[..], more].concat());
+    }
+
+    /// A leaf with dates, `YYYYMMDDhhmmssZ`.
+    pub fn leaf_dated(&self, name: &str, authority: &str, from: &str, until: &str) {
+        self.key(name);
+        self.request(name, &format!("/O=CMX Test/CN={name}"));
+        let [csr, crt] = ["csr", "crt"].map(|end| format!("{name}.{end}"));
+        let dates = ["-in", &csr, "-startdate", from, "-enddate", until];
+        let out = ["-extensions", "e", "-notext", "-out", &crt];
+        self.ca(
+            authority,
+            &format!("basicConstraints=critical,CA:FALSE\n{CLIENT}"),
+            &[&dates[..], &out].concat(),
+        );
+    }
+
+    /// The authority's list of revoked certificates with these and all before, into `to`.
+    pub fn crl(&self, authority: &str, revoked: &[&str], to: &str, dates: &[&str]) {
+        for name in revoked {
+            self.ca(authority, "", &["-revoke", &format!("{name}.crt")]);
+        }
+        let dates = if dates.is_empty() {
+            &["-crldays", "30"]
+        } else {
+            dates
+        };
+        self.ca(authority, "", &[&["-gencrl", "-out", to], dates].concat());
+    }
+
     /// A self-signed certificate over the existing key.
     pub fn self_sign(&self, name: &str, subject: &str, extensions: &[&str]) {
         let [key, crt] = ["key", "crt"].map(|end| format!("{name}.{end}"));

@@ -121,3 +121,48 @@ fn client_cas_are_bounded() {
     let error = extended(&many(33)).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("33 client CAs"), "{error}");
 }
+
+#[test]
+fn what_does_not_go_together_is_named() {
+    for (lines, want) in [
+        (
+            "kms.role.device.ca.subject=x",
+            "did you mean kms.role.device.ca.subjects?",
+        ),
+        (
+            "kms.role.device.ca.crlfile=x",
+            "did you mean kms.role.device.ca.crl.file?",
+        ),
+        (
+            "kms.role.device.ca.alias=deviceCA",
+            "kms.role.device.ca.subjects is not set: say which certificates of deviceca",
+        ),
+        (
+            "kms.role.device.ca.san=DNS:*",
+            "kms.role.device.ca.alias is not set: kms.role.device.ca.san is set, and goes with",
+        ),
+        (
+            "kms.role.device.ca.crl.file=x",
+            "kms.role.device.ca.alias is not set: kms.role.device.ca.crl.file is set",
+        ),
+        (
+            "kms.role.device.ca.alias=d\nkms.role.device.ca.subjects=device-*",
+            "no TYPE=GLOB, such as CN=device-*",
+        ),
+        (
+            "kms.role.device.ca.alias=d\nkms.role.device.ca.san=device-*",
+            "does not say which kind of name; write DNS:",
+        ),
+        (
+            "kms.role.device.ca.alias=KmipSigningCa\nkms.role.device.ca.subjects=*",
+            "kms.role.device.ca.alias names kmipsigningca, and so does kms.hsm.ca.alias",
+        ),
+        (
+            "kms.hsm.ca.alias=a,B\nkms.role.fleet.ca.alias=x,b\nkms.role.fleet.ca.subjects=*\nkms.role.fleet.operations=all",
+            "kms.role.fleet.ca.alias names b, and so does kms.hsm.ca.alias",
+        ),
+    ] {
+        let error = extended(lines).map(|_| ()).expect_err(lines).to_string();
+        assert!(error.contains(want), "{lines}: {error}");
+    }
+}

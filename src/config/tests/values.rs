@@ -118,42 +118,6 @@ fn bad_values_name_what_is_wrong() {
             "kms.role.device.alias=x",
             "did you mean kms.role.device.aliases?",
         ),
-        (
-            "kms.role.device.ca.subject=x",
-            "did you mean kms.role.device.ca.subjects?",
-        ),
-        (
-            "kms.role.device.ca.crlfile=x",
-            "did you mean kms.role.device.ca.crl.file?",
-        ),
-        (
-            "kms.role.device.ca.alias=deviceCA",
-            "kms.role.device.ca.subjects is not set: say which certificates of deviceca",
-        ),
-        (
-            "kms.role.device.ca.san=DNS:*",
-            "kms.role.device.ca.alias is not set: kms.role.device.ca.san is set, and goes with",
-        ),
-        (
-            "kms.role.device.ca.crl.file=x",
-            "kms.role.device.ca.alias is not set: kms.role.device.ca.crl.file is set",
-        ),
-        (
-            "kms.role.device.ca.alias=d\nkms.role.device.ca.subjects=device-*",
-            "no TYPE=GLOB, such as CN=device-*",
-        ),
-        (
-            "kms.role.device.ca.alias=d\nkms.role.device.ca.san=device-*",
-            "does not say which kind of name; write DNS:",
-        ),
-        (
-            "kms.role.device.ca.alias=KmipSigningCa\nkms.role.device.ca.subjects=*",
-            "kms.role.device.ca.alias names kmipsigningca, and so does kms.hsm.ca.alias",
-        ),
-        (
-            "kms.hsm.ca.alias=a,B\nkms.role.fleet.ca.alias=x,b\nkms.role.fleet.ca.subjects=*\nkms.role.fleet.operations=all",
-            "kms.role.fleet.ca.alias names b, and so does kms.hsm.ca.alias",
-        ),
         ("kms.audit.fil=/x", "did you mean kms.audit.file?"),
         ("kms.proxy=on", "listed in conf/kms.properties"),
         ("KMS.SERVER.PORT=1", "did you mean kms.server.port?"),

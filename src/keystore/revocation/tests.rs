@@ -95,16 +95,58 @@ fn without(der: &[u8], index: usize) -> Vec<u8> {
     wrap(&[&wrap(&kept), body.0].concat())
 }
 
+fn refused(rows: &[(&str, &[u8], &str)]) {
+    for (name, bytes, want) in rows {
+        let why = revocation_lists(bytes).map(|_| ()).unwrap_err().to_string();
+        assert!(why.contains(want), "{name}: {why}");
+    }
+}
+
 #[test]
-fn what_is_no_whole_list_is_refused_with_its_remedy() {
-    let made = params(&[5]).signed_by(&issuer()).unwrap();
-    let der = made.der().to_vec();
-    let pem = made.pem().unwrap();
-    let (head, tail) = pem.split_at(80);
+fn what_is_no_list_is_refused_with_its_remedy() {
     let certificate = CertificateParams::new(Vec::new()).unwrap();
     let certificate = certificate
         .self_signed(&KeyPair::generate().unwrap())
         .unwrap();
+    let many = vec![SEQUENCE; CRL_FILE_BYTES_MAX + 1];
+    let none = "no list of revoked certificates is in it";
+    refused(&[
+        ("nothing", b"", none),
+        ("text", b"hello", none),
+        ("a certificate", certificate.pem().as_bytes(), none),
+        ("a certificate in DER", certificate.der(), "list 1"),
+        ("too much", &many, "more than 8388608 bytes"),
+    ]);
+}
+
+#[test]
+fn what_is_no_whole_list_is_refused_with_its_remedy() {
+    let made = params(&[5]).signed_by(&issuer()).unwrap();
+    let (der, pem) = (made.der().to_vec(), made.pem().unwrap());
+    let (head, tail) = pem.split_at(80);
+    let damaged = format!("{head}!!{tail}");
+    let second = format!("{pem}{}", &pem[..90]);
+    let more = [&der[..], b"0"].concat();
+    refused(&[
+        ("damaged PEM", damaged.as_bytes(), "list 1 is damaged"),
+        ("the second cut", second.as_bytes(), "list 2 is damaged"),
+        ("cut", &der[..der.len() - 1], "list 1: it is damaged"),
+        ("more behind it", &more, "list 1: it is damaged"),
+        (
+            "version 1",
+            &without(&der, 0),
+            "list 1 is of version 1: have the CA make it of version 2",
+        ),
+        (
+            "no end",
+            &without(&der, 4),
+            "list 1 does not say when the next one is due",
+        ),
+    ]);
+}
+
+#[test]
+fn a_part_of_a_list_says_so() {
     let mut part = params(&[5]);
     part.issuing_distribution_point = Some(CrlIssuingDistributionPoint {
         distribution_point: CrlDistributionPoint {
@@ -114,65 +156,6 @@ fn what_is_no_whole_list_is_refused_with_its_remedy() {
     });
     let part = part.signed_by(&issuer()).unwrap().der().to_vec();
     assert!(revocation_lists(&part).unwrap()[0].part().is_some());
-    for (name, bytes, want) in [
-        (
-            "nothing",
-            Vec::new(),
-            "no list of revoked certificates is in it",
-        ),
-        (
-            "text",
-            b"hello".to_vec(),
-            "no list of revoked certificates is in it",
-        ),
-        (
-            "a certificate",
-            certificate.pem().into_bytes(),
-            "no list of revoked certificates is in it",
-        ),
-        ("a certificate in DER", certificate.der().to_vec(), "list 1"),
-        (
-            "damaged PEM",
-            format!("{head}!!{tail}").into_bytes(),
-            "list 1 is damaged",
-        ),
-        (
-            "the second cut",
-            format!("{pem}{}", &pem[..90]).into_bytes(),
-            "list 2 is damaged",
-        ),
-        (
-            "cut",
-            der[..der.len() - 1].to_vec(),
-            "list 1: it is damaged",
-        ),
-        (
-            "more behind it",
-            [&der[..], b"0"].concat(),
-            "list 1: it is damaged",
-        ),
-        (
-            "version 1",
-            without(&der, 0),
-            "list 1 is of version 1: have the CA make it of version 2",
-        ),
-        (
-            "no end",
-            without(&der, 4),
-            "list 1 does not say when the next one is due",
-        ),
-        (
-            "too much",
-            vec![SEQUENCE; CRL_FILE_BYTES_MAX + 1],
-            "more than 8388608 bytes",
-        ),
-    ] {
-        let why = revocation_lists(&bytes)
-            .map(|_| ())
-            .unwrap_err()
-            .to_string();
-        assert!(why.contains(want), "{name}: {why}");
-    }
 }
 
 /// Every byte of it is signed, so a changed one is refused, or is not the CA's.

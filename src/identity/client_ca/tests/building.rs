@@ -2,76 +2,78 @@
 
 use super::*;
 
+type Row<'a> = (&'a str, Vec<(&'a str, &'a Der)>, &'a str);
+
+/// A role whose client CA is `deviceCA` cannot be built of these.
+fn refused(rows: &[Row<'_>]) {
+    for (name, store, want) in rows {
+        let built = build(&[role("device", &["DeviceCA"], "*")], store);
+        let text = built.map(|_| ()).unwrap_err().to_string();
+        assert!(text.contains(want), "{name}: {text}");
+    }
+}
+
+#[test]
+fn the_hsms_ca_is_no_client_ca() {
+    let hsm = Ca::root("HSM CA");
+    let renewed = hsm.again(|p| p.not_after = date_time_ymd(2041, 1, 1));
+    let (alias, own) = ("deviceCA", ("hsmCA", &hsm.der));
+    let want = "kms.role.device.ca.alias: `deviceca` is, or has the key of, `hsmca`, which kms.hsm.ca.alias names";
+    refused(&[
+        ("under another alias", vec![own, (alias, &hsm.der)], want),
+        ("renewed", vec![own, (alias, &renewed)], want),
+    ]);
+    let built = build(&[role("device", &["HSMca"], "*")], &[own]);
+    let text = built.map(|_| ()).unwrap_err().to_string();
+    assert!(
+        text.contains("`hsmca` is, or has the key of, `hsmca`"),
+        "{text}"
+    );
+}
+
 #[test]
 fn what_cannot_be_a_client_ca_is_refused() {
-    let (ca, hsm) = (Ca::root("Device CA"), Ca::root("HSM CA"));
-    let renewed = hsm.again(|p| p.not_after = date_time_ymd(2041, 1, 1));
+    let ca = Ca::root("Device CA");
     let plain = ca.leaf("device-1");
     let unable = Ca::root_with("x", |p| p.key_usages = vec![KeyUsagePurpose::CrlSign]);
     let servers = Ca::root_with("x", |p| {
         p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     });
     let v1 = CertificateDer::from(include_bytes!("../../../../tests/data/tls/v1.crt.der").to_vec());
-    for (name, store, alias, want) in [
+    let alias = "deviceCA";
+    let pin_too = vec![(alias, &ca.der), ("pin-device", &ca.der)];
+    refused(&[
         (
             "not there",
             vec![],
-            "deviceCA",
             "the keystore has no trusted certificate `deviceca`",
         ),
         (
-            "the HSM's",
-            vec![("hsmCA", &hsm.der)],
-            "HSMca",
-            "kms.role.device.ca.alias: `hsmca` is, or has the key of, `hsmca`",
-        ),
-        (
-            "the HSM's, under another alias",
-            vec![("hsmCA", &hsm.der), ("deviceCA", &hsm.der)],
-            "deviceCA",
-            "`deviceca` is, or has the key of, `hsmca`, which kms.hsm.ca.alias names",
-        ),
-        (
-            "the HSM's, renewed",
-            vec![("hsmCA", &hsm.der), ("deviceCA", &renewed)],
-            "deviceCA",
-            "is, or has the key of, `hsmca`",
-        ),
-        (
             "no CA",
-            vec![("deviceCA", &plain)],
-            "deviceCA",
+            vec![(alias, &plain)],
             "`deviceca` is no CA's certificate",
         ),
         (
             "no certSign",
-            vec![("deviceCA", &unable.der)],
-            "deviceCA",
+            vec![(alias, &unable.der)],
             "without keyCertSign",
         ),
         (
             "for servers",
-            vec![("deviceCA", &servers.der)],
-            "deviceCA",
+            vec![(alias, &servers.der)],
             "without clientAuth",
         ),
         (
             "version 1",
-            vec![("deviceCA", &v1)],
-            "deviceCA",
+            vec![(alias, &v1)],
             "no certificate of X.509 version 3",
         ),
         (
             "a pin too",
-            vec![("deviceCA", &ca.der), ("pin-device", &ca.der)],
-            "deviceCA",
+            pin_too,
             "alias `pin-device` holds the same certificate as `deviceca`",
         ),
-    ] {
-        let built = build(&[role("device", &[alias], "*")], &store);
-        let text = built.map(|_| ()).unwrap_err().to_string();
-        assert!(text.contains(want), "{name}: {text}");
-    }
+    ]);
 }
 
 #[test]

@@ -30,22 +30,53 @@ fn hold(snapshot: &Snapshot, rows: &[(&str, &[&Der], Result<&str, &str>)]) {
     }
 }
 
+/// `deviceCA` vouches for devices and back ends.
+fn two_roles(ca: &Ca, more: &[(&str, &Der)]) -> Snapshot {
+    let roles = [
+        role("device", &["deviceCA"], "device-*"),
+        role("backend", &["deviceCA"], "backend-*"),
+    ];
+    snapshot(&roles, &[&[("deviceCA", &ca.der)], more].concat())
+}
+
 #[test]
 fn a_certificate_needs_a_client_ca_and_names_of_a_role() {
-    let (ours, hsm) = (Ca::root("Device CA"), Ca::root("HSM CA"));
-    let namesake = Ca::root("Device CA");
-    let by_hsm = ours.below("HSM CA below", |_| ());
-    let snapshot = snapshot(
+    let (ours, hsm, namesake) = (Ca::root("CA"), Ca::root("HSM CA"), Ca::root("CA"));
+    let snapshot = two_roles(
+        &ours,
+        &[("hsmCA", &hsm.der), ("pin-device", &hsm.leaf("x"))],
+    );
+    let (device, backend) = (ours.leaf("device-1"), ours.leaf("backend-1"));
+    let unnamed = ours.leaf("printer-1");
+    let long = ours.leaf(&format!("device-{}", "x".repeat(5000)));
+    let (other, hsms) = (namesake.leaf("device-1"), hsm.leaf("device-1"));
+    let late = namesake.leaf_with("device-1", |p| p.not_after = date_time_ymd(2021, 1, 1));
+    let own = namesake.again(|p| p.is_ca = IsCa::ExplicitNoCa);
+    let own_ca = Ca::root("device-1").der;
+    hold(
+        &snapshot,
         &[
-            role("device", &["deviceCA"], "device-*"),
-            role("backend", &["deviceCA"], "backend-*"),
-        ],
-        &[
-            ("deviceCA", &ours.der),
-            ("hsmCA", &by_hsm.der),
-            ("pin-device", &hsm.leaf("x")),
+            ("right", &[&device], Ok("device")),
+            ("right, another role", &[&backend], Ok("backend")),
+            ("with the root", &[&device, &ours.der], Ok("device")),
+            ("names of no role", &[&unnamed], Err("no role")),
+            ("very long names", &[&long], Err("path")),
+            ("of a namesake", &[&other, &namesake.der], Err("unknown")),
+            ("of a namesake, expired", &[&late], Err("unknown")),
+            ("the HSM's CA", &[&hsms, &hsm.der], Err("unknown")),
+            ("self-signed", &[&own], Err("unknown")),
+            ("self-signed CA", &[&own_ca], Err("unknown")),
+            ("the CA itself", &[&ours.der], Err("purpose")),
         ],
     );
+    assert!(ClientCas::default().is_empty() && !snapshot.client_cas.is_empty());
+    let none = who(&Snapshot::default(), &[&device], NOW);
+    assert_eq!(none, Err(Stranger::Unknown));
+}
+
+#[test]
+fn dates_and_uses_are_asked() {
+    let ours = Ca::root("CA");
     let year = |from, until| {
         ours.leaf_with("device-1", |p| {
             (p.not_before, p.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
@@ -56,75 +87,30 @@ fn a_certificate_needs_a_client_ca_and_names_of_a_role() {
             (p.key_usages, p.extended_key_usages) = (usages, extended);
         })
     };
-    let stranger_late = namesake.leaf_with("device-1", |p| p.not_after = date_time_ymd(2021, 1, 1));
+    let servers = uses(vec![], vec![ExtendedKeyUsagePurpose::ServerAuth]);
+    let unsigned = uses(vec![KeyUsagePurpose::KeyAgreement], vec![]);
     let ca_leaf = ours.leaf_with("device-1", |p| {
         p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     });
-    let long = ours.leaf(&format!("device-{}", "x".repeat(5000)));
     hold(
-        &snapshot,
+        &two_roles(&ours, &[]),
         &[
-            ("right", &[&ours.leaf("device-1")], Ok("device")),
-            (
-                "right, another role",
-                &[&ours.leaf("backend-1")],
-                Ok("backend"),
-            ),
-            (
-                "with the root behind it",
-                &[&ours.leaf("device-1"), &ours.der],
-                Ok("device"),
-            ),
-            (
-                "names of no role",
-                &[&ours.leaf("printer-1")],
-                Err("no role"),
-            ),
-            (
-                "another CA of that name",
-                &[&namesake.leaf("device-1"), &namesake.der],
-                Err("unknown"),
-            ),
-            ("another CA, expired", &[&stranger_late], Err("unknown")),
-            (
-                "the HSM's CA",
-                &[&hsm.leaf("device-1"), &hsm.der],
-                Err("unknown"),
-            ),
-            (
-                "self-signed",
-                &[&namesake.again(|p| p.is_ca = IsCa::ExplicitNoCa)],
-                Err("unknown"),
-            ),
-            ("the CA itself", &[&ours.der], Err("purpose")),
             ("expired", &[&year(2020, 2021)], Err("expired")),
             ("not yet valid", &[&year(2035, 2036)], Err("not yet valid")),
-            (
-                "for servers",
-                &[&uses(vec![], vec![ExtendedKeyUsagePurpose::ServerAuth])],
-                Err("purpose"),
-            ),
-            (
-                "for no signature",
-                &[&uses(vec![KeyUsagePurpose::KeyAgreement], vec![])],
-                Err("purpose"),
-            ),
+            ("for servers", &[&servers], Err("purpose")),
+            ("for no signature", &[&unsigned], Err("purpose")),
             ("for anything", &[&uses(vec![], vec![])], Ok("device")),
             ("a CA as client", &[&ca_leaf], Err("purpose")),
-            ("very long names", &[&long], Err("path")),
         ],
-    );
-    assert!(ClientCas::default().is_empty() && !snapshot.client_cas.is_empty());
-    let none = Snapshot::default();
-    assert_eq!(
-        who(&none, &[&ours.leaf("device-1")], NOW),
-        Err(Stranger::Unknown)
     );
 }
 
+fn leaf(ca: &Ca) -> Der {
+    ca.leaf("device-1")
+}
+
 #[test]
-fn the_way_to_the_ca_is_asked() {
-    use rcgen::GeneralSubtree::DnsName;
+fn what_stands_between_must_be_sent() {
     let root = Ca::root_with("Root", |p| {
         p.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
     });
@@ -132,8 +118,49 @@ fn the_way_to_the_ca_is_asked() {
         p.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     });
     let second = root.below("Second", |_| ());
-    let deep = second.below("Deep", |_| ());
-    let below_issuing = issuing.below("Too deep", |_| ());
+    let (deep, deepest) = (
+        second.below("Deep", |_| ()),
+        issuing.below("Deepest", |_| ()),
+    );
+    let (one, deep_one, deepest_one) = (leaf(&issuing), leaf(&deep), leaf(&deepest));
+    let others: Vec<Der> = (0..4).map(|_| issuing.leaf("x")).collect();
+    let mut many = vec![&one, &issuing.der];
+    many.extend(&others);
+    hold(
+        &two_roles(&root, &[]),
+        &[
+            ("sent", &[&one, &issuing.der], Ok("device")),
+            (
+                "with the root",
+                &[&one, &issuing.der, &root.der],
+                Ok("device"),
+            ),
+            (
+                "after another",
+                &[&one, &second.der, &issuing.der],
+                Ok("device"),
+            ),
+            ("not sent", &[&one], Err("unknown")),
+            ("another sent", &[&one, &second.der], Err("unknown")),
+            (
+                "too deep for the root",
+                &[&deep_one, &deep.der, &second.der],
+                Err("path"),
+            ),
+            (
+                "too deep for another",
+                &[&deepest_one, &deepest.der, &issuing.der],
+                Err("path"),
+            ),
+            ("too many", &many, Err("path")),
+        ],
+    );
+}
+
+#[test]
+fn what_stands_between_is_asked() {
+    use rcgen::GeneralSubtree::DnsName;
+    let root = Ca::root("Root");
     let late = root.below("Late", |p| p.not_after = date_time_ymd(2021, 1, 1));
     let no_ca = root.below("No CA", |p| p.is_ca = IsCa::ExplicitNoCa);
     let unsigned = root.below("No certSign", |p| {
@@ -153,45 +180,10 @@ fn the_way_to_the_ca_is_asked() {
         let host = rcgen::SanType::DnsName(host.try_into().unwrap());
         narrow.leaf_with("device-1", |p| p.subject_alt_names = vec![host])
     };
-    let snapshot = snapshot(
-        &[role("device", &["rootCA"], "device-*")],
-        &[("rootCA", &root.der), ("hsmCA", &hsms.der)],
-    );
-    let leaf = |ca: &Ca| ca.leaf("device-1");
-    let many: Vec<Der> = (0..4).map(|_| issuing.leaf("x")).collect();
-    let first = leaf(&issuing);
-    let mut too_many = vec![&first, &issuing.der];
-    too_many.extend(&many);
+    let (inside, outside) = (named("a.example.com"), named("a.example.org"));
     hold(
-        &snapshot,
+        &two_roles(&root, &[("hsmCA", &hsms.der)]),
         &[
-            ("sent", &[&leaf(&issuing), &issuing.der], Ok("device")),
-            (
-                "sent with the root",
-                &[&leaf(&issuing), &issuing.der, &root.der],
-                Ok("device"),
-            ),
-            (
-                "sent after another",
-                &[&leaf(&issuing), &second.der, &issuing.der],
-                Ok("device"),
-            ),
-            ("not sent", &[&leaf(&issuing)], Err("unknown")),
-            (
-                "another sent",
-                &[&leaf(&issuing), &second.der],
-                Err("unknown"),
-            ),
-            (
-                "deeper than the root allows",
-                &[&leaf(&deep), &deep.der, &second.der],
-                Err("path"),
-            ),
-            (
-                "deeper than another allows",
-                &[&leaf(&below_issuing), &below_issuing.der, &issuing.der],
-                Err("path"),
-            ),
             ("expired", &[&leaf(&late), &late.der], Err("expired")),
             ("no CA", &[&leaf(&no_ca), &no_ca.der], Err("path")),
             (
@@ -200,22 +192,13 @@ fn the_way_to_the_ca_is_asked() {
                 Err("path"),
             ),
             (
-                "issues for servers",
+                "for servers",
                 &[&leaf(&servers), &servers.der],
                 Err("purpose"),
             ),
             ("the HSM's CA", &[&leaf(&hsms), &hsms.der], Err("path")),
-            (
-                "a name it may issue",
-                &[&named("a.example.com"), &narrow.der],
-                Ok("device"),
-            ),
-            (
-                "a name it may not",
-                &[&named("a.example.org"), &narrow.der],
-                Err("path"),
-            ),
-            ("too many", &too_many, Err("path")),
+            ("a name of its own", &[&inside, &narrow.der], Ok("device")),
+            ("a name of another", &[&outside, &narrow.der], Err("path")),
         ],
     );
 }
@@ -282,13 +265,7 @@ fn a_certificate_has_one_role() {
 fn a_pin_counts_before_its_ca() {
     let ca = Ca::root("Device CA");
     let (pinned, issued) = (ca.leaf("device-1"), ca.leaf("device-2"));
-    let snapshot = snapshot(
-        &[
-            role("device", &["deviceCA"], "device-*"),
-            role("backend", &["deviceCA"], "backend-*"),
-        ],
-        &[("deviceCA", &ca.der), ("pin-backend", &pinned)],
-    );
+    let snapshot = two_roles(&ca, &[("pin-backend", &pinned)]);
     assert_eq!(
         who(&snapshot, &[&pinned], NOW),
         let_in("pin-backend", "backend")

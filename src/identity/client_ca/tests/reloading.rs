@@ -6,23 +6,22 @@ use super::*;
 fn after(old: &Snapshot, new: &Snapshot, leaf: &Der, remembered: bool) -> Result<String, Stranger> {
     let held = old.identify(leaf, &[], NOW).unwrap();
     if !remembered {
+        let other = Arc::new(Pin {
+            alias: String::new(),
+            subject: String::new(),
+            fingerprint: [0; 32],
+            spki: Vec::new(),
+            not_before_unix_s: 0,
+            not_after_unix_s: 0,
+            role: Arc::clone(&held.role),
+            revoked: AtomicBool::new(false),
+            issued: None,
+        });
         for number in 0..5000_u32 {
-            let mut print = [0xff; 32];
-            print[..4].copy_from_slice(&number.to_be_bytes());
-            let pin = Pin {
-                alias: String::new(),
-                subject: String::new(),
-                fingerprint: print,
-                spki: Vec::new(),
-                not_before_unix_s: 0,
-                not_after_unix_s: 0,
-                role: Arc::clone(&held.role),
-                revoked: AtomicBool::new(false),
-                issued: None,
-            };
-            old.client_cas.recent.insert(&Arc::new(pin));
+            let shown = Shown::of(&number.to_be_bytes().to_vec().into(), &[]);
+            old.client_cas.recent.insert(shown, &other);
         }
-        assert!(old.client_cas.recent.get(&held.fingerprint).is_none());
+        assert!(old.client_cas.recent.get(Shown::of(leaf, &[])).is_none());
     }
     Snapshot::revoke_missing(old, new);
     let renewed = new.renew(&held, NOW).map(|pin| pin.role.name.clone());
@@ -37,92 +36,92 @@ fn after(old: &Snapshot, new: &Snapshot, leaf: &Der, remembered: bool) -> Result
     renewed
 }
 
-#[test]
-fn who_may_no_longer_is_found_out_without_another_handshake() {
-    let (ca, hsm) = (Ca::root("Device CA"), Ca::root("HSM CA"));
-    let leaf = ca.leaf("device-1");
-    let renewed_ca = ca.again(|p| p.not_after = date_time_ymd(2041, 1, 1));
-    let plain = || role("device", &["ca"], "device-*");
-    let mut narrow = plain();
-    narrow.ca.as_mut().unwrap().subjects = vec![subject(&[("CN", "device-2*")])];
-    let stale = listing(plain(), &[&ca.list_between(&[], 2020, 2021)]);
-    let store = [("ca", &ca.der)];
-    for (name, roles, store, want) in [
-        ("as it was", vec![plain()], &store[..], Ok("device")),
-        (
-            "no client CA",
-            vec![RoleSpec {
-                ca: None,
-                ..plain()
-            }],
-            &store,
-            Err(Stranger::Revoked),
-        ),
-        (
-            "another CA",
-            vec![plain()],
-            &[("ca", &hsm.der)],
-            Err(Stranger::Revoked),
-        ),
-        (
-            "the CA's certificate renewed",
-            vec![plain()],
-            &[("ca", &renewed_ca)],
-            Err(Stranger::Revoked),
-        ),
-        (
-            "renamed in the keystore",
-            vec![role("device", &["b"], "device-*")],
-            &[("b", &ca.der)],
-            Ok("device"),
-        ),
-        (
-            "narrowed",
-            vec![narrow],
-            &store,
-            Err(Stranger::NoRole(
-                "subject CN=device-1,O=Example, names none".into(),
-            )),
-        ),
-        (
-            "another role",
-            vec![role("probe", &["ca"], "device-*")],
-            &store,
-            Ok("probe"),
-        ),
-        (
-            "revoked",
-            vec![listing(plain(), &[&ca.list(&[&leaf])])],
-            &store,
-            Err(Stranger::Revoked),
-        ),
-        (
-            "another revoked",
-            vec![listing(plain(), &[&ca.list(&[&ca.leaf("x")])])],
-            &store,
-            Ok("device"),
-        ),
-        (
-            "a list out of date: no news of it",
-            vec![stale],
-            &store,
-            Ok("device"),
-        ),
-        (
-            "pinned",
-            vec![plain(), role("backend", &["ca"], "b*")],
-            &[("ca", &ca.der), ("pin-backend", &leaf)],
-            Ok("backend"),
-        ),
-    ] {
+type Row<'a> = (
+    &'a str,
+    Vec<RoleSpec>,
+    &'a [(&'a str, &'a Der)],
+    Result<&'a str, Stranger>,
+);
+
+fn plain() -> RoleSpec {
+    role("device", &["ca"], "device-*")
+}
+
+fn hold(ca: &Ca, leaf: &Der, rows: &[Row<'_>]) {
+    for (name, roles, store, want) in rows {
         for remembered in [true, false] {
             let old = snapshot(&[plain()], &[("ca", &ca.der)]);
-            let new = snapshot(&roles, store);
-            let got = after(&old, &new, &leaf, remembered);
+            let new = snapshot(roles, store);
+            let got = after(&old, &new, leaf, remembered);
             let want = want.clone().map(str::to_owned);
             assert_eq!(got, want, "{name}, remembered {remembered}");
         }
     }
+}
+
+#[test]
+fn another_ca_or_none_takes_it_away() {
+    let (ca, other) = (Ca::root("Device CA"), Ca::root("Device CA"));
+    let leaf = ca.leaf("device-1");
+    let renewed = ca.again(|p| p.not_after = date_time_ymd(2041, 1, 1));
+    let store = [("ca", &ca.der)];
+    let revoked = || Err(Stranger::Revoked);
+    let (none, moved) = (
+        RoleSpec {
+            ca: None,
+            ..plain()
+        },
+        role("device", &["b"], "device-*"),
+    );
+    let pin = [("ca", &ca.der), ("pin-backend", &leaf)];
+    let backend = role("backend", &["ca"], "b*");
+    hold(
+        &ca,
+        &leaf,
+        &[
+            ("as it was", vec![plain()], &store, Ok("device")),
+            ("no client CA", vec![none], &store, revoked()),
+            (
+                "another CA",
+                vec![plain()],
+                &[("ca", &other.der)],
+                revoked(),
+            ),
+            (
+                "its certificate renewed",
+                vec![plain()],
+                &[("ca", &renewed)],
+                revoked(),
+            ),
+            ("renamed", vec![moved], &[("b", &ca.der)], Ok("device")),
+            ("pinned", vec![plain(), backend], &pin, Ok("backend")),
+        ],
+    );
+}
+
+#[test]
+fn names_and_lists_take_it_away() {
+    let ca = Ca::root("Device CA");
+    let (leaf, other) = (ca.leaf("device-1"), ca.leaf("device-2"));
+    let store = [("ca", &ca.der)];
+    let probe = role("probe", &["ca"], "device-*");
+    let no_role = Stranger::NoRole("subject CN=device-1,O=Example, names none".into());
+    let listed = |list: &Arc<RevocationList>| vec![listing(plain(), &[list])];
+    let (of_it, of_other) = (listed(&ca.list(&[&leaf])), listed(&ca.list(&[&other])));
+    // It brings no news, and new connections are refused.
+    let stale = listed(&ca.list_between(&[], 2020, 2021));
+    let narrow = vec![role("device", &["ca"], "device-2*")];
+    hold(
+        &ca,
+        &leaf,
+        &[
+            ("narrowed", narrow, &store, Err(no_role)),
+            ("another role", vec![probe], &store, Ok("probe")),
+            ("revoked", of_it, &store, Err(Stranger::Revoked)),
+            ("another revoked", of_other, &store, Ok("device")),
+            ("a list out of date", stale, &store, Ok("device")),
+        ],
+    );
 }
 
 #[test]
@@ -145,7 +144,6 @@ fn a_ca_on_the_way_is_asked_for_too() {
     let root = Ca::root("Root");
     let issuing = root.below("Issuing", |_| ());
     let leaf = issuing.leaf("device-1");
-    let plain = || role("device", &["ca"], "device-*");
     let lists = |of_root: &[&Der], of_issuing: &[&Der]| {
         listing(plain(), &[&root.list(of_root), &issuing.list(of_issuing)])
     };
