@@ -34,7 +34,7 @@ const NOT_FOR_CLIENTS: Want = Alert(43);
 const NOT_SO: Want = Alert(46);
 
 /// Name, files of certificate and key, what is sent behind the certificate, what must happen.
-const MATRIX: [(&str, &str, &[&str], Want); 24] = [
+const MATRIX: [(&str, &str, &[&str], Want); 26] = [
     (
         "of the CA, by subject",
         "device-1",
@@ -112,6 +112,8 @@ const MATRIX: [(&str, &str, &[&str], Want); 24] = [
         &["hsmCA2"],
         NOT_SO,
     ),
+    ("of X.509 version 1", "device-v1", &[], NOT_SO),
+    ("signed with SHA-1", "device-sha1", &[], NOT_SO),
     ("revoked", "device-6", &[], REVOKED),
     (
         "by an intermediate that is revoked",
@@ -148,6 +150,25 @@ fn make_direct(pki: &Pki) {
         pki.sign(name, "deviceCA", &format!("{extensions}{CLIENT}"));
     }
     pki.leaf("device-server", "deviceCA", SERVER);
+    for (name, digest, more) in [
+        ("device-v1", "-sha256", &[][..]),
+        ("device-sha1", "-sha1", &["-extfile", "device-1.ext"]),
+    ] {
+        pki.key(name);
+        pki.request(name, &format!("/O=CMX Test/CN={name}"));
+        let [csr, crt] = ["csr", "crt"].map(|end| format!("{name}.{end}"));
+        let own = [
+            "x509", "-req", digest, "-days", "9", "-in", &csr, "-out", &crt,
+        ];
+        let by = [
+            "-CA",
+            "deviceCA.crt",
+            "-CAkey",
+            "deviceCA.key",
+            "-CAcreateserial",
+        ];
+        pki.openssl(&[&own[..], &by, more].concat());
+    }
     for (name, from, until) in [
         ("device-old", "20200101000000Z", "20210101000000Z"),
         ("device-early", "20450101000000Z", "20460101000000Z"),
@@ -216,7 +237,9 @@ const ROLES: [&str; 9] = [
 
 fn show(pki: &Pki, port: u16, version: &str, name: &str, above: &[&str]) -> String {
     let [crt, key, chain] = ["crt", "key", "chain"].map(|end| format!("{name}.{end}"));
-    let mut options = vec![version, "-cert", &crt, "-key", &key];
+    // Or openssl itself would not show a certificate that is signed with SHA-1.
+    let lax = "DEFAULT@SECLEVEL=0";
+    let mut options = vec![version, "-cert", &crt, "-key", &key, "-cipher", lax];
     if !above.is_empty() {
         pki.concat(above, &chain);
         options.extend(["-cert_chain", &chain]);

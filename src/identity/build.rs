@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::{
-    BuildWarning, CaSpec, ClientCas, IdentityError, Operation, Operations, Pin, Role, Snapshot,
-    fingerprint, glob,
+    BuildWarning, CaSpec, ClientCaError, ClientCas, IdentityError, Operation, Operations, Pin,
+    Role, Snapshot, fingerprint, glob,
 };
 
 /// A role as configured: `kms.role.NAME.aliases`, `.operations`, `.keys`.
@@ -101,22 +101,17 @@ impl Snapshot {
                 .iter()
                 .any(|alias| alias.to_lowercase() == facts.alias)
         });
-        let mut warnings = Vec::new();
         let shared: Vec<(&RoleSpec, Arc<Role>)> = roles
             .iter()
             .map(|spec| (spec, Arc::new(spec.role())))
             .collect();
+        let mut doubts = Vec::new();
         let mut snapshot = Self {
             pins: HashMap::with_capacity(clients.len()),
-            client_cas: ClientCas::build(
-                &shared,
-                &clients,
-                &authorities,
-                now_unix_s,
-                &mut warnings,
-            )?,
+            client_cas: ClientCas::build(&shared, &clients, &authorities, now_unix_s, &mut doubts)?,
             generation,
         };
+        let mut warnings: Vec<_> = doubts.into_iter().map(BuildWarning::ClientCa).collect();
         let (cas, clients): (Vec<_>, Vec<_>) = clients
             .into_iter()
             .partition(|facts| roles.iter().any(|role| role.has_ca(&facts.alias)));
@@ -140,10 +135,11 @@ impl Snapshot {
             }
             if let Some(ca) = cas.iter().find(|ca| ca.der == facts.der) {
                 let (alias, ca) = (facts.alias, ca.alias.clone());
-                return Err(IdentityError::CaIsClient { alias, ca });
+                return Err(ClientCaError::IsClient { alias, ca }.into());
             }
             warnings.extend(facts.date_warning(now_unix_s));
-            warnings.extend(snapshot.client_cas.revoked_pin(&facts));
+            let revoked = snapshot.client_cas.revoked_pin(&facts);
+            warnings.extend(revoked.map(BuildWarning::ClientCa));
             warnings.extend(snapshot.insert(facts, role)?);
         }
         warnings.extend(snapshot.empty_roles(&shared));

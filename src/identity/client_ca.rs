@@ -7,6 +7,7 @@
 
 mod authority;
 mod build;
+mod error;
 mod names;
 mod recent;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use crate::keystore::{CertificateFacts, RevocationList};
 use crate::limits::{CLIENT_CHAIN_BYTES_MAX, CLIENT_CHAIN_MAX};
 
 use authority::{Authority, Step, Way};
+pub use error::{ClientCaError, ClientCaWarning};
 use names::Names;
 use recent::{Recent, Shown};
 

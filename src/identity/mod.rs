@@ -20,7 +20,7 @@ use rustls::pki_types::CertificateDer;
 use crate::keystore::RevocationList;
 
 pub use build::{CertificateFacts, RoleSpec};
-pub use client_ca::{CaFacts, CaSpec, ClientCas, Issued};
+pub use client_ca::{CaFacts, CaSpec, ClientCaError, ClientCaWarning, ClientCas, Issued};
 pub use error::{BuildWarning, IdentityError};
 pub use glob::matches as glob_matches;
 pub use operations::{Operation, Operations, OperationsError};

@@ -205,7 +205,11 @@ pub(super) fn read(
     bytes_max: usize,
 ) -> Result<Vec<u8>, StartError> {
     let read = || {
-        let len = std::fs::metadata(file)?.len();
+        let meta = std::fs::metadata(file)?;
+        if !meta.is_file() {
+            return Err(std::io::Error::other("it is no regular file"));
+        }
+        let len = meta.len();
         if len > bytes_max as u64 {
             let text = format!("{len} bytes; it may have {bytes_max}");
             return Err(std::io::Error::other(text));

@@ -205,3 +205,31 @@ pub(in crate::cli) fn lines(one: &Described, indent: &str) -> String {
         one.subject, one.issuer, one.not_before, one.not_after, one.sha256
     )
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn trusted_certificates_are_told_what_they_serve_for() {
+        let text = "kms.keystore.file=k\nkms.keystore.password=p\nkms.hsm.server.url=h\n\
+            kms.role.device.ca.alias=cmxDeviceCA\nkms.role.device.ca.subjects=CN=d*\n\
+            kms.role.probe.ca.alias=cmxDeviceCA\nkms.role.probe.ca.san=DNS:p\nkms.role.probe.operations=read\n";
+        let file = std::path::Path::new("/etc/kms/kms.properties");
+        let config = crate::config::parse(file, text.as_bytes(), [])
+            .unwrap()
+            .config;
+        for (alias, want) in [
+            ("kmipsigningca", &["CA of the HSM"][..]),
+            ("cmxdevice1", &["role device"]),
+            (
+                "cmxdeviceca",
+                &["client CA of role device", "client CA of role probe"],
+            ),
+            ("other", &[]),
+        ] {
+            assert_eq!(trusted_serves(alias, Some(&config)), want, "{alias}");
+        }
+    }
+}

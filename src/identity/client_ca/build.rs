@@ -8,8 +8,8 @@ use std::sync::Arc;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 
-use super::{Authority, CaSpec, ClientCas, Recent, Rule};
-use crate::identity::{BuildWarning, CertificateFacts, IdentityError, Role, RoleSpec, fingerprint};
+use super::{Authority, CaSpec, ClientCaError, ClientCaWarning, ClientCas, Recent, Rule};
+use crate::identity::{CertificateFacts, Role, RoleSpec, fingerprint};
 use crate::keystore::{self, RevocationList};
 
 type Roles<'a> = [(&'a RoleSpec, Arc<Role>)];
@@ -21,8 +21,8 @@ impl ClientCas {
         trusted: &[CertificateFacts],
         hsm: &[CertificateFacts],
         now_unix_s: i64,
-        warnings: &mut Vec<BuildWarning>,
-    ) -> Result<Self, IdentityError> {
+        warnings: &mut Vec<ClientCaWarning>,
+    ) -> Result<Self, ClientCaError> {
         let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
         let mut cas = Self {
             authorities: Vec::new(),
@@ -61,24 +61,24 @@ impl ClientCas {
         alias: &str,
         trusted: &[CertificateFacts],
         hsm: &[CertificateFacts],
-    ) -> Result<usize, IdentityError> {
+    ) -> Result<usize, ClientCaError> {
         let (role, owned) = (role.to_owned(), alias.to_owned());
         // The same certificate, or another one over the same key: either way what the HSM's CA issues would do.
         let shares = |facts: &&CertificateFacts, spki: &[u8]| facts.spki == spki;
         if let Some(own) = hsm.iter().find(|facts| facts.alias == alias) {
             let authority = own.alias.clone();
-            return Err(IdentityError::HsmCa {
+            return Err(ClientCaError::OfHsm {
                 role,
                 alias: owned,
                 authority,
             });
         }
         let Some(facts) = trusted.iter().find(|facts| facts.alias == alias) else {
-            return Err(IdentityError::CaMissing { role, alias: owned });
+            return Err(ClientCaError::Missing { role, alias: owned });
         };
         if let Some(own) = hsm.iter().find(|own| shares(own, &facts.spki)) {
             let authority = own.alias.clone();
-            return Err(IdentityError::HsmCa {
+            return Err(ClientCaError::OfHsm {
                 role,
                 alias: owned,
                 authority,
@@ -89,7 +89,7 @@ impl ClientCas {
         if let Some(place) = known.position(|authority| authority.fingerprint == print) {
             return Ok(place);
         }
-        let authority = authority(facts).map_err(|why| IdentityError::CaUnfit {
+        let authority = authority(facts).map_err(|why| ClientCaError::Unfit {
             role,
             alias: owned,
             why,
@@ -103,8 +103,8 @@ impl ClientCas {
     fn take_lists(
         &mut self,
         specs: &[(&str, &CaSpec)],
-        warnings: &mut Vec<BuildWarning>,
-    ) -> Result<(), IdentityError> {
+        warnings: &mut Vec<ClientCaWarning>,
+    ) -> Result<(), ClientCaError> {
         let held = specs.iter().filter_map(|(_, ca)| ca.lists.as_ref());
         let pool: Vec<&Arc<RevocationList>> = held.flatten().collect();
         let mut below = Vec::new();
@@ -114,11 +114,11 @@ impl ClientCas {
             match named.next() {
                 None => below.push(*list),
                 Some(first) if is_signed(list, first) || named.any(|ca| is_signed(list, ca)) => {}
-                Some(_) => return Err(IdentityError::ListSigner { issuer: issuer() }),
+                Some(_) => return Err(ClientCaError::ListSigner { issuer: issuer() }),
             }
         }
         let below = newest(below.into_iter());
-        warnings.extend(below.iter().map(|list| BuildWarning::ForeignList {
+        warnings.extend(below.iter().map(|list| ClientCaWarning::ForeignList {
             issuer: list.issuer_text.clone(),
         }));
         for ((role, ca), rule) in specs.iter().zip(&self.rules) {
@@ -131,7 +131,7 @@ impl ClientCas {
                     .filter(|list| is_named(list, authority) && is_signed(list, authority));
                 authority.lists = newest(own.copied());
                 if authority.lists.is_empty() {
-                    return Err(IdentityError::ListMissing {
+                    return Err(ClientCaError::ListMissing {
                         role: (*role).to_owned(),
                         alias: authority.alias.clone(),
                         subject: authority.subject.clone(),
@@ -144,7 +144,10 @@ impl ClientCas {
     }
 
     /// Whether a CA has revoked a certificate that is pinned all the same.
-    pub(in crate::identity) fn revoked_pin(&self, pin: &CertificateFacts) -> Option<BuildWarning> {
+    pub(in crate::identity) fn revoked_pin(
+        &self,
+        pin: &CertificateFacts,
+    ) -> Option<ClientCaWarning> {
         let der = CertificateDer::from(pin.der.as_slice());
         let certificate = webpki::EndEntityCert::try_from(&der).ok()?;
         let has_revoked = |authority: &&Authority| {
@@ -154,25 +157,25 @@ impl ClientCas {
             })
         };
         let ca = self.authorities.iter().find(has_revoked)?;
-        Some(BuildWarning::RevokedPin {
+        Some(ClientCaWarning::RevokedPin {
             alias: pin.alias.clone(),
             ca: ca.alias.clone(),
         })
     }
 
-    fn date_warnings(&self, now_unix_s: i64) -> Vec<BuildWarning> {
+    fn date_warnings(&self, now_unix_s: i64) -> Vec<ClientCaWarning> {
         let mut warnings = Vec::new();
         for authority in &self.authorities {
             let alias = || authority.alias.clone();
             if now_unix_s > authority.not_after_unix_s {
                 let not_after_unix_s = authority.not_after_unix_s;
-                warnings.push(BuildWarning::CaExpired {
+                warnings.push(ClientCaWarning::Expired {
                     alias: alias(),
                     not_after_unix_s,
                 });
             } else if now_unix_s < authority.not_before_unix_s {
                 let not_before_unix_s = authority.not_before_unix_s;
-                warnings.push(BuildWarning::CaNotYetValid {
+                warnings.push(ClientCaWarning::NotYetValid {
                     alias: alias(),
                     not_before_unix_s,
                 });
@@ -182,7 +185,7 @@ impl ClientCas {
                 .iter()
                 .filter(|list| is_named(list, authority));
             let stale = own.filter(|list| now_unix_s >= list.next_update_unix_s);
-            warnings.extend(stale.map(|list| BuildWarning::StaleList {
+            warnings.extend(stale.map(|list| ClientCaWarning::StaleList {
                 alias: alias(),
                 next_update_unix_s: list.next_update_unix_s,
             }));
