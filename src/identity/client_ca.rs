@@ -150,6 +150,10 @@ impl ClientCas {
         let Some((authority, (_, way))) = self.authorities.get(place).zip(way) else {
             return Err(Stranger::Unknown);
         };
+        let listed_until_unix_s = self.listed_until(authority, &way.path)?;
+        if now_unix_s >= listed_until_unix_s {
+            return Err(Stranger::StaleList);
+        }
         let pin = Arc::new(Pin {
             alias: authority.alias.clone(),
             subject: facts.subject,
@@ -162,7 +166,7 @@ impl ClientCas {
             issued: Some(Issued {
                 shown,
                 authority: authority.fingerprint,
-                listed_until_unix_s: authority.listed_until(&way.path),
+                listed_until_unix_s,
                 path: way.path.into(),
                 names: Arc::new(names),
             }),
@@ -205,6 +209,18 @@ impl ClientCas {
         Err(ours.map_or(Stranger::Unknown, |(_, fault)| authority::stranger(&fault)))
     }
 
+    /// What webpki did not ask on the way to `authority`: whether a list of a CA that stands on the way, or shares a key
+    /// with one that does, revokes a step of it, and until when such lists are new enough. Or a certificate would get in
+    /// by a CA without a list that another role names.
+    fn listed_until(&self, authority: &Authority, path: &[Step]) -> Result<i64, Stranger> {
+        let others = self.authorities.iter();
+        let others = others.filter(|other| other.fingerprint != authority.fingerprint);
+        let until = others.map(|other| other.listed_elsewhere_until(path));
+        let until = until.collect::<Result<Vec<i64>, _>>()?;
+        let own = authority.listed_until(path)?;
+        Ok(until.into_iter().fold(own, i64::min))
+    }
+
     /// The one role whose globs fit, and the first of `places` by which it has it.
     fn role(
         &self,
@@ -244,9 +260,11 @@ impl ClientCas {
             .find(|(_, authority)| authority.fingerprint == issued.authority)
             .ok_or(Stranger::Revoked)?;
         let is_hsms = |step: &Step| self.hsm_keys.contains(&step.key);
-        if authority.has_revoked(&issued.path) || issued.path.iter().any(is_hsms) {
+        if issued.path.iter().any(is_hsms) {
             return Err(Stranger::Revoked);
         }
+        // One that is out of date brings no news: only new connections are refused for it.
+        let listed_until_unix_s = self.listed_until(authority, &issued.path)?;
         let (role, _) = self.role(&[place], &old.subject, &issued.names)?;
         let pin = Arc::new(Pin {
             alias: authority.alias.clone(),
@@ -262,7 +280,7 @@ impl ClientCas {
                 authority: authority.fingerprint,
                 path: Arc::clone(&issued.path),
                 names: Arc::clone(&issued.names),
-                listed_until_unix_s: authority.listed_until(&issued.path),
+                listed_until_unix_s,
             }),
         });
         self.recent.insert(issued.shown, &pin);

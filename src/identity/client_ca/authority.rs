@@ -26,6 +26,8 @@ pub(super) struct Authority {
     /// RFC 4514.
     pub subject: String,
     pub fingerprint: [u8; 32],
+    /// SHA-256 of its public key.
+    pub key: [u8; 32],
     pub der: CertificateDer<'static>,
     pub anchor: TrustAnchor<'static>,
     /// How many CAs there may be below it.
@@ -54,14 +56,18 @@ pub(super) struct Step {
     serial: Box<[u8]>,
     /// SHA-256 of its public key.
     pub key: [u8; 32],
+    /// SHA-256 of the public key that signed it.
+    pub issuer_key: [u8; 32],
 }
 
 impl Step {
-    fn of(certificate: &webpki::Cert<'_>, facts: &CertificateFacts) -> Self {
+    /// Below the CA of `issuer_key`, until the next is known.
+    fn of(certificate: &webpki::Cert<'_>, facts: &CertificateFacts, issuer_key: [u8; 32]) -> Self {
         Self {
             issuer: certificate.issuer().into(),
             serial: certificate.serial().into(),
             key: fingerprint(&facts.spki),
+            issuer_key,
         }
     }
 }
@@ -111,13 +117,17 @@ impl Authority {
         let mut way = Way {
             not_before_unix_s: self.not_before_unix_s.max(facts.not_before_unix_s),
             not_after_unix_s: self.not_after_unix_s.min(facts.not_after_unix_s),
-            path: vec![Step::of(&certificate, facts)],
+            path: vec![Step::of(&certificate, facts, self.key)],
         };
         for one in path.intermediate_certificates() {
             let facts = CertificateFacts::from_der(&one.der()).map_err(|_| Error::BadDer)?;
             way.not_before_unix_s = way.not_before_unix_s.max(facts.not_before_unix_s);
             way.not_after_unix_s = way.not_after_unix_s.min(facts.not_after_unix_s);
-            way.path.push(Step::of(one, &facts));
+            let step = Step::of(one, &facts, self.key);
+            if let Some(below) = way.path.last_mut() {
+                below.issuer_key = step.key;
+            }
+            way.path.push(step);
         }
         Ok(way)
     }
@@ -158,27 +168,38 @@ impl Authority {
         ladder.iter().any(|rung| issued_by(rung, &self.der))
     }
 
-    /// Whether a list names a certificate of the way. One that an unknown CA signed in the name of another counts too:
-    /// it can only take away.
-    pub(super) fn has_revoked(&self, path: &[Step]) -> bool {
-        let mut lists = self.lists.iter();
-        lists.any(|list| {
-            let of_it = path.iter().filter(|step| *step.issuer == *list.issuer());
-            of_it.into_iter().any(|step| list.names(&step.serial))
-        })
+    /// Until when what its lists tell of a way that leads to it is new enough; without lists, for ever. A list that an
+    /// unknown CA signed in the name of another counts too: it can only take away.
+    pub(super) fn listed_until(&self, path: &[Step]) -> Result<i64, Stranger> {
+        let tells = |list: &RevocationList, step: &Step| *step.issuer == *list.issuer();
+        judge(&self.lists, path, tells)
     }
 
-    /// Until when the lists for the way are new enough; without lists, for ever.
-    pub(super) fn listed_until(&self, path: &[Step]) -> i64 {
-        let asked = self.lists.iter().filter(|list| {
-            let mut steps = path.iter();
-            steps.any(|step| *step.issuer == *list.issuer())
-        });
-        asked
-            .map(|list| list.next_update_unix_s)
-            .min()
-            .unwrap_or(i64::MAX)
+    /// The same of a way that leads to another CA: its own lists count for what its key signed.
+    pub(super) fn listed_elsewhere_until(&self, path: &[Step]) -> Result<i64, Stranger> {
+        let tells = |list: &RevocationList, step: &Step| {
+            step.issuer_key == self.key && *step.issuer == *list.issuer()
+        };
+        judge(&self.lists, path, tells)
     }
+}
+
+/// `Revoked`, or when the first of the lists that tell of a step is out of date.
+fn judge(
+    lists: &[Arc<RevocationList>],
+    path: &[Step],
+    tells: impl Fn(&RevocationList, &Step) -> bool,
+) -> Result<i64, Stranger> {
+    let mut until = i64::MAX;
+    for list in lists {
+        for step in path.iter().filter(|step| tells(list, step)) {
+            if list.names(&step.serial) {
+                return Err(Stranger::Revoked);
+            }
+            until = until.min(list.next_update_unix_s);
+        }
+    }
+    Ok(until)
 }
 
 /// `leaf` and, one after the other, those of `above` that issued it.

@@ -217,6 +217,7 @@ fn authority(facts: &CertificateFacts) -> Result<Authority, &'static str> {
         alias: facts.alias.clone(),
         subject: more.subject,
         fingerprint: more.sha256,
+        key: fingerprint(&more.spki),
         anchor: anchor.to_owned(),
         der,
         path_len: more.path_len,

@@ -99,6 +99,66 @@ fn a_list_counts_in_all_roles_of_its_ca() {
 }
 
 #[test]
+fn a_list_counts_for_its_key_on_any_way() {
+    let root = Ca::root("Root");
+    let issuing = root.below("Issuing", |_| ());
+    let renewed = root.again(|p| p.not_after = date_time_ymd(2041, 1, 1));
+    let (good, bad) = (issuing.leaf("backend-1"), issuing.leaf("backend-2"));
+    let (direct, bad_direct) = (root.leaf("backend-3"), root.leaf("backend-4"));
+    let stale = issuing.list_between(&[], 2020, 2021);
+    for (name, list, of, other, chain, want) in [
+        (
+            "below",
+            issuing.list(&[&bad]),
+            &issuing,
+            &root.der,
+            [&good, &issuing.der],
+            let_in("any", "backend"),
+        ),
+        (
+            "revoked below",
+            issuing.list(&[&bad]),
+            &issuing,
+            &root.der,
+            [&bad, &issuing.der],
+            Err(Stranger::Revoked),
+        ),
+        (
+            "out of date below",
+            stale,
+            &issuing,
+            &root.der,
+            [&good, &issuing.der],
+            Err(Stranger::StaleList),
+        ),
+        (
+            "renewed",
+            root.list(&[&bad_direct]),
+            &root,
+            &renewed,
+            [&direct, &root.der],
+            let_in("any", "backend"),
+        ),
+        (
+            "revoked, renewed",
+            root.list(&[&bad_direct]),
+            &root,
+            &renewed,
+            [&bad_direct, &root.der],
+            Err(Stranger::Revoked),
+        ),
+    ] {
+        // The role that takes it names a CA without a list.
+        let roles = [
+            listing(role("device", &["listed"], "device-*"), &[&list]),
+            role("backend", &["any"], "backend-*"),
+        ];
+        let snapshot = snapshot(&roles, &[("listed", &of.der), ("any", other)]);
+        assert_eq!(who(&snapshot, &chain, NOW), want, "{name}");
+    }
+}
+
+#[test]
 fn the_newest_list_of_a_ca_counts() {
     let ca = Ca::root("Device CA");
     let bad = ca.leaf("device-1");
