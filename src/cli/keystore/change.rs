@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::super::password::{PasswordArguments, first_line, prompt};
-use super::{Opened, Place, open, read};
+use super::{Opened, Place, date_warning, open, read};
 use crate::keystore::{Edit, Format, Keystore, pem, save};
 use crate::secret::SecretString;
 
@@ -177,7 +177,11 @@ fn put(
     let what = if was_there { "replaced" } else { "added" };
     println!("{what} '{alias}' in {}", path.display());
     tell(&path, format, kept.as_deref());
-    Ok(ExitCode::SUCCESS)
+    let warning = edit.certificate(alias).and_then(|der| date_warning(der));
+    if let Some(warning) = &warning {
+        println!("WARNING: its certificate {warning}");
+    }
+    Ok(ExitCode::from(u8::from(warning.is_some())))
 }
 
 fn tell(path: &Path, format: Format, kept: Option<&Path>) {
