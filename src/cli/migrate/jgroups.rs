@@ -222,6 +222,10 @@ mod tests {
             assert_eq!(told(all.own.as_slice()), want_own, "{name}");
             assert_eq!(told(&all.others), want, "{name}");
         }
+    }
+
+    #[test]
+    fn what_else_nodes_find_each_other_by_is_told() {
         let all = parse("<config>\n<JDBC_PING/>\n<org.jgroups.AUTH/></config>", &[]).unwrap();
         assert_eq!(
             all.left,
