@@ -47,6 +47,21 @@ impl RoleSpec {
         ]
     }
 
+    /// Aliases named in full that are none of `aliases`, of a role that has one of them.
+    fn without_entry(&self, aliases: &[String]) -> Vec<BuildWarning> {
+        let in_full = |glob: &&String| !glob.contains('*');
+        let is_missing = |glob: &&String| !aliases.contains(&glob.to_lowercase());
+        let warning = |alias: &String| BuildWarning::NoEntry {
+            role: self.name.clone(),
+            alias: alias.clone(),
+        };
+        if !aliases.iter().any(|alias| self.names(alias)) {
+            return Vec::new();
+        }
+        let missing = self.alias_globs.iter().filter(in_full).filter(is_missing);
+        missing.map(warning).collect()
+    }
+
     fn names(&self, alias: &str) -> bool {
         self.alias_globs
             .iter()
@@ -138,6 +153,8 @@ pub enum BuildWarning {
         role: String,
         alias_globs: Vec<String>,
     },
+    /// The role has certificates, but none of this alias, which it names in full.
+    NoEntry { role: String, alias: String },
     /// Refused at the handshake from then on.
     Expired {
         alias: String,
@@ -165,6 +182,11 @@ impl fmt::Display for BuildWarning {
                 "role `{role}` has no certificate: no trusted entry of the keystore matches \
                  kms.role.{role}.aliases = {}",
                 alias_globs.join(",")
+            ),
+            Self::NoEntry { role, alias } => write!(
+                f,
+                "role `{role}` names the alias `{alias}`, and no trusted entry of the keystore has it: \
+                 import that certificate, or correct kms.role.{role}.aliases"
             ),
             Self::Expired {
                 alias,
@@ -232,6 +254,7 @@ impl Snapshot {
             generation,
         };
         let mut warnings = Vec::new();
+        let aliases: Vec<String> = clients.iter().map(|facts| facts.alias.clone()).collect();
         for facts in clients {
             let Some(role) = role_of(&shared, &facts.alias)? else {
                 warnings.push(BuildWarning::NoRole {
@@ -254,6 +277,7 @@ impl Snapshot {
             warnings.extend(snapshot.insert(facts, role)?);
         }
         warnings.extend(snapshot.empty_roles(&shared));
+        warnings.extend(roles.iter().flat_map(|spec| spec.without_entry(&aliases)));
         Ok((snapshot, warnings))
     }
 
