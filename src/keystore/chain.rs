@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::der::{Der, DerFault, SEQUENCE};
-use super::{KeyEntry, KeystoreError, certificate};
+use super::{KeyEntry, KeystoreError, MendedChain, certificate};
 
 /// Certificates in one chain, leaf and root included.
 pub(super) const CHAIN_MAX: usize = 10;
@@ -36,6 +36,33 @@ pub(super) fn check_leaf(entry: &KeyEntry) -> Result<(), KeystoreError> {
     } else {
         Err(KeystoreError::KeyMismatch { alias: alias() })
     }
+}
+
+/// Puts a chain in order that is not: the key's own certificate, then each issuer. A chain without the key's own
+/// certificate is left to [`check_leaf`].
+pub(super) fn mend(entry: &mut KeyEntry) -> Option<MendedChain> {
+    let heap: Vec<Link<'_>> = entry
+        .chain
+        .iter()
+        .map(|der| Link::new(der))
+        .collect::<Option<_>>()?;
+    let own = public_key(&entry.key)?;
+    let leaf = heap.iter().position(|link| link.spki() == own)?;
+    let is_step = |pair: &[Link<'_>]| match pair {
+        [below, above] => below.names_issuer(above) && below.signed_by(above) != Some(false),
+        _ => true,
+    };
+    if leaf == 0 && heap.windows(2).all(is_step) {
+        return None;
+    }
+    let mended = build(leaf, &heap);
+    let held = entry.chain.len();
+    entry.chain = mended;
+    Some(MendedChain {
+        alias: entry.alias.clone(),
+        held,
+        kept: entry.chain.len(),
+    })
 }
 
 /// Whether `issuer` issued `certificate`: by name, and by signature where that can be checked.

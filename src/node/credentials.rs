@@ -80,7 +80,13 @@ impl Credentials {
             warnings: Vec::new(),
         };
         let (_, warnings) = credentials.build(config)?;
-        credentials.warnings = warnings.iter().map(ToString::to_string).collect();
+        let mended = [Some(main), other].into_iter().flatten();
+        let mended = mended
+            .flat_map(|store| &store.mended)
+            .map(ToString::to_string);
+        credentials.warnings = mended
+            .chain(warnings.iter().map(ToString::to_string))
+            .collect();
         Ok(credentials)
     }
 
