@@ -90,8 +90,11 @@ const ROWS: &[Row] = &[
     ),
 ];
 
-/// The same, ended by a signal: nothing may stay as the question had it.
-const ENDED: &[(&str, &[(&str, &str)], i64)] = &[
+/// Name, steps, the signal that ends it.
+type Ended = (&'static str, &'static [(&'static str, &'static str)], i64);
+
+/// Nothing may stay as the question had it.
+const ENDED: &[Ended] = &[
     (
         "Ctrl-C",
         &[("wait", KNOWN), ("type", "Corr"), ("key", "C")],

@@ -183,3 +183,55 @@ fn subject(wants: &Csr) -> DistinguishedName {
     }
     name
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        csr: Csr,
+    }
+
+    #[test]
+    fn the_guides_advice_is_given_where_it_is_needed() {
+        for (line, want) in [
+            (
+                "--common-name kms.example.com --state Massachusetts --organization AcmeXYZ",
+                &[][..],
+            ),
+            ("--common-name localhost --country de", &[]),
+            ("--common-name kms.example.com --organization IBM", &[]),
+            (
+                "--common-name kms.example.com --state MA",
+                &["--state MA looks abbreviated"],
+            ),
+            (
+                "--common-name kms.example.com --locality NYC --organization MF",
+                &["--locality NYC looks", "--organization MF looks"],
+            ),
+            (
+                "--common-name kms.example.com --organization AB&C --organizational-unit R+D",
+                &[
+                    "--organization \"AB&C\" has a symbol",
+                    "--organizational-unit \"R+D\"",
+                ],
+            ),
+            (
+                "--common-name cmxDevice",
+                &["--common-name cmxDevice is no full name"],
+            ),
+        ] {
+            let words = ["csr", "name"].into_iter().chain(line.split(' '));
+            let found = advice(&Line::try_parse_from(words).unwrap().csr);
+            assert_eq!(found.len(), want.len(), "{line}: {found:?}");
+            for (found, want) in found.iter().zip(want) {
+                assert!(found.starts_with(want), "{line}: {found}");
+            }
+        }
+    }
+}

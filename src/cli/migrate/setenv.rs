@@ -261,6 +261,16 @@ mod tests {
     }
 
     #[test]
+    fn any_text_comes_to_an_end() {
+        proptest::proptest!(|(text in "[AB$\"'{}()`\\\\\n =+:;#-]{0,60}")| {
+            if let Ok(all) = parse(&text) {
+                let longest = all.variables.iter().map(|one| one.value.len()).max();
+                assert!(longest.unwrap_or(0) <= VALUE_BYTES_MAX);
+            }
+        });
+    }
+
+    #[test]
     fn what_does_not_end_or_grows_is_refused() {
         let mut doubling = "A=0123456789abcdef\n".to_owned();
         doubling.push_str(&"A=$A$A\n".repeat(40));
