@@ -21,9 +21,14 @@ const ROWS: &[(&str, i32, i32, &str)] = &[
 
 /// Two seconds less than whole days, for the clock moves on.
 fn at(days: i32) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - Duration::from_secs(2);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let span = DAY * days.unsigned_abs();
-    if days < 0 { now - span } else { now + span }
+    let then = if days < 0 {
+        now.checked_sub(span)
+    } else {
+        now.checked_add(span)
+    };
+    then.unwrap().checked_sub(Duration::from_secs(2)).unwrap()
 }
 
 fn kms(folder: &Path, line: &str) -> (i32, String) {

@@ -45,7 +45,7 @@ const ROWS: &[Row] = &[
             half(
                 house,
                 &jks(house, &["kmsServer", "cmxDevice", "cmxBackend"], &[0]),
-            )
+            );
         },
         Refused,
         "keystore STORE: the store password is wrong, or the file is damaged (its checksum cannot tell which): \
@@ -76,7 +76,7 @@ const ROWS: &[Row] = &[
             replace(
                 &store(house),
                 &jks(house, &["kmsServer", "cmxDevice", "cmxBackend"], &[2]),
-            )
+            );
         },
         Refused,
         "keystore STORE: the private key 'kmsserver' does not belong to its certificate: import the certificate that \
@@ -88,7 +88,7 @@ const ROWS: &[Row] = &[
             replace(
                 &store(house),
                 &jks(house, &["kmsServer", "cmxDevice", "cmxBackend"], &[1, 0]),
-            )
+            );
         },
         Warned,
         "the chain of 'kmsserver' is not in order in the keystore: its own certificate must come first, then each \
@@ -100,7 +100,7 @@ const ROWS: &[Row] = &[
             replace(
                 &store(house),
                 &jks(house, &["kmsServer", "cmxDevice", "cmxBackend"], &[0, 2]),
-            )
+            );
         },
         Warned,
         "the chain of 'kmsserver' is not in order in the keystore: its own certificate must come first, then each \
@@ -112,7 +112,7 @@ const ROWS: &[Row] = &[
             replace(
                 &store(house),
                 &jks(house, &["kmsServer", "cmxDevice", "CMXdevice"], &[0]),
-            )
+            );
         },
         Refused,
         "keystore STORE: the aliases 'cmxDevice' and 'CMXdevice' are the same, as letter case does not count: \
@@ -146,7 +146,7 @@ const ROWS: &[Row] = &[
             properties(
                 house,
                 "kms.role.audit.aliases=cmxAuditor\nkms.role.audit.operations=read",
-            )
+            );
         },
         Warned,
         "role `audit` has no certificate: no trusted entry of the keystore matches kms.role.audit.aliases = cmxauditor",
@@ -157,7 +157,7 @@ const ROWS: &[Row] = &[
             properties(
                 house,
                 "kms.role.device.aliases=cmxDevice,cmxDevcie2\nkms.role.backend.aliases=cmxBackend*",
-            )
+            );
         },
         Warned,
         "role `device` names the alias `cmxdevcie2`, and no trusted entry of the keystore has it: import that \
