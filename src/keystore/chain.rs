@@ -39,25 +39,31 @@ pub(super) fn check_leaf(entry: &KeyEntry) -> Result<(), KeystoreError> {
 }
 
 /// Puts a chain in order that is not: the key's own certificate, then each issuer. A chain without the key's own
-/// certificate is left to [`check_leaf`].
+/// certificate is left to [`check_leaf`]. Certificates are parsed one at a time: a heap of them would be larger than
+/// the file.
 pub(super) fn mend(entry: &mut KeyEntry) -> Option<MendedChain> {
-    let heap: Vec<Link<'_>> = entry
-        .chain
-        .iter()
-        .map(|der| Link::new(der))
-        .collect::<Option<_>>()?;
     let own = public_key(&entry.key)?;
-    let leaf = heap.iter().position(|link| link.spki() == own)?;
-    let is_step = |pair: &[Link<'_>]| match pair {
-        [below, above] => below.names_issuer(above) && below.signed_by(above) != Some(false),
+    let is_leaf = |der: &CertificateDer<'_>| Link::new(der).is_some_and(|link| link.spki() == own);
+    let is_step = |pair: &[CertificateDer<'_>]| match pair {
+        [below, above] => issued_by(below, above),
         _ => true,
     };
-    if leaf == 0 && heap.windows(2).all(is_step) {
+    let leaf = entry.chain.iter().position(is_leaf)?;
+    if leaf == 0 && entry.chain.windows(2).all(is_step) {
         return None;
     }
-    let mended = build(leaf, &heap);
-    let held = entry.chain.len();
-    entry.chain = mended;
+    let mut rest = std::mem::take(&mut entry.chain);
+    let held = rest.len();
+    let mut last = rest.remove(leaf);
+    while entry.chain.len() + 1 < CHAIN_MAX && !issued_by(&last, &last) {
+        let Some(above) = rest.iter().position(|der| issued_by(&last, der)) else {
+            break;
+        };
+        entry
+            .chain
+            .push(std::mem::replace(&mut last, rest.remove(above)));
+    }
+    entry.chain.push(last);
     Some(MendedChain {
         alias: entry.alias.clone(),
         held,
