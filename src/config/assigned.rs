@@ -4,8 +4,6 @@
 
 use std::path::{Path, PathBuf};
 
-use zeroize::Zeroizing;
-
 use super::error::{ConfigError, Problem, Warning};
 use super::model::Origin;
 use super::value::Value;
@@ -69,15 +67,18 @@ pub fn assignments(
 pub fn java_properties(
     file: &Path,
     text: &[u8],
-) -> Result<Vec<(String, Zeroizing<String>)>, ConfigError> {
+) -> Result<Vec<(String, SecretString)>, ConfigError> {
     let (entries, problems) = properties::parse(file, text);
     if !problems.is_empty() {
         return Err(ConfigError::new(file, problems, Vec::new()));
     }
-    Ok(entries
-        .into_iter()
-        .map(|entry| (entry.key, entry.value))
-        .collect())
+    let taken = |mut entry: properties::Entry| {
+        (
+            entry.key,
+            SecretString::new(std::mem::take(&mut *entry.value)),
+        )
+    };
+    Ok(entries.into_iter().map(taken).collect())
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use super::roles::{self, Own, Roles};
 use super::stores::Stores;
 use crate::identity::glob_matches;
 use crate::keystore::Keystore;
-use crate::secret::SecretString;
 
 const AUTHORITY_KEY: &str = "kms.hsm.ca.alias";
 
@@ -69,7 +68,7 @@ fn token(old: &Installation, output: &mut Output, report: &mut Report) -> bool {
         (Some(secret), _) => Some((secret.clone(), format!("{} {KEY}", old.settings.place(KEY)))),
         (None, Some(variable)) => {
             let place = format!("setenv.sh:{} {VAULT_TOKEN}", variable.line);
-            Some((SecretString::new(variable.value.to_string()), place))
+            Some((variable.value.clone(), place))
         }
         (None, None) => None,
     };

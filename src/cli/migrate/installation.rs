@@ -99,7 +99,7 @@ impl Installation {
 
     fn tell_java(&self, distributed: bool, report: &mut Report) {
         for option in &self.setenv.options {
-            let place = format!("setenv.sh:{}", option.line);
+            let (place, word) = (format!("setenv.sh:{}", option.line), option.word.expose());
             match option.property() {
                 Some((name @ ("jgroups.tcp.address" | "jgroups.tcp.port"), "")) if distributed => {
                     report.decide.push(format!(
@@ -113,15 +113,15 @@ impl Installation {
                 }
                 // Its value may be a password.
                 Some((name, _)) => report.lost(format!("{place} -D{name}"), "there is no Java"),
-                None if option.word.starts_with("-Xm") => report.lost(
-                    format!("{place} {}", *option.word),
+                None if word.starts_with("-Xm") => report.lost(
+                    format!("{place} {word}"),
                     "memory is sized at start by kms.cache.entries.max and kms.connections.max; kms check tells how much",
                 ),
-                None if option.word.starts_with("-X") => {
-                    report.lost(format!("{place} {}", *option.word), "there is no Java");
+                None if word.starts_with("-X") => {
+                    report.lost(format!("{place} {word}"), "there is no Java");
                 }
                 None => {
-                    let name = option.word.split(['=', ':']).next().unwrap_or_default();
+                    let name = word.split(['=', ':']).next().unwrap_or_default();
                     report.lost(format!("{place} {name}"), "there is no Java");
                 }
             }
@@ -187,7 +187,7 @@ fn system_properties(
             "name a file of NAME=VALUE lines with --system-properties FILE",
         )?;
         for (name, value) in java_properties(file, &text).map_err(|error| error.to_string())? {
-            known.set(&name, &value);
+            known.set(&name, value.expose());
         }
     }
     Ok(known)

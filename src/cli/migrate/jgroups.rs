@@ -66,7 +66,7 @@ impl Jgroups {
                     );
                     let listed =
                         listed.map_err(|why| format!("{} initial_hosts: {why}", place()))?;
-                    all.others = peers(&listed)
+                    all.others = peers(listed.expose())
                         .map_err(|why| format!("{} initial_hosts: {why}", place()))?;
                     all.line = Some(line(node));
                 }
@@ -91,7 +91,7 @@ fn own(tcp: Node<'_, '_>, known: &SystemProperties) -> Option<Peer> {
             .get(property)
             .filter(|value| !value.is_empty())
             .map(str::to_owned);
-        set.or_else(|| written.map(|text| text.trim().to_owned()))
+        set.or_else(|| written.map(|text| text.expose().trim().to_owned()))
     };
     let host = attribute("bind_addr", "jgroups.tcp.address")?;
     let port = attribute("bind_port", "jgroups.tcp.port").unwrap_or_else(|| PORT.to_owned());

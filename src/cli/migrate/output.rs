@@ -291,7 +291,7 @@ mod tests {
             let read = crate::config::java_properties(file, text.as_bytes()).unwrap();
             let found: Vec<_> = read
                 .iter()
-                .map(|(key, value)| (&**key, &***value))
+                .map(|(key, value)| (&**key, value.expose()))
                 .collect();
             let secret = if text.contains("keystore.password.file") {
                 ("kms.keystore.password.file", "keystore.password")

@@ -4,9 +4,11 @@
 
 use zeroize::Zeroizing;
 
+use crate::secret::SecretString;
+
 /// System properties of Tomcat's Java; of two with one name the later counts.
 #[derive(Default)]
-pub(super) struct SystemProperties(Vec<(String, Zeroizing<String>)>);
+pub(super) struct SystemProperties(Vec<(String, SecretString)>);
 
 /// How a default is written behind a name.
 #[derive(Clone, Copy)]
@@ -24,20 +26,16 @@ pub(super) struct Unresolved(pub(super) String);
 impl SystemProperties {
     pub(super) fn set(&mut self, name: &str, value: &str) {
         self.0
-            .push((name.to_owned(), Zeroizing::new(value.to_owned())));
+            .push((name.to_owned(), SecretString::new(value.to_owned())));
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let mut found = self.0.iter().rev().filter(|(known, _)| known == name);
-        found.next().map(|(_, value)| value.as_str())
+        found.next().map(|(_, value)| value.expose())
     }
 
     /// `text` with every placeholder replaced.
-    pub(super) fn resolve(
-        &self,
-        text: &str,
-        dialect: Dialect,
-    ) -> Result<Zeroizing<String>, Unresolved> {
+    pub(super) fn resolve(&self, text: &str, dialect: Dialect) -> Result<SecretString, Unresolved> {
         let mut resolved = Zeroizing::new(String::with_capacity(text.len()));
         let mut rest = text;
         while let Some((before, behind)) = rest.split_once("${") {
@@ -50,7 +48,7 @@ impl SystemProperties {
             rest = after;
         }
         resolved.push_str(rest);
-        Ok(resolved)
+        Ok(SecretString::new(std::mem::take(&mut *resolved)))
     }
 
     fn value_of<'a>(&'a self, inside: &'a str, dialect: Dialect) -> Result<&'a str, Unresolved> {
@@ -115,7 +113,7 @@ mod tests {
             ("${b}", Dialect::Jgroups, Err("b")),
         ] {
             let found = known.resolve(text, dialect);
-            let found = found.as_ref().map(|text| text.as_str());
+            let found = found.as_ref().map(SecretString::expose);
             let want = want.map_err(|name| Unresolved(name.to_owned()));
             assert_eq!(found, want.as_ref().copied(), "{text}");
         }

@@ -6,10 +6,10 @@
 use std::path::{Path, PathBuf};
 
 use roxmltree::Node;
-use zeroize::Zeroizing;
 
 use super::files;
 use super::placeholders::{Dialect, SystemProperties, Unresolved};
+use crate::secret::SecretString;
 
 /// An attribute with its placeholders resolved, where that was possible.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Attribute {
     /// As in the file, with its element: `<Connector> keystoreFile`.
     pub(super) shown: String,
     pub(super) line: u32,
-    value: Result<Zeroizing<String>, Unresolved>,
+    value: Result<SecretString, Unresolved>,
 }
 
 /// An element that matters.
@@ -163,8 +163,11 @@ impl Attribute {
     /// The error does not hold the value.
     pub(super) fn value(&self) -> Result<&str, String> {
         match &self.value {
-            Ok(value) => Ok(value),
-            Err(unresolved) => Err(format!("{}: {unresolved}", self.shown)),
+            Ok(value) => Ok(value.expose()),
+            Err(unresolved) => {
+                let (line, shown) = (self.line, &self.shown);
+                Err(format!("server.xml:{line} {shown}: {unresolved}"))
+            }
         }
     }
 
@@ -178,7 +181,7 @@ impl Attribute {
             return "(set)";
         }
         match &self.value {
-            Ok(value) => value,
+            Ok(value) => value.expose(),
             Err(_) => "(not resolved)",
         }
     }
@@ -369,7 +372,7 @@ mod tests {
             .unwrap();
         let error = password.value().unwrap_err();
         assert!(
-            error.contains("<Connector> keystorePass: the system property secret.one"),
+            error.contains("server.xml:4 <Connector> keystorePass: the system property secret.one"),
             "{error}"
         );
         assert_eq!(

@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 
 use lexer::{Lexer, Word};
 
+use crate::secret::SecretString;
+
 /// Bytes of one variable, all that it names put in.
 const VALUE_BYTES_MAX: usize = 64 * 1024;
 /// Variables whose words go to Java.
@@ -36,7 +38,7 @@ pub(super) struct Setenv {
 #[derive(Debug)]
 pub(super) struct JavaOption {
     /// Such as `-Xmx2g`.
-    pub(super) word: Zeroizing<String>,
+    pub(super) word: SecretString,
     /// Where the variable that holds it was last set.
     pub(super) line: usize,
 }
@@ -45,14 +47,14 @@ pub(super) struct JavaOption {
 #[derive(Debug)]
 pub(super) struct Variable {
     pub(super) name: String,
-    pub(super) value: Zeroizing<String>,
+    pub(super) value: SecretString,
     pub(super) line: usize,
 }
 
 impl JavaOption {
     /// Name and value of `-Dname=value`.
     pub(super) fn property(&self) -> Option<(&str, &str)> {
-        let rest = self.word.strip_prefix("-D")?;
+        let rest = self.word.expose().strip_prefix("-D")?;
         Some(rest.split_once('=').unwrap_or((rest, "")))
     }
 }
@@ -121,10 +123,11 @@ impl Shell {
             ..Setenv::default()
         };
         for name in std::mem::take(&mut self.order) {
-            let Some((value, line)) = self.variables.remove(&name) else {
+            let Some((mut value, line)) = self.variables.remove(&name) else {
                 continue;
             };
             if !OPTIONS.contains(&name.as_str()) {
+                let value = SecretString::new(std::mem::take(&mut *value));
                 all.variables.push(Variable { name, value, line });
                 continue;
             }
@@ -133,7 +136,7 @@ impl Shell {
                 .split_ascii_whitespace()
                 .filter(|word| word.starts_with('-'));
             all.options.extend(words.map(|word| JavaOption {
-                word: Zeroizing::new(word.to_owned()),
+                word: SecretString::new(word.to_owned()),
                 line,
             }));
         }
@@ -150,7 +153,7 @@ mod tests {
         let all = parse(text).unwrap();
         all.options
             .iter()
-            .map(|option| option.word.to_string())
+            .map(|option| option.word.expose().to_owned())
             .collect()
     }
 
@@ -244,7 +247,7 @@ mod tests {
         let found: Vec<_> = all
             .variables
             .iter()
-            .map(|one| (&*one.name, &**one.value, one.line))
+            .map(|one| (&*one.name, one.value.expose(), one.line))
             .collect();
         assert_eq!(found, [("JAVA_HOME", "/usr/lib/jvm/jre", 2), ("A", "1", 6)]);
         assert_eq!(all.not_followed, [3, 4, 5, 7]);

@@ -127,9 +127,7 @@ impl Stores {
             let named = match (server_alias, &attribute) {
                 (Some(told), _) => Some((told.to_owned(), "--server-alias".to_owned())),
                 (None, Some(attribute)) => {
-                    let value = attribute
-                        .value()
-                        .map_err(|error| format!("{}: {error}", place(attribute)))?;
+                    let value = attribute.value()?;
                     Some((value.trim().to_owned(), place(attribute)))
                 }
                 (None, None) => None,
@@ -256,7 +254,7 @@ fn tomcats_store(
     main: &Opened,
     key: Option<&SecretString>,
 ) -> Result<Option<Opened>, String> {
-    let value = named.value().map_err(|error| format!("{place}: {error}"))?;
+    let value = named.value()?;
     let kind = connector.element.take("certificateKeystoreType");
     let kind = kind
         .as_ref()

@@ -28,9 +28,7 @@ pub(super) fn make(
             return Ok(None);
         };
         let place = format!("{}:{} {}", xml.display(), attribute.line, attribute.shown);
-        let value = attribute
-            .value()
-            .map_err(|error| format!("{place}: {error}"))?;
+        let value = attribute.value()?;
         let file = folders.locate(value.trim(), &folders.tomcat);
         let bytes = files::keystore(&file, &format!("{place} names it"))?;
         Ok::<_, String>(Some((file, bytes)))

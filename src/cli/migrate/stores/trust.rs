@@ -24,9 +24,9 @@ pub(in super::super) fn tell(
     report: &mut Report,
 ) {
     let element = &mut connector.element;
-    let [file, password, kind] =
+    // The type is told by the file itself.
+    let [file, password, _] =
         ["truststoreFile", "truststorePassword", "truststoreType"].map(|name| element.take(name));
-    drop(kind);
     let property = |wanted: &str| {
         let mut all = setenv.options.iter().rev();
         all.find_map(|option| option.property().filter(|(name, _)| *name == wanted))
