@@ -21,7 +21,7 @@ use crate::limits::KEYSTORE_BYTES_MAX;
 use crate::secret::SecretString;
 
 pub(super) use change::{Import, import};
-pub(super) use list::{WARN_DAYS, describe, lines};
+pub(super) use list::{WARN_DAYS, date_warning, describe, lines};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -11,6 +11,7 @@ mod demo;
 mod keyfile;
 mod keystore;
 pub mod log;
+mod migrate;
 mod password;
 pub mod pki;
 mod serve;
@@ -63,6 +64,9 @@ enum Command {
     /// Show and change keystores: list, init, import, remove, convert, diff.
     #[command(subcommand)]
     Keystore(Box<keystore::Command>),
+    /// Make a configuration of an installation of the original: kms.properties, Tomcat's server.xml and setenv.sh,
+    /// jgroups.xml and the keystores.
+    Migrate(Box<migrate::Arguments>),
     /// Try everything in one command: certificates, embedded back end, server, one unwrap.
     Demo(demo::Arguments),
     /// Back up or restore the key file of the embedded back end.
@@ -81,6 +85,7 @@ pub fn run() -> ExitCode {
         Command::Audit(command) => audit::run(&command),
         Command::Cert(command) => cert::run(&command),
         Command::Keystore(command) => keystore::run(&command),
+        Command::Migrate(arguments) => migrate::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Keyfile(arguments) => keyfile::run(&arguments),
     }

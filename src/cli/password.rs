@@ -2,14 +2,15 @@
 //!
 //! Must never be true: a password as an argument; one on the screen.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+mod terminal;
+
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use crate::secret::SecretString;
+use terminal::Terminal;
 
 const ENVIRONMENT: &str = "KMS_KEYSTORE_PASSWORD";
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -36,8 +37,10 @@ impl PasswordArguments {
         let password = if let Some(password) = self.given()? {
             password
         } else {
-            let first = prompt(&format!("New password of {what}: "))?;
-            let again = prompt("Again: ")?;
+            // Silent from the first question to the last answer.
+            let mut terminal = terminal()?;
+            let first = terminal.ask(&format!("New password of {what}: "))?;
+            let again = terminal.ask("Again: ")?;
             if first.expose() != again.expose() {
                 return Err("the two passwords differ".to_owned());
             }
@@ -72,25 +75,13 @@ pub(super) fn first_line(file: &Path) -> Result<SecretString, String> {
     Ok(SecretString::new(line.to_owned()))
 }
 
-/// Asks on the terminal, whatever standard input and output are.
+/// Asks on the terminal.
 pub(super) fn prompt(question: &str) -> Result<SecretString, String> {
-    let tty = File::options().read(true).write(true).open("/dev/tty");
-    let mut tty = tty.map_err(|_| {
+    terminal()?.ask(question)
+}
+
+fn terminal() -> Result<Terminal, String> {
+    Terminal::silence()?.ok_or_else(|| {
         format!("no password: name a file with --password-file, or set {ENVIRONMENT}; there is no terminal to ask on")
-    })?;
-    let failed = |error: std::io::Error| format!("the terminal: {error}");
-    let before = tcgetattr(&tty).map_err(|error| failed(error.into()))?;
-    let mut silent = before.clone();
-    silent.local_modes.remove(LocalModes::ECHO);
-    tty.write_all(question.as_bytes()).map_err(failed)?;
-    tcsetattr(&tty, OptionalActions::Flush, &silent).map_err(|error| failed(error.into()))?;
-    let mut line = Zeroizing::new(String::new());
-    let read = BufReader::new(&tty).read_line(&mut line);
-    // Before anything can go wrong: a terminal without echo is of no use.
-    let restored = tcsetattr(&tty, OptionalActions::Flush, &before);
-    tty.write_all(b"\n").map_err(failed)?;
-    read.map_err(failed)?;
-    restored.map_err(|error| failed(error.into()))?;
-    let password = line.trim_end_matches(['\n', '\r']);
-    Ok(SecretString::new(password.to_owned()))
+    })
 }

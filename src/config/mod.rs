@@ -5,6 +5,7 @@
 //! value in force that was not range-checked, a secret in an error, a warning or [`Config::effective`].
 //! Called by `node` and `cli`; the rooms below get plain values from them and never read a key themselves.
 
+mod assigned;
 mod build;
 mod error;
 mod model;
@@ -18,6 +19,7 @@ mod template;
 mod url;
 mod value;
 
+pub use assigned::{Assigned, Assignment, assignments, java_properties};
 pub use build::{Loaded, load, parse};
 pub use error::{ConfigError, Problem, Warning};
 pub use model::{

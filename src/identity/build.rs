@@ -56,6 +56,21 @@ impl RoleSpec {
         cas.into_iter().any(|ca| ca.to_lowercase() == alias)
     }
 
+    /// Aliases named in full that are none of `aliases`, of a role that has one of them.
+    fn without_entry(&self, aliases: &[String]) -> Vec<BuildWarning> {
+        let in_full = |glob: &&String| !glob.contains(['*', '?']);
+        let is_missing = |glob: &&String| !aliases.contains(&glob.to_lowercase());
+        let warning = |alias: &String| BuildWarning::NoEntry {
+            role: self.name.clone(),
+            alias: alias.clone(),
+        };
+        if !aliases.iter().any(|alias| self.names(alias)) {
+            return Vec::new();
+        }
+        let missing = self.alias_globs.iter().filter(in_full).filter(is_missing);
+        missing.map(warning).collect()
+    }
+
     fn names(&self, alias: &str) -> bool {
         self.alias_globs
             .iter()
@@ -111,6 +126,7 @@ impl Snapshot {
             client_cas: ClientCas::build(&shared, &clients, &authorities, now_unix_s, &mut doubts)?,
             generation,
         };
+        let aliases: Vec<String> = clients.iter().map(|facts| facts.alias.clone()).collect();
         let mut warnings: Vec<_> = doubts.into_iter().map(BuildWarning::ClientCa).collect();
         let (cas, clients): (Vec<_>, Vec<_>) = clients
             .into_iter()
@@ -143,6 +159,7 @@ impl Snapshot {
             warnings.extend(snapshot.insert(facts, role)?);
         }
         warnings.extend(snapshot.empty_roles(&shared));
+        warnings.extend(roles.iter().flat_map(|spec| spec.without_entry(&aliases)));
         Ok((snapshot, warnings))
     }
 

@@ -84,6 +84,8 @@ pub enum BuildWarning {
         role: String,
         alias_globs: Vec<String>,
     },
+    /// The role has certificates, but none of this alias, which it names in full.
+    NoEntry { role: String, alias: String },
     /// Refused at the handshake from then on.
     Expired {
         alias: String,
@@ -113,6 +115,11 @@ impl fmt::Display for BuildWarning {
                 "role `{role}` has no certificate: no trusted entry of the keystore matches \
                  kms.role.{role}.aliases = {}",
                 alias_globs.join(",")
+            ),
+            Self::NoEntry { role, alias } => write!(
+                f,
+                "role `{role}` names the alias `{alias}`, and no trusted entry of the keystore has it: \
+                 import that certificate, or correct kms.role.{role}.aliases"
             ),
             Self::Expired {
                 alias,

@@ -104,6 +104,34 @@ fn doubtful_entries_are_warned_of() {
 }
 
 #[test]
+fn aliases_in_full_that_are_not_there_are_warned_of() {
+    for (name, globs, want) in [
+        ("all there", &["cmxDevice", "CMXdevice2"][..], &[][..]),
+        (
+            "one is not",
+            &["cmxDevice", "cmxDevcie2"],
+            &[
+                "role `device` names the alias `cmxDevcie2`, and no trusted entry of the keystore has it: \
+               import that certificate, or correct kms.role.device.aliases",
+            ],
+        ),
+        (
+            "a glob may wait for its first",
+            &["cmxDevice*", "laptop*"],
+            &[],
+        ),
+    ] {
+        let trusted = [("cmxDevice", "d"), ("cmxdevice2", "d2")];
+        let (_, warnings) = build(&[spec("device", globs)], &trusted).unwrap();
+        let named: Vec<_> = warnings
+            .iter()
+            .filter(|text| text.starts_with("role"))
+            .collect();
+        assert_eq!(named, want.iter().collect::<Vec<_>>(), "{name}");
+    }
+}
+
+#[test]
 fn contradictions_are_errors() {
     let overlap = [spec("some", &["cmx*"]), spec("others", &["x", "CMXdev*"])];
     let apart = RoleSpec::defaults().to_vec();

@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::der::{Der, DerFault, SEQUENCE};
-use super::{KeyEntry, KeystoreError, certificate};
+use super::{KeyEntry, KeystoreError, MendedChain, certificate};
 
 /// Certificates in one chain, leaf and root included.
 pub(super) const CHAIN_MAX: usize = 10;
@@ -36,6 +36,39 @@ pub(super) fn check_leaf(entry: &KeyEntry) -> Result<(), KeystoreError> {
     } else {
         Err(KeystoreError::KeyMismatch { alias: alias() })
     }
+}
+
+/// Puts a chain in order that is not: the key's own certificate, then each issuer. A chain without the key's own
+/// certificate is left to [`check_leaf`]. Certificates are parsed one at a time: a heap of them would be larger than
+/// the file.
+pub(super) fn mend(entry: &mut KeyEntry) -> Option<MendedChain> {
+    let own = public_key(&entry.key)?;
+    let is_leaf = |der: &CertificateDer<'_>| Link::new(der).is_some_and(|link| link.spki() == own);
+    let is_step = |pair: &[CertificateDer<'_>]| match pair {
+        [below, above] => issued_by(below, above),
+        _ => true,
+    };
+    let leaf = entry.chain.iter().position(is_leaf)?;
+    if leaf == 0 && entry.chain.windows(2).all(is_step) {
+        return None;
+    }
+    let mut rest = std::mem::take(&mut entry.chain);
+    let held = rest.len();
+    let mut last = rest.remove(leaf);
+    while entry.chain.len() + 1 < CHAIN_MAX && !issued_by(&last, &last) {
+        let Some(above) = rest.iter().position(|der| issued_by(&last, der)) else {
+            break;
+        };
+        entry
+            .chain
+            .push(std::mem::replace(&mut last, rest.remove(above)));
+    }
+    entry.chain.push(last);
+    Some(MendedChain {
+        alias: entry.alias.clone(),
+        held,
+        kept: entry.chain.len(),
+    })
 }
 
 /// Whether `issuer` issued `certificate`: by name, and by signature where that can be checked.

@@ -33,6 +33,15 @@ impl Edit {
             || self.trusted.iter().any(|entry| entry.alias == alias)
     }
 
+    /// The certificate of that entry; of a key, its own.
+    pub fn certificate(&self, alias: &str) -> Option<&CertificateDer<'static>> {
+        let alias = fold(alias);
+        let key = self.keys.iter().find(|entry| entry.alias == alias);
+        let trusted = self.trusted.iter().find(|entry| entry.alias == alias);
+        key.and_then(|entry| entry.chain.first())
+            .or(trusted.map(|entry| &entry.certificate))
+    }
+
     /// Puts a private key with what belongs to it of `certificates`, in whatever order they are: its own first, then
     /// each issuer, without the root. In the place of an entry of that name.
     pub fn put_key(

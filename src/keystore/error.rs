@@ -180,7 +180,7 @@ impl KeystoreError {
             }
             Self::WrongPasswordOrDamaged => f.write_str(
                 "the store password is wrong, or the file is damaged (its checksum cannot tell which): \
-                 try it with: keytool -list -keystore FILE",
+                 try it with: kms keystore list FILE",
             ),
             Self::Version(version) => write!(f, "the keystore has version {version}; 1 and 2 are known: {REMEDY_KEYTOOL}"),
             Self::Malformed { format, what } => {

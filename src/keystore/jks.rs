@@ -61,6 +61,7 @@ pub(super) fn read(
         keys: Vec::new(),
         trusted: Vec::new(),
         format,
+        mended: Vec::new(),
     };
     let mut aliases = Aliases::default();
     let passwords = [key_password.unwrap_or(password), password];
@@ -108,7 +109,8 @@ fn read_entry(
         chain.push(reader.certificate(&alias)?);
     }
     let key = recover(protected, passwords, &alias, reader.format)?;
-    let entry = KeyEntry { alias, key, chain };
+    let mut entry = KeyEntry { alias, key, chain };
+    store.mended.extend(chain::mend(&mut entry));
     chain::check_leaf(&entry)?;
     store.keys.push(entry);
     Ok(())

@@ -82,6 +82,30 @@ pub struct Keystore {
     pub trusted: Vec<TrustedEntry>,
     /// The kind of file, by its magic.
     pub format: Format,
+    /// Private keys whose chain the file has in another order than TLS sends it.
+    pub mended: Vec<MendedChain>,
+}
+
+/// A chain that was put in order when it was read: the key's own certificate, then each issuer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MendedChain {
+    /// Lower-cased.
+    pub alias: String,
+    /// Certificates in the file.
+    pub held: usize,
+    /// Those of them that belong to the key.
+    pub kept: usize,
+}
+
+impl fmt::Display for MendedChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { alias, held, kept } = self;
+        write!(
+            f,
+            "the chain of '{alias}' is not in order in the keystore: its own certificate must come first, then each \
+             issuer. It is used in order, {kept} of {held} certificates; kms keystore convert writes it so"
+        )
+    }
 }
 
 /// What the magic said.

@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
-use super::der::SEQUENCE;
+use super::der::{CONTEXT_0, Der, INTEGER, OCTET_STRING, SEQUENCE};
 use crate::limits::KEYSTORE_BYTES_MAX;
 
 /// What is wrong with a file of certificates or with that of a key.
@@ -85,6 +85,10 @@ pub fn private_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
             Ok(PrivatePkcs8KeyDer::from(wrapped).into())
         }
         Ok(key @ PrivateKeyDer::Pkcs8(_)) => Ok(key),
+        Ok(PrivateKeyDer::Sec1(key)) => {
+            let wrapped = pkcs8_of_ec(key.secret_sec1_der()).ok_or(PemError::KeyForm)?;
+            Ok(PrivatePkcs8KeyDer::from(wrapped).into())
+        }
         Ok(_) => Err(PemError::KeyForm),
         Err(_) => Err(PemError::NoKey),
     }
@@ -95,9 +99,24 @@ fn pkcs8_of_rsa(pkcs1: &[u8]) -> Vec<u8> {
     const HEAD: [u8; 18] = [
         2, 1, 0, 0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0,
     ];
-    let octets = Zeroizing::new(item(super::der::OCTET_STRING, pkcs1));
+    let octets = Zeroizing::new(item(OCTET_STRING, pkcs1));
     let inside = Zeroizing::new([&HEAD[..], &octets].concat());
     item(SEQUENCE, &inside)
+}
+
+/// RFC 5208 around RFC 5915's `ECPrivateKey`: version 0, ecPublicKey with the curve that the key names, the key.
+fn pkcs8_of_ec(sec1: &[u8]) -> Option<Vec<u8>> {
+    const EC_PUBLIC_KEY: [u8; 9] = [6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
+    let mut key = Der(sec1).sequence().ok()?;
+    if key.unsigned().ok()? != 1 {
+        return None;
+    }
+    key.expect(OCTET_STRING).ok()?;
+    let curve = key.expect(CONTEXT_0).ok()?;
+    let algorithm = item(SEQUENCE, &[&EC_PUBLIC_KEY[..], curve].concat());
+    let octets = Zeroizing::new(item(OCTET_STRING, sec1));
+    let inside = Zeroizing::new([&[INTEGER, 1, 0], &algorithm[..], &octets].concat());
+    Some(item(SEQUENCE, &inside))
 }
 
 fn item(tag: u8, content: &[u8]) -> Vec<u8> {
@@ -136,7 +155,7 @@ mod tests {
                 PemError::EncryptedKey,
             ),
             (
-                "a key of elliptic curves' own form",
+                "a key of elliptic curves' own form that names no curve",
                 b"-----BEGIN EC PRIVATE KEY-----\nMAA=\n-----END EC PRIVATE KEY-----\n",
                 PemError::NoCertificate,
                 PemError::KeyForm,
@@ -145,6 +164,40 @@ mod tests {
             assert_eq!(certificates(bytes), Err(certificate), "{name}");
             assert_eq!(private_key(bytes).err(), Some(key), "{name}");
         }
+    }
+
+    #[test]
+    fn keys_of_every_form_are_the_same_key() {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+        let pkcs8 = key.serialize_der();
+        let mut inside = Der(&pkcs8).sequence().unwrap();
+        inside.unsigned().unwrap();
+        let mut algorithm = inside.sequence().unwrap();
+        algorithm.item().unwrap();
+        let curve = item(CONTEXT_0, algorithm.0);
+        let sec1 = inside.expect(OCTET_STRING).unwrap();
+        let mut fields = Der(sec1).sequence().unwrap();
+        let (version, secret) = (fields.item().unwrap().1, fields.item().unwrap().1);
+        // As openssl ecparam writes it: with the curve, without the public key.
+        let own = [
+            &item(INTEGER, version)[..],
+            &item(OCTET_STRING, secret),
+            &curve,
+        ]
+        .concat();
+        let own = item(SEQUENCE, &own);
+        let pem = |label: &str, der: &[u8]| {
+            use base64::Engine as _;
+            let text = base64::engine::general_purpose::STANDARD.encode(der);
+            format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+        };
+        let public = |text: &str| {
+            super::super::chain::public_key(&private_key(text.as_bytes()).unwrap()).unwrap()
+        };
+        assert_eq!(
+            public(&pem("EC PRIVATE KEY", &own)),
+            public(&pem("PRIVATE KEY", &pkcs8))
+        );
     }
 
     #[test]

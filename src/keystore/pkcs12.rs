@@ -93,6 +93,7 @@ fn link(archive: &Pkcs12Archive) -> Result<Keystore, KeystoreError> {
         keys,
         trusted,
         format: Format::Pkcs12,
+        mended: Vec::new(),
     })
 }
 

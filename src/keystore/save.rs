@@ -4,11 +4,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Gid, Uid};
+
 /// Writes `bytes` to `path` with mode 0600: beside it first, flushed to the disk, then renamed. A file that was there
-/// is kept as `path` with `.old` behind it, which is the answer then.
+/// is kept as `path` with `.old` behind it, which is the answer then; the new one belongs to whom the old one did, so
+/// that what root changes stays readable to the server.
 pub fn save(path: &Path, bytes: &[u8]) -> io::Result<Option<PathBuf>> {
     // The file that a link points to is replaced, not the link.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -30,6 +33,11 @@ pub fn save(path: &Path, bytes: &[u8]) -> io::Result<Option<PathBuf>> {
         .create_new(true)
         .mode(0o600)
         .open(&new)?;
+    if let Ok(was) = fs::metadata(path) {
+        // Only root may give a file away; whoever else writes here owns the old one or shall own the new one.
+        let (owner, group) = (Uid::from_raw(was.uid()), Gid::from_raw(was.gid()));
+        let _ = rustix::fs::fchown(&file, Some(owner), Some(group));
+    }
     file.write_all(bytes)?;
     file.sync_all()?;
     let kept = keep(path, &old)?;
@@ -75,6 +83,13 @@ mod tests {
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        // Whoever is not root cannot give it away, and has nothing to give back.
+        if std::os::unix::fs::chown(&path, Some(4321), Some(4322)).is_ok() {
+            save(&path, b"for another").unwrap();
+            let owner = fs::metadata(&path).unwrap();
+            assert_eq!((owner.uid(), owner.gid()), (4321, 4322));
+        }
+        save(&path, b"three").unwrap();
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         save(&link, b"four").unwrap();

@@ -142,7 +142,7 @@ fn every_refusal_names_a_remedy() {
             },
             "keytool -importkeystore",
         ),
-        (KeystoreError::WrongPasswordOrDamaged, "keytool -list"),
+        (KeystoreError::WrongPasswordOrDamaged, "kms keystore list"),
         (
             KeystoreError::WrongKeyPassword {
                 alias: "a".to_owned(),

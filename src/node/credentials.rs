@@ -38,7 +38,17 @@ impl Credentials {
         } else {
             Some(open("kms.server.keystore.file", &config.server.keystore)?)
         };
-        let server = server_entry(config, other.as_ref().unwrap_or(&main))?;
+        Self::of(config, &main, other.as_ref())
+    }
+
+    /// Finds everything that `config` names in opened keystores: that of `kms.keystore.file`, and that of
+    /// `kms.server.keystore.file` where it is another.
+    pub fn of(
+        config: &Config,
+        main: &Keystore,
+        other: Option<&Keystore>,
+    ) -> Result<Self, StartError> {
+        let server = server_entry(config, other.unwrap_or(main))?;
         let (server_alias, server) = (server.alias.clone(), identity_of(server));
         let client = main.key(&config.client_alias).map(identity_of);
         let needs_hsm = !config.hsm.endpoints.is_empty();
@@ -48,14 +58,14 @@ impl Credentials {
             _ => needs_hsm,
         };
         if client.is_none() && needs_client {
-            return Err(missing(&main, "kms.keystore.alias", &config.client_alias));
+            return Err(missing(main, "kms.keystore.alias", &config.client_alias));
         }
         let mut authorities = Vec::new();
         if needs_hsm && config.hsm.fingerprint.is_none() {
             for alias in &config.hsm.ca_aliases {
                 let entry = main
                     .trusted(alias)
-                    .ok_or_else(|| missing(&main, "kms.hsm.ca.alias", alias))?;
+                    .ok_or_else(|| missing(main, "kms.hsm.ca.alias", alias))?;
                 authorities.push(entry.certificate.clone());
             }
         }
@@ -81,7 +91,13 @@ impl Credentials {
             warnings: Vec::new(),
         };
         let (_, warnings) = credentials.build(config)?;
-        credentials.warnings = warnings.iter().map(ToString::to_string).collect();
+        let mended = [Some(main), other].into_iter().flatten();
+        let mended = mended
+            .flat_map(|store| &store.mended)
+            .map(ToString::to_string);
+        credentials.warnings = mended
+            .chain(warnings.iter().map(ToString::to_string))
+            .collect();
         Ok(credentials)
     }
 

@@ -85,8 +85,7 @@ pub(super) fn run(wants: &Csr) -> Result<ExitCode, String> {
         ));
     }
     let mut sans = wants.sans.clone();
-    let looks_like_host = wants.common_name.contains('.') && !wants.common_name.contains(' ');
-    if looks_like_host && !sans.contains(&wants.common_name) {
+    if looks_like_host(&wants.common_name) && !sans.contains(&wants.common_name) {
         sans.insert(0, wants.common_name.clone());
     }
     let mut params = CertificateParams::new(sans).map_err(failed)?;
@@ -103,7 +102,69 @@ pub(super) fn run(wants: &Csr) -> Result<ExitCode, String> {
         key_file.display(),
         csr_file.display()
     );
+    for advice in advice(wants) {
+        println!("note: {advice}");
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What authorities are known to refuse or to ask about.
+fn advice(wants: &Csr) -> Vec<String> {
+    /// Characters that take the Shift key.
+    const SYMBOLS: &str = "!@#$%^&*()_+{}|:\"<>?~";
+    let mut all = Vec::new();
+    let is_short = |text: &str, len_max: usize| {
+        text.len() <= len_max
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_uppercase() || byte == b'.')
+    };
+    for (option, value, len_max, example) in [
+        ("--state", &wants.state, 3, "Massachusetts and not MA"),
+        (
+            "--locality",
+            &wants.locality,
+            3,
+            "New York City and not NYC",
+        ),
+        (
+            "--organization",
+            &wants.organization,
+            2,
+            "Micro Focus and not MF",
+        ),
+    ] {
+        if let Some(value) = value.as_ref().filter(|value| is_short(value, len_max)) {
+            all.push(format!(
+                "{option} {value} looks abbreviated: authorities want it in full, {example}"
+            ));
+        }
+    }
+    for (option, value) in [
+        ("--organization", &wants.organization),
+        ("--organizational-unit", &wants.organizational_unit),
+    ] {
+        if let Some(value) = value
+            .as_ref()
+            .filter(|value| value.contains(|c| SYMBOLS.contains(c)))
+        {
+            all.push(format!(
+                "{option} {value:?} has a symbol: authorities want it spelt out or left out, AB and C Company and not AB&C Company"
+            ));
+        }
+    }
+    if !looks_like_host(&wants.common_name) {
+        all.push(format!(
+            "--common-name {} is no full name: for the server it must be the name that clients use, for the others a \
+             name of your own such as cmxDevice.example.com",
+            wants.common_name
+        ));
+    }
+    all
+}
+
+fn looks_like_host(name: &str) -> bool {
+    name == "localhost" || (name.contains('.') && !name.contains(' '))
 }
 
 fn subject(wants: &Csr) -> DistinguishedName {
@@ -121,4 +182,56 @@ fn subject(wants: &Csr) -> DistinguishedName {
         }
     }
     name
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        csr: Csr,
+    }
+
+    #[test]
+    fn the_guides_advice_is_given_where_it_is_needed() {
+        for (line, want) in [
+            (
+                "--common-name kms.example.com --state Massachusetts --organization AcmeXYZ",
+                &[][..],
+            ),
+            ("--common-name localhost --country de", &[]),
+            ("--common-name kms.example.com --organization IBM", &[]),
+            (
+                "--common-name kms.example.com --state MA",
+                &["--state MA looks abbreviated"],
+            ),
+            (
+                "--common-name kms.example.com --locality NYC --organization MF",
+                &["--locality NYC looks", "--organization MF looks"],
+            ),
+            (
+                "--common-name kms.example.com --organization AB&C --organizational-unit R+D",
+                &[
+                    "--organization \"AB&C\" has a symbol",
+                    "--organizational-unit \"R+D\"",
+                ],
+            ),
+            (
+                "--common-name cmxDevice",
+                &["--common-name cmxDevice is no full name"],
+            ),
+        ] {
+            let words = ["csr", "name"].into_iter().chain(line.split(' '));
+            let found = advice(&Line::try_parse_from(words).unwrap().csr);
+            assert_eq!(found.len(), want.len(), "{line}: {found:?}");
+            for (found, want) in found.iter().zip(want) {
+                assert!(found.starts_with(want), "{line}: {found}");
+            }
+        }
+    }
 }

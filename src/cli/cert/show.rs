@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use rustls::pki_types::CertificateDer;
 
-use super::super::keystore::{WARN_DAYS, describe, lines, read};
+use super::super::keystore::{describe, lines, read};
 use crate::keystore::{CertificateFacts, arrange, issued_by, pem};
 
 #[derive(Debug, clap::Args)]
@@ -28,7 +28,7 @@ pub(super) fn show(wants: &Show) -> Result<ExitCode, String> {
             all.push((file, at + 1, one));
         }
     }
-    let needs_attention = all.iter().any(|(_, _, one)| one.days_left < WARN_DAYS);
+    let needs_attention = all.iter().any(|(_, _, one)| one.warning().is_some());
     if wants.json {
         let told: Vec<_> = all.iter().map(|(_, _, one)| one).collect();
         println!("{:#}", serde_json::json!({ "certificates": told }));
@@ -135,17 +135,16 @@ impl Found {
 
     fn judge_dates(&mut self, chain: &[CertificateDer<'_>]) {
         for (number, one) in (1..).zip(chain.iter().filter_map(|der| describe(der))) {
-            let end = &one.not_after;
-            match one.days_left {
-                ..0 => self
-                    .errors
-                    .push(format!("certificate {number} has expired on {end}")),
-                0..WARN_DAYS => {
-                    self.warnings
-                        .push(format!("certificate {number} expires on {end}"));
-                }
-                _ => {}
-            }
+            let Some(warning) = one.warning() else {
+                continue;
+            };
+            let is_over = one.days_left < 0;
+            let list = if is_over {
+                &mut self.errors
+            } else {
+                &mut self.warnings
+            };
+            list.push(format!("certificate {number} {warning}"));
         }
     }
 }

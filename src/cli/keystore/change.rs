@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::super::password::{PasswordArguments, first_line, prompt};
-use super::{Opened, Place, open, read};
-use crate::keystore::{Edit, Format, pem, save};
+use super::{Opened, Place, date_warning, open, read};
+use crate::keystore::{Edit, Format, Keystore, pem, save};
 use crate::secret::SecretString;
 
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,7 @@ pub(in crate::cli) struct Import {
     /// Its private key, PEM: the entry is a key with its chain then, else a certificate to trust.
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// Another keystore (.p12, .jks) to take a private key with its chain from.
+    /// Another keystore (.p12, .jks) to take a private key with its chain from, or a trusted certificate.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
     /// Its name there, if there are several.
@@ -85,35 +85,51 @@ fn take_over(edit: &mut Edit, alias: &str, from: &Path, wants: &Import) -> Resul
         None => prompt(&format!("Password of {}: ", from.display()))?,
     };
     let other = open(from, &password, None)?;
-    let entry = match &wants.from_alias {
-        Some(name) => other
-            .key(name)
-            .ok_or_else(|| format!("{} has no private key '{name}'", from.display()))?,
-        None => match other.keys.as_slice() {
-            [only] => only,
-            [] => return Err(format!("{} has no private key", from.display())),
-            several => {
-                let names: Vec<&str> = several.iter().map(|entry| &*entry.alias).collect();
+    let refused = |error: crate::keystore::KeystoreError| error.to_string();
+    let certificate = match &wants.from_alias {
+        Some(name) => match (other.key(name), other.trusted(name)) {
+            (Some(entry), _) => {
+                let put = edit.put_key(alias, entry.key.clone_key(), &entry.chain);
+                return put.map_err(refused);
+            }
+            (None, Some(entry)) => &entry.certificate,
+            (None, None) => return Err(not_there(from, &other, name)),
+        },
+        None => match (other.keys.as_slice(), other.trusted.as_slice()) {
+            ([only], _) => {
+                let put = edit.put_key(alias, only.key.clone_key(), &only.chain);
+                return put.map_err(refused);
+            }
+            ([], [only]) => &only.certificate,
+            _ => {
+                let names: Vec<&str> = other.aliases().collect();
                 return Err(format!(
-                    "{} has several private keys ({}): choose with --from-alias",
+                    "{} has several entries ({}): choose with --from-alias",
                     from.display(),
                     names.join(", ")
                 ));
             }
         },
     };
-    edit.put_key(alias, entry.key.clone_key(), &entry.chain)
-        .map_err(|error| error.to_string())
+    edit.put_trusted(alias, certificate.clone())
+        .map_err(refused)
+}
+
+fn not_there(file: &Path, store: &Keystore, alias: &str) -> String {
+    let hint = match store.did_you_mean(alias) {
+        Some(near) => format!("; did you mean '{near}'?"),
+        None => String::new(),
+    };
+    format!("{} has no '{alias}'{hint}", file.display())
 }
 
 pub(super) fn remove(alias: &str, place: &Place) -> Result<ExitCode, String> {
     let opened = place.open()?;
-    let near = opened.store.did_you_mean(alias).map(str::to_owned);
+    let not_there = not_there(&opened.path, &opened.store, alias);
     let format = opened.store.format;
     let mut edit = Edit::of(opened.store);
     if !edit.remove(alias) {
-        let hint = near.map_or_else(String::new, |near| format!("; did you mean '{near}'?"));
-        return Err(format!("{} has no '{alias}'{hint}", opened.path.display()));
+        return Err(not_there);
     }
     let kept = write(&opened.path, &edit, &opened.password)?;
     println!("removed '{alias}' from {}", opened.path.display());
@@ -161,7 +177,11 @@ fn put(
     let what = if was_there { "replaced" } else { "added" };
     println!("{what} '{alias}' in {}", path.display());
     tell(&path, format, kept.as_deref());
-    Ok(ExitCode::SUCCESS)
+    let warning = edit.certificate(alias).and_then(|der| date_warning(der));
+    if let Some(warning) = &warning {
+        println!("WARNING: its certificate {warning}");
+    }
+    Ok(ExitCode::from(u8::from(warning.is_some())))
 }
 
 fn tell(path: &Path, format: Format, kept: Option<&Path>) {

@@ -24,6 +24,8 @@ pub(in crate::cli) struct Described {
     pub(in crate::cli) not_before: String,
     pub(in crate::cli) not_after: String,
     pub(in crate::cli) days_left: i64,
+    /// Its first day is yet to come.
+    pub(in crate::cli) is_early: bool,
     pub(in crate::cli) sha256: String,
 }
 
@@ -45,7 +47,7 @@ pub(super) fn run(place: &Place, json: bool) -> Result<ExitCode, String> {
     let entries = entries(&opened);
     let is_due = |entry: &Entry| {
         let certificate = entry.certificate.as_ref();
-        certificate.is_none_or(|one| one.days_left < WARN_DAYS)
+        certificate.is_none_or(|one| one.warning().is_some())
     };
     let needs_attention = entries.iter().any(is_due);
     if json {
@@ -102,11 +104,29 @@ pub(in crate::cli) fn describe(der: &[u8]) -> Option<Described> {
         names: names.collect(),
         not_before: day(facts.not_before_unix_s),
         not_after: day(facts.not_after_unix_s),
+        is_early: facts.not_before_unix_s > now_s,
         days_left: (facts.not_after_unix_s - now_s).div_euclid(DAY_S),
         sha256: facts.fingerprint(),
         subject: facts.subject,
         issuer: facts.issuer,
     })
+}
+
+/// What is wrong with the dates of a certificate, if anything.
+pub(in crate::cli) fn date_warning(der: &[u8]) -> Option<String> {
+    describe(der)?.warning()
+}
+
+impl Described {
+    /// What is wrong with its dates, if anything.
+    pub(in crate::cli) fn warning(&self) -> Option<String> {
+        match self.days_left {
+            ..0 => Some(format!("HAS EXPIRED on {}", self.not_after)),
+            _ if self.is_early => Some(format!("is valid from {} only", self.not_before)),
+            days @ 0..WARN_DAYS => Some(format!("expires in {days} days, on {}", self.not_after)),
+            _ => None,
+        }
+    }
 }
 
 /// `2027-01-31`, UTC.
@@ -197,6 +217,7 @@ pub(in crate::cli) fn lines(one: &Described, indent: &str) -> String {
     };
     let expiry = match one.days_left {
         ..0 => "EXPIRED".to_owned(),
+        _ if one.is_early => "WARNING: not valid yet".to_owned(),
         days @ 0..WARN_DAYS => format!("WARNING: {days} days left"),
         days => format!("{days} days left"),
     };
