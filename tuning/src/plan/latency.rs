@@ -1,0 +1,208 @@
+//! Answer times in a scenario: of hits, of misses, of all.
+
+use super::frame::Frame;
+use super::scenario::{Cache, Detail, Load};
+use crate::input::field;
+use crate::model::cpu::HitTime;
+use crate::model::distribution::quantile;
+use crate::model::pool::{self, Pool, Times};
+use crate::trace::{Error, Formula, Quantity, Solved, Unit};
+
+static HIT_TIME: Formula = Formula {
+    text: "quantile of the time alone (lognormal) + the wait for the worker (M/M/1 at the CPU's load)",
+    source: "Kendall; each connection stays with its worker",
+    error: Error::Relative(0.1),
+    domain: "CPU load up to 0.8",
+};
+static ALL_TIME: Formula = Formula {
+    text: "quantile of the mixture: hit_ratio of hits, the rest of misses",
+    source: "law of total probability",
+    error: Error::Relative(0.1),
+    domain: "as its parts",
+};
+static OVER_DEADLINE: Formula = Formula {
+    text: "share of misses that would take longer than policy.timeout_ms",
+    source: "greedy batch server (tuning/src/model/pool.rs)",
+    error: Error::Relative(0.5),
+    domain: "load up to 0.8 of the capacity",
+};
+
+/// Answer times of one kind, each in ms.
+#[derive(Clone, Debug)]
+pub struct Quantiles {
+    /// Median.
+    pub p50: Quantity,
+    /// 99 %.
+    pub p99: Quantity,
+    /// 99.9 %.
+    pub p999: Quantity,
+}
+
+/// Answer times in one scenario.
+#[derive(Clone, Debug)]
+pub struct Latencies {
+    /// Served from the cache; only in full detail.
+    pub hit: Option<Quantiles>,
+    /// Waited for the HSM.
+    pub miss: Quantiles,
+    /// All unwraps.
+    pub all: Quantiles,
+    /// Share of misses beyond the deadline: answered 504.
+    pub late: Quantity,
+}
+
+impl Latencies {
+    /// In the order of reading.
+    pub fn quantities(&self) -> Vec<&Quantity> {
+        let kinds = self.hit.iter().chain([&self.miss, &self.all]);
+        let mut all: Vec<_> = kinds
+            .flat_map(|kind| [&kind.p50, &kind.p99, &kind.p999])
+            .collect();
+        all.push(&self.late);
+        all
+    }
+}
+
+/// The parts of all answers.
+struct Mixture {
+    hit: HitTime,
+    /// From the shared cache: that much later than a hit.
+    copy_s: f64,
+    copy_share: f64,
+    hit_share: f64,
+    miss: Times,
+    /// What a miss takes besides.
+    besides_s: f64,
+    timeout_s: f64,
+}
+
+impl Mixture {
+    fn hit_exceeds(&self, time_s: f64) -> f64 {
+        (1.0 - self.copy_share) * self.hit.exceeds(time_s)
+            + self.copy_share * self.hit.exceeds(time_s - self.copy_s)
+    }
+
+    /// Nobody waits longer than the deadline.
+    fn miss_exceeds(&self, time_s: f64) -> f64 {
+        if time_s >= self.timeout_s {
+            return 0.0;
+        }
+        self.miss.exceeds(time_s - self.besides_s)
+    }
+
+    fn all_exceeds(&self, time_s: f64) -> f64 {
+        self.hit_share * self.hit_exceeds(time_s)
+            + (1.0 - self.hit_share) * self.miss_exceeds(time_s)
+    }
+}
+
+pub(super) fn latencies(
+    frame: &Frame,
+    load: &Load,
+    cache: &Cache,
+    [hit_ratio, jobs, at_work, cpu_load]: [&Quantity; 4],
+    detail: Detail,
+) -> Latencies {
+    let site = &frame.site;
+    let node = cache.solved.result();
+    let copy_share = node.copies / node.flows.hits.max(f64::MIN_POSITIVE);
+    let [base, sigma, over, hit_us] = [
+        &field::HIT_BASE_US,
+        &field::HIT_SIGMA,
+        &field::MISS_OVERHEAD_US,
+        &field::HIT_US,
+    ]
+    .map(|field| site.get(field));
+    let [batch_max, item, timeout, copy] = [
+        &field::HSM_BATCH_MAX,
+        &field::ITEM_MS,
+        &field::TIMEOUT_MS,
+        &field::SHARED_FETCH_MS,
+    ]
+    .map(|field| site.get(field));
+    let message = frame.message();
+    let solved = Solved::by(
+        [
+            hit_ratio,
+            jobs,
+            at_work,
+            cpu_load,
+            &base,
+            &sigma,
+            &over,
+            &hit_us,
+            &batch_max,
+            &frame.fetch_ms,
+            &item,
+            &timeout,
+            &copy,
+        ],
+        |[
+            hit_share,
+            rate,
+            connections,
+            load,
+            base,
+            sigma,
+            over,
+            hit_us,
+            batch_max,
+            _,
+            item_ms,
+            timeout,
+            copy,
+        ]| {
+            let pool = Pool {
+                rate,
+                connections,
+                batch_max,
+                message,
+                item_s: item_ms / 1000.0,
+            };
+            Mixture {
+                hit: HitTime {
+                    base_s: base / 1e6,
+                    sigma,
+                    served_s: hit_us / 1e6,
+                    load,
+                },
+                copy_s: copy / 1000.0,
+                copy_share,
+                hit_share: hit_share.clamp(0.0, 1.0),
+                miss: pool.solve().times(),
+                besides_s: (base + over) / 1e6,
+                timeout_s: timeout / 1000.0,
+            }
+        },
+    );
+    let name = |what: &str| format!("{}.{what}", load.scope);
+    let of = |kind: &str, formulas: [&'static Formula; 3], exceeds: fn(&Mixture, f64) -> f64| {
+        let one = |percent: &str, share: f64, formula| {
+            let read =
+                |mixture: &Mixture| 1000.0 * quantile(share, |time_s| exceeds(mixture, time_s));
+            solved.quantity(
+                name(&format!("{kind}_{percent}_ms")),
+                Unit::Millis,
+                formula,
+                read,
+            )
+        };
+        Quantiles {
+            p50: one("p50", 0.5, formulas[0]),
+            p99: one("p99", 0.99, formulas[1]),
+            p999: one("p999", 0.999, formulas[2]),
+        }
+    };
+    Latencies {
+        hit: (detail == Detail::Full).then(|| of("hit", [&HIT_TIME; 3], Mixture::hit_exceeds)),
+        miss: of(
+            "miss",
+            [&pool::P50, &pool::P99, &pool::P999],
+            Mixture::miss_exceeds,
+        ),
+        all: of("all", [&ALL_TIME; 3], Mixture::all_exceeds),
+        late: solved.quantity(name("late_share"), Unit::Share, &OVER_DEADLINE, |mixture| {
+            mixture.miss.exceeds(mixture.timeout_s - mixture.besides_s)
+        }),
+    }
+}
