@@ -9,6 +9,7 @@
 #![allow(clippy::cast_precision_loss)]
 
 pub mod cli;
+pub mod doctor;
 pub mod input;
 pub mod model;
 pub mod output;

@@ -18,7 +18,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Ended, String> {
     let source = arguments.site.source()?;
-    let plan = Plan::of(&source).map_err(|error| error.to_string())?;
+    let plan = Plan::alone(&source).map_err(|error| error.to_string())?;
     let mut roots = plan.quantities();
     roots.extend(plan.checks.iter().map(|check| check.value.clone()));
     let Some(name) = &arguments.name else {

@@ -2,8 +2,10 @@
 //!
 //! Must never be true: a failure without a remedy. Called by `main`.
 
+mod doctor;
 mod explain;
 mod plan;
+mod sweep;
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -15,7 +17,8 @@ use crate::input;
 
 /// Below the help.
 const EXIT_CODES: &str = "\
-Exit codes: 0 all objectives are kept, all well; 1 an objective is not kept, a warning; 2 an error.
+Exit codes: 0 all objectives are kept, all well; 1 an objective is not kept, a warning; 2 an error, or one that
+the doctor found.
 tuning/README.md tells of every command and file.";
 
 /// Plans the capacity of a Connected KMS site, and checks hosts and predictions.
@@ -32,6 +35,10 @@ enum Command {
     Plan(plan::Arguments),
     /// Tell how a number of the plan came about.
     Explain(explain::Arguments),
+    /// Plan at many values of one or two inputs: a table, curves, heat maps.
+    Sweep(sweep::Arguments),
+    /// Check this host against the plan: limits, kernel settings, swap, core dumps.
+    Doctor(doctor::Arguments),
     /// Print a description with every field, its range and its default.
     Example,
 }
@@ -42,6 +49,8 @@ pub(crate) enum Ended {
     Well,
     /// An objective is not kept, or a warning.
     Warned,
+    /// The host would not do.
+    Failed,
 }
 
 /// Runs the command of this process's arguments.
@@ -49,11 +58,14 @@ pub fn run() -> ExitCode {
     let ended = match Arguments::parse().command {
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Sweep(arguments) => sweep::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Example => say(&input::render_example()).map(|()| Ended::Well),
     };
     match ended {
         Ok(Ended::Well) => ExitCode::SUCCESS,
         Ok(Ended::Warned) => ExitCode::from(1),
+        Ok(Ended::Failed) => ExitCode::from(2),
         Err(why) => {
             let _ = writeln!(io::stderr(), "kms-tune: {why}");
             ExitCode::from(2)

@@ -6,7 +6,25 @@
 //! by the number of times the hand passes, geometric in the chance of no request in a round. Error: 0.1 points of hit
 //! ratio without TTL, 2.4 points for CLOCK with one. Domain: independent random requests.
 
+use crate::trace::{Error, Formula};
+
+use super::lives::Flows;
 use super::popularity::Popularity;
+
+/// [`clock_flows`], for the server's cache: what is tried while a design is looked for.
+pub static HIT_RATIO: Formula = Formula {
+    text: "CLOCK: sum of p l R / (1 + l R), R the time that an entry stays when the hand comes round every t",
+    source: "Martina, Garetto, Leonardi 2014, with a hard TTL; the server's SIEVE is mostly above it",
+    error: Error::Absolute(0.05),
+    domain: "independent random requests",
+};
+/// As [`HIT_RATIO`].
+pub static FETCHES: Formula = Formula {
+    text: "CLOCK: requests/s x (1 - hit ratio)",
+    source: "Martina, Garetto, Leonardi 2014, with a hard TTL; the server's SIEVE is mostly below it",
+    error: Error::Relative(0.15),
+    domain: "independent random requests",
+};
 
 /// Halvings that find the characteristic time.
 const STEPS: usize = 80;
@@ -105,4 +123,33 @@ fn clock_residence(key: f64, time: f64, ttl_s: f64) -> f64 {
 /// What no policy can exceed: the most popular keys held for ever.
 pub fn best(popularity: &Popularity, entries: f64) -> f64 {
     popularity.share_of_top(entries)
+}
+
+/// What becomes of `rate` requests a second at a CLOCK of `entries`, beside keys that come up once and use as
+/// much of it as they live.
+pub fn clock_flows(
+    popularity: &Popularity,
+    rate: f64,
+    cold: &Flows,
+    entries: f64,
+    ttl_s: f64,
+) -> Flows {
+    let hit = hit_ratio(
+        Policy::Clock,
+        popularity,
+        rate,
+        (entries - cold.held.min(entries / 2.0)).max(1.0),
+        ttl_s,
+    );
+    let own = Flows {
+        hits: rate * hit,
+        joins: 0.0,
+        misses: rate * (1.0 - hit),
+        ahead: 0.0,
+        held: entries,
+    };
+    Flows {
+        held: entries,
+        ..own.plus(cold)
+    }
 }

@@ -72,11 +72,16 @@ pub fn cold_start(
 ) -> Backlog {
     fill(
         |time_s| popularity.sum(rate, |key| 1.0 - (-key * time_s).exp()) + others * time_s,
-        |time_s| popularity.sum(rate, |key| key * (-key * time_s).exp()),
+        |time_s| first_requests(popularity, rate, time_s),
         capacity,
         usual,
         ttl_s,
     )
+}
+
+/// First requests of keys, a second, `time_s` after the start of an empty cache.
+pub fn first_requests(popularity: &Popularity, rate: f64, time_s: f64) -> f64 {
+    popularity.sum(rate, |key| key * (-key * time_s).exp())
 }
 
 /// One of `nodes` gone, balanced by hash: its keys are new to the others; `usual` fetches of one of these before.

@@ -2,6 +2,7 @@
 //!
 //! Must never be true: a configuration that the server's own parser refuses; a page that needs the network.
 
+pub mod chart;
 pub mod files;
 pub mod html;
 pub mod json;

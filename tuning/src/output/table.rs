@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::input::field::{Field, Kind};
 use crate::plan::{Effect, Limit, Plan, Scenario, Sensitivity};
 use crate::trace::{Quantity, number, origin_line};
 
@@ -320,17 +321,22 @@ pub(super) fn percent(change: f64) -> String {
     }
 }
 
+/// As it would be written.
+pub(super) fn value_of(plan: &Plan, field: &'static Field, quantity: &Quantity) -> String {
+    match field.kind {
+        Kind::Choice(_) => plan.site.word(field).to_owned(),
+        Kind::Flag => plan.site.flag(field).to_string(),
+        _ => quantity.shown(),
+    }
+}
+
 fn ending(text: &mut String, plan: &Plan) -> Written {
     writeln!(
         text,
         "\nASSUMED (nobody told; write them, or measure them with kms-tune calibrate)"
     )?;
     for (field, quantity) in plan.assumptions() {
-        let value = match field.kind {
-            crate::input::field::Kind::Choice(_) => plan.site.word(field).to_owned(),
-            crate::input::field::Kind::Flag => plan.site.flag(field).to_string(),
-            _ => quantity.shown(),
-        };
+        let value = value_of(plan, field, &quantity);
         writeln!(
             text,
             "  {:<34} {value:>22}   {}",

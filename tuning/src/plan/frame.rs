@@ -7,6 +7,7 @@ use super::PlanError;
 use super::trace_file;
 use crate::input::{Site, field};
 use crate::model::balance::Balance;
+use crate::model::bounded;
 use crate::model::distribution::Message;
 use crate::model::lives::{Flows, Lives};
 use crate::model::popularity::Popularity;
@@ -50,7 +51,7 @@ pub struct Frame {
     pub balance: Balance,
     popularity: Popularity,
     /// What full caches were found to do.
-    runs: RefCell<BTreeMap<(u64, u64, i64), Flows>>,
+    runs: RefCell<BTreeMap<(i64, String), Flows>>,
     /// Requests of one run; fewer for tests.
     pub requests_run: u64,
 }
@@ -124,47 +125,40 @@ impl Frame {
         }
     }
 
-    /// The HSM's message.
-    pub fn message(&self) -> Message {
-        let value = |field| self.site.get(field).value();
-        Message {
-            median_s: value(&field::MESSAGE_MS) / 1000.0,
-            sigma: value(&field::SIGMA),
-            tail_share: value(&field::TAIL_SHARE),
-            tail_min_s: value(&field::TAIL_MIN_MS) / 1000.0,
-            tail_alpha: value(&field::TAIL_ALPHA),
-            longest_s: value(&field::TIMEOUT_MS) / 1000.0,
-        }
+    /// What the HSM's message is made of, in the order of [`message_of`].
+    pub fn message(&self) -> [Quantity; 6] {
+        message(&self.site)
     }
 
-    /// How entries live.
-    pub fn lives(&self, ttl_s: f64, fetch_s: f64) -> Lives {
-        Lives {
-            ttl_s,
-            fetch_s,
-            refused: self.site.get(&field::REJECT_SHARE).value(),
-            ahead: true,
-        }
+    /// What the caches' work depends on besides load, nodes and entries, in the order of [`Work::of`].
+    pub fn work(&self) -> [Quantity; 8] {
+        let field = |field| self.site.get(field);
+        [
+            self.keys.clone(),
+            self.shape.clone(),
+            field(&field::TTL_S),
+            self.fetch_ms.clone(),
+            field(&field::COLD_SHARE),
+            field(&field::COLD_READS),
+            field(&field::COLD_GAP_S),
+            field(&field::REJECT_SHARE),
+        ]
     }
 
     /// One of `nodes` nodes with room for `entries`, when `rps` are asked for in all.
-    pub fn flows(
-        &self,
-        popularity: &Popularity,
-        rps: f64,
-        nodes: f64,
-        entries: f64,
-        lives: &Lives,
-    ) -> NodeFlows {
-        let value = |field| self.site.get(field).value();
-        let cold_rps = rps * value(&field::COLD_SHARE) / nodes;
-        let (reads, gap_s) = (value(&field::COLD_READS), value(&field::COLD_GAP_S));
-        let own = self.balance.keys_of_node(popularity, nodes);
-        let node_rps = rps * (1.0 - value(&field::COLD_SHARE)) / nodes;
-        let cold = lives.of_cold(cold_rps, reads, gap_s);
-        let roomy = lives.of(&own, node_rps).plus(&cold);
+    /// A full cache is run if `runs`, else taken for a CLOCK.
+    pub fn flows(&self, work: &Work, rps: f64, nodes: f64, entries: f64, runs: bool) -> NodeFlows {
+        let popularity = self.popularity(work.keys, work.shape);
+        let own = self.balance.keys_of_node(&popularity, nodes);
+        let node_rps = rps * (1.0 - work.cold_share) / nodes;
+        let cold = work.lives.of_cold(
+            rps * work.cold_share / nodes,
+            work.cold_reads,
+            work.cold_gap_s,
+        );
+        let roomy = work.lives.of(&own, node_rps).plus(&cold);
         if self.site.flag(&field::SHARED_CACHE) {
-            let all = shared(lives, popularity, node_rps * nodes, nodes);
+            let all = shared(&work.lives, &popularity, node_rps * nodes, nodes);
             let one = Flows::default()
                 .combine(&all.whole, 1.0 / nodes)
                 .plus(&cold);
@@ -184,11 +178,27 @@ impl Frame {
                 ..NodeFlows::default()
             };
         }
-        let run = |step: i64| self.run(&own, STEP.powf(step as f64), entries, lives);
-        let at = (rps / nodes).ln() / STEP.ln();
+        NodeFlows {
+            flows: if runs {
+                self.between(&own, work, rps / nodes, entries)
+            } else {
+                bounded::clock_flows(&own, node_rps, &cold, entries, work.lives.ttl_s)
+            },
+            copies: 0.0,
+            is_full: true,
+        }
+    }
+
+    /// A full cache at this rate, drawn straight between the two steps beside it.
+    fn between(&self, own: &Popularity, work: &Work, node_rps: f64, entries: f64) -> Flows {
+        let at = node_rps.ln() / STEP.ln();
         #[allow(clippy::cast_possible_truncation)] // a logarithm
         let step = at.floor() as i64;
-        let (low, high, part) = (run(step), run(step + 1), at - at.floor());
+        let (low, high) = (
+            self.run(own, work, step, entries),
+            self.run(own, work, step + 1, entries),
+        );
+        let part = at - at.floor();
         // Shares of the requests are drawn straight, so that flows sum to them.
         let unit = |flows: &Flows| {
             Flows::default().combine(flows, 1.0 / flows.requests().max(f64::MIN_POSITIVE))
@@ -196,73 +206,128 @@ impl Frame {
         let mixed = Flows::default()
             .combine(&unit(&low), 1.0 - part)
             .combine(&unit(&high), part);
-        let mut flows = Flows::default().combine(&mixed, rps / nodes);
-        flows.held = low.held * (1.0 - part) + high.held * part;
-        NodeFlows {
-            flows,
-            copies: 0.0,
-            is_full: true,
+        Flows {
+            held: low.held * (1.0 - part) + high.held * part,
+            ..Flows::default().combine(&mixed, node_rps)
         }
     }
 
     /// Runs the server's cache, once for each rate and size.
-    fn run(&self, own: &Popularity, node_rps: f64, entries: f64, lives: &Lives) -> Flows {
-        let value = |field| self.site.get(field).value();
-        let step = (node_rps.ln() / STEP.ln()).round();
-        #[allow(clippy::cast_possible_truncation)] // a logarithm
+    fn run(&self, own: &Popularity, work: &Work, step: i64, entries: f64) -> Flows {
         let key = (
-            entries.to_bits()
-                ^ own.hottest().to_bits().rotate_left(17)
-                ^ own.keys().to_bits().rotate_left(31),
-            lives.ttl_s.to_bits() ^ lives.fetch_s.to_bits().rotate_left(13),
-            step as i64,
+            step,
+            format!("{entries} {} {} {work:?}", own.keys(), own.hottest()),
         );
         if let Some(known) = self.runs.borrow().get(&key) {
             return *known;
         }
-        let cold = value(&field::COLD_SHARE);
+        #[allow(clippy::cast_precision_loss)] // a logarithm
+        let node_rps = STEP.powf(step as f64);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a small count
-        let cold_reads = value(&field::COLD_READS) as u32;
+        let cold_reads = work.cold_reads as u32;
         let stream = Stream {
-            rate: node_rps * (1.0 - cold),
-            cold_rate: node_rps * cold,
+            rate: node_rps * (1.0 - work.cold_share),
+            cold_rate: node_rps * work.cold_share,
             cold_reads,
-            cold_gap_s: value(&field::COLD_GAP_S),
+            cold_gap_s: work.cold_gap_s,
             entries,
-            ttl_s: lives.ttl_s.max(1.0),
-            fetch_s: lives.fetch_s,
+            ttl_s: work.lives.ttl_s.max(1.0),
+            fetch_s: work.lives.fetch_s,
             entries_run: ENTRIES_RUN,
             requests_max: self.requests_run,
             seed: 1,
         };
-        // Without locked memory there is nothing to run: then the plan is not made at all (see `check`).
+        // `search::plan` has made sure that there is memory to run it in.
         let flows = stream.run(own).unwrap_or_default();
         self.runs.borrow_mut().insert(key, flows);
         flows
     }
 }
 
+/// What the caches' work depends on besides load, nodes and entries.
+#[derive(Clone, Copy, Debug)]
+pub struct Work {
+    keys: f64,
+    shape: f64,
+    cold_share: f64,
+    cold_reads: f64,
+    cold_gap_s: f64,
+    lives: Lives,
+}
+
+impl Work {
+    /// Of the values of [`Frame::work`].
+    pub fn of(
+        [
+            keys,
+            shape,
+            ttl_s,
+            fetch_ms,
+            cold_share,
+            cold_reads,
+            cold_gap_s,
+            refused,
+        ]: [f64; 8],
+    ) -> Self {
+        Self {
+            keys,
+            shape,
+            cold_share,
+            cold_reads,
+            cold_gap_s,
+            lives: Lives {
+                ttl_s,
+                fetch_s: fetch_ms / 1000.0,
+                refused,
+                ahead: true,
+            },
+        }
+    }
+}
+
+/// The message of the values of [`Frame::message`].
+pub fn message_of(
+    [
+        median_ms,
+        sigma,
+        tail_share,
+        tail_min_ms,
+        tail_alpha,
+        timeout_ms,
+    ]: [f64; 6],
+) -> Message {
+    Message {
+        median_s: median_ms / 1000.0,
+        sigma,
+        tail_share,
+        tail_min_s: tail_min_ms / 1000.0,
+        tail_alpha,
+        longest_s: timeout_ms / 1000.0,
+    }
+}
+
+fn message(site: &Site) -> [Quantity; 6] {
+    [
+        &field::MESSAGE_MS,
+        &field::SIGMA,
+        &field::TAIL_SHARE,
+        &field::TAIL_MIN_MS,
+        &field::TAIL_ALPHA,
+        &field::TIMEOUT_MS,
+    ]
+    .map(|field| site.get(field))
+}
+
 fn fetch_ms(site: &Site) -> Quantity {
-    let [message, sigma, item] =
-        [&field::MESSAGE_MS, &field::SIGMA, &field::ITEM_MS].map(|field| site.get(field));
-    let [share, min, alpha] =
-        [&field::TAIL_SHARE, &field::TAIL_MIN_MS, &field::TAIL_ALPHA].map(|field| site.get(field));
-    let timeout = site.get(&field::TIMEOUT_MS);
+    let (parts, item) = (message(site), site.get(&field::ITEM_MS));
+    let [median, sigma, share, min, alpha, timeout] = &parts;
     Quantity::derive(
         "fetch_ms",
         Unit::Millis,
         &FETCH,
-        [&message, &sigma, &item, &share, &min, &alpha, &timeout],
-        |[message, sigma, item, tail_share, min, tail_alpha, timeout]| {
-            let message = Message {
-                median_s: message / 1000.0,
-                sigma,
-                tail_share,
-                tail_min_s: min / 1000.0,
-                tail_alpha,
-                longest_s: timeout / 1000.0,
-            };
-            message.mean_s() * 1000.0 + item
+        [median, sigma, share, min, alpha, timeout, &item],
+        |[median, sigma, share, min, alpha, timeout, item]| {
+            message_of([median, sigma, share, min, alpha, timeout]).mean_s() * 1000.0 + item
         },
     )
 }

@@ -1,6 +1,6 @@
 //! Answer times in a scenario: of hits, of misses, of all.
 
-use super::frame::Frame;
+use super::frame::{Frame, message_of};
 use super::scenario::{Cache, Detail, Load};
 use crate::input::field;
 use crate::model::cpu::HitTime;
@@ -49,6 +49,8 @@ pub struct Latencies {
     pub all: Quantiles,
     /// Share of misses beyond the deadline: answered 504.
     pub late: Quantity,
+    /// Hits, misses, all: milliseconds by the share that takes longer; only in full detail.
+    pub spectrum: [Vec<(f64, f64)>; 3],
 }
 
 impl Latencies {
@@ -113,29 +115,17 @@ pub(super) fn latencies(
         &field::HIT_US,
     ]
     .map(|field| site.get(field));
-    let [batch_max, item, timeout, copy] = [
+    let [batch_max, item, copy] = [
         &field::HSM_BATCH_MAX,
         &field::ITEM_MS,
-        &field::TIMEOUT_MS,
         &field::SHARED_FETCH_MS,
     ]
     .map(|field| site.get(field));
-    let message = frame.message();
+    let [median, spread, share, min, alpha, timeout] = &frame.message();
     let solved = Solved::by(
         [
-            hit_ratio,
-            jobs,
-            at_work,
-            cpu_load,
-            &base,
-            &sigma,
-            &over,
-            &hit_us,
-            &batch_max,
-            &frame.fetch_ms,
-            &item,
-            &timeout,
-            &copy,
+            hit_ratio, jobs, at_work, cpu_load, &base, &sigma, &over, &hit_us, &batch_max, &item,
+            &copy, median, spread, share, min, alpha, timeout,
         ],
         |[
             hit_share,
@@ -147,18 +137,18 @@ pub(super) fn latencies(
             over,
             hit_us,
             batch_max,
-            _,
             item_ms,
-            timeout,
             copy,
+            message @ ..,
         ]| {
             let pool = Pool {
                 rate,
                 connections,
                 batch_max,
-                message,
+                message: message_of(message),
                 item_s: item_ms / 1000.0,
             };
+            let [.., timeout_ms] = message;
             Mixture {
                 hit: HitTime {
                     base_s: base / 1e6,
@@ -171,7 +161,7 @@ pub(super) fn latencies(
                 hit_share: hit_share.clamp(0.0, 1.0),
                 miss: pool.solve().times(),
                 besides_s: (base + over) / 1e6,
-                timeout_s: timeout / 1000.0,
+                timeout_s: timeout_ms / 1000.0,
             }
         },
     );
@@ -201,8 +191,27 @@ pub(super) fn latencies(
             Mixture::miss_exceeds,
         ),
         all: of("all", [&ALL_TIME; 3], Mixture::all_exceeds),
+        spectrum: if detail == Detail::Full {
+            let parts = [
+                Mixture::hit_exceeds,
+                Mixture::miss_exceeds,
+                Mixture::all_exceeds,
+            ];
+            parts.map(|exceeds| spectrum(|time_s| exceeds(solved.result(), time_s)))
+        } else {
+            Default::default()
+        },
         late: solved.quantity(name("late_share"), Unit::Share, &OVER_DEADLINE, |mixture| {
             mixture.miss.exceeds(mixture.timeout_s - mixture.besides_s)
         }),
     }
+}
+
+/// From one in two to one in ten thousand.
+fn spectrum(exceeds: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {
+    (0..=40)
+        .map(|step| 0.5 * 10_f64.powf(-f64::from(step) * 0.1))
+        .take_while(|share| *share >= 1e-4)
+        .map(|share| (share, 1000.0 * quantile(1.0 - share, &exceeds)))
+        .collect()
 }

@@ -137,6 +137,22 @@ fn used(
     worst
 }
 
+/// What each scenario's worst uses of each limit there is, by the limit's name.
+pub(super) fn named_use(
+    frame: &Frame,
+    design: &Design,
+    scenarios: &[Scenario],
+    sockets: &Quantity,
+    factor: f64,
+) -> Vec<(&'static str, f64)> {
+    let shares = used(frame, design, scenarios, sockets, factor);
+    NAMES
+        .into_iter()
+        .zip(shares)
+        .filter(|(_, share)| !share.is_nan())
+        .collect()
+}
+
 /// How far each limit is away, the nearest first.
 pub(super) fn limits(
     frame: &Frame,

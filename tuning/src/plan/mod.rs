@@ -3,6 +3,7 @@
 //!
 //! Must never be true: a design called good for which a check fails; a number without its derivation.
 
+pub mod curves;
 mod frame;
 mod latency;
 mod limits;
@@ -84,6 +85,8 @@ pub struct Design {
 pub struct Plan {
     /// What it is for.
     pub site: Site,
+    /// The same, seen from all scenarios.
+    pub frame: Frame,
     /// What to build.
     pub design: Design,
     /// Mean, peak, a node gone, an HSM gone.
@@ -105,12 +108,12 @@ pub struct Plan {
 impl Plan {
     /// Plans for what `source` describes.
     pub fn of(source: &Source) -> Result<Self, PlanError> {
-        search::plan(source, true)
+        search::plan(source, Detail::Full, true)
     }
 
-    /// Without what it hangs on: for sweeps.
-    pub fn brief(source: &Source) -> Result<Self, PlanError> {
-        search::plan(source, false)
+    /// Without what it hangs on.
+    pub fn alone(source: &Source) -> Result<Self, PlanError> {
+        search::plan(source, Detail::Full, false)
     }
 
     /// Whether every objective is kept.

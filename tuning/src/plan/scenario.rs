@@ -2,12 +2,12 @@
 //! long answers take.
 
 use super::Design;
-use super::frame::{Frame, NodeFlows};
+use super::frame::{Frame, NodeFlows, Work, message_of};
 use super::latency::{Latencies, latencies};
 use crate::input::field;
-use crate::model::cpu::{Costs, Usl, Work};
+use crate::model::cpu::{self, Costs, Usl};
 use crate::model::pool::Pool;
-use crate::model::{lives, pool, stream};
+use crate::model::{bounded, lives, pool, stream};
 use crate::trace::{Formula, Quantity, Solved, Unit};
 
 static HSM_OPS: Formula = Formula::arithmetic("nodes x fetches/s of a node + wraps/s");
@@ -50,7 +50,7 @@ pub enum Detail {
     Loads,
     /// Loads and the times that objectives are about.
     Objectives,
-    /// Everything.
+    /// Everything; a full cache is run.
     Full,
 }
 
@@ -116,7 +116,7 @@ impl Scenario {
     /// Works `load` out on `design`.
     pub fn new(frame: &Frame, design: &Design, load: Load, detail: Detail) -> Self {
         let name = |what: &str| format!("{}.{what}", load.scope);
-        let cache = Cache::new(frame, design, &load);
+        let cache = Cache::new(frame, design, &load, detail == Detail::Full);
         let mut flows = cache.quantities(&load);
         if detail != Detail::Full {
             flows = flows.map(|flow| flow.firm());
@@ -221,64 +221,67 @@ impl Scenario {
 /// The cache of one node.
 pub(super) struct Cache {
     pub(super) solved: Solved<NodeFlows>,
+    /// Whether a full cache was run.
+    runs: bool,
 }
 
 impl Cache {
-    fn new(frame: &Frame, design: &Design, load: &Load) -> Self {
-        let ttl = frame.site.get(&field::TTL_S);
+    fn new(frame: &Frame, design: &Design, load: &Load, runs: bool) -> Self {
+        let [keys, shape, ttl, fetch, cold, reads, gap, refused] = &frame.work();
         let solved = Solved::by(
             [
                 &load.rps,
                 &load.nodes,
-                &frame.keys,
-                &frame.shape,
-                &ttl,
-                &frame.fetch_ms,
                 &design.entries,
+                keys,
+                shape,
+                ttl,
+                fetch,
+                cold,
+                reads,
+                gap,
+                refused,
             ],
-            |[rps, nodes, keys, shape, ttl_s, fetch_ms, entries]| {
-                let popularity = frame.popularity(keys, shape);
-                frame.flows(
-                    &popularity,
-                    rps,
-                    nodes,
-                    entries,
-                    &frame.lives(ttl_s, fetch_ms / 1000.0),
-                )
+            |[rps, nodes, entries, work @ ..]| {
+                frame.flows(&Work::of(work), rps, nodes, entries, runs)
             },
         );
-        Self { solved }
+        Self { solved, runs }
     }
 
     /// Hit ratio, share that waits for the HSM, fetches of a node, entries held.
     fn quantities(&self, load: &Load) -> [Quantity; 4] {
         let name = |what: &str| format!("{}.{what}", load.scope);
         let is_full = self.solved.result().is_full;
-        let formula = |roomy, full| if is_full { full } else { roomy };
+        let formula = |roomy, tried, run| match (is_full, self.runs) {
+            (false, _) => roomy,
+            (true, false) => tried,
+            (true, true) => run,
+        };
         let of = |read: fn(&NodeFlows) -> f64| read;
         [
             self.solved.quantity(
                 name("hit_ratio"),
                 Unit::Share,
-                formula(&lives::HIT_RATIO, &stream::HIT_RATIO),
+                formula(&lives::HIT_RATIO, &bounded::HIT_RATIO, &stream::HIT_RATIO),
                 of(|node| node.flows.hit_ratio()),
             ),
             self.solved.quantity(
                 name("miss_share"),
                 Unit::Share,
-                formula(&lives::MISSES, &stream::FETCHES),
+                formula(&lives::MISSES, &bounded::FETCHES, &stream::FETCHES),
                 of(|node| 1.0 - node.flows.hit_ratio()),
             ),
             self.solved.quantity(
                 name("node_fetches_s"),
                 Unit::PerSecond("fetches"),
-                formula(&lives::FETCHES, &stream::FETCHES),
+                formula(&lives::FETCHES, &bounded::FETCHES, &stream::FETCHES),
                 of(|node| node.flows.fetches()),
             ),
             self.solved.quantity(
                 name("node_entries"),
                 Unit::Count("entries"),
-                formula(&lives::HELD, &stream::HELD),
+                formula(&lives::HELD, &stream::HELD, &stream::HELD),
                 of(|node| node.flows.held),
             ),
         ]
@@ -306,18 +309,20 @@ impl PoolPart {
         );
         let [batch_max, item] =
             [&field::HSM_BATCH_MAX, &field::ITEM_MS].map(|field| frame.site.get(field));
-        let message = frame.message();
+        let [median, sigma, share, min, alpha, timeout] = &frame.message();
         let solved = Solved::by(
-            [jobs, &at_work, &batch_max, &frame.fetch_ms, &item],
-            |[rate, connections, batch_max, _, item_ms]| {
-                let pool = Pool {
+            [
+                jobs, &at_work, &batch_max, &item, median, sigma, share, min, alpha, timeout,
+            ],
+            |[rate, connections, batch_max, item_ms, message @ ..]| {
+                Pool {
                     rate,
                     connections,
                     batch_max,
-                    message,
+                    message: message_of(message),
                     item_s: item_ms / 1000.0,
-                };
-                pool.solve()
+                }
+                .solve()
             },
         );
         Self {
@@ -434,7 +439,7 @@ impl CpuPart {
                     handshake_s: full_us / 1e6,
                     resumed_s: resumed_us / 1e6,
                 };
-                let work = Work {
+                let work = cpu::Work {
                     hits: rps * hit,
                     misses: jobs + rps * joins_share,
                     messages: jobs / batch,

@@ -20,19 +20,23 @@ const CONNECTIONS: [u32; 11] = [2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64];
 const BUSY_MAX: f64 = 0.1;
 /// Room beyond the entries that are held on average.
 const SPARE_ENTRIES: f64 = 1.15;
+/// Requests of a full cache's run where many plans are made.
+const REQUESTS_BRIEF: u64 = 400_000;
 /// More than any cache.
 const ENDLESS: f64 = 1e12;
 
-pub(super) fn plan(source: &Source, in_full: bool) -> Result<Plan, PlanError> {
+pub(super) fn plan(
+    source: &Source,
+    detail: Detail,
+    with_sensitivity: bool,
+) -> Result<Plan, PlanError> {
     let site = source.site()?;
-    let frame = Frame::new(&site)?;
+    let mut frame = Frame::new(&site)?;
+    if !with_sensitivity {
+        frame.requests_run = REQUESTS_BRIEF;
+    }
     stream::plaintext().map_err(|error| PlanError::Cache(error.to_string()))?;
     let design = choose(&frame)?;
-    let detail = if in_full {
-        Detail::Full
-    } else {
-        Detail::Objectives
-    };
     let assessed = Assessed::new(&frame, design, detail)?;
     let limits = limits::limits(
         &frame,
@@ -40,7 +44,7 @@ pub(super) fn plan(source: &Source, in_full: bool) -> Result<Plan, PlanError> {
         &assessed.scenarios,
         &assessed.memory,
     );
-    let sensitivity = if in_full {
+    let sensitivity = if with_sensitivity {
         sensitivity::all(source, &frame, &assessed)
     } else {
         Vec::new()
@@ -55,6 +59,7 @@ pub(super) fn plan(source: &Source, in_full: bool) -> Result<Plan, PlanError> {
     } = assessed;
     Ok(Plan {
         site,
+        frame,
         design,
         scenarios,
         passing,
