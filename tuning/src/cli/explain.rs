@@ -2,7 +2,7 @@
 
 use super::{Ended, SiteArguments, say};
 use crate::plan::Plan;
-use crate::trace::{explain, find};
+use crate::trace::{Quantity, explain, find};
 
 /// Which number.
 #[derive(clap::Args, Debug)]
@@ -22,7 +22,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, String> {
     let mut roots = plan.quantities();
     roots.extend(plan.checks.iter().map(|check| check.value.clone()));
     let Some(name) = &arguments.name else {
-        let mut names: Vec<&str> = roots.iter().map(|quantity| quantity.name()).collect();
+        let mut names: Vec<&str> = roots.iter().map(Quantity::name).collect();
         names.sort_unstable();
         names.dedup();
         say(&(names.join("\n") + "\n"))?;
@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, String> {
     let Some(quantity) = find(&roots, name) else {
         let near = roots
             .iter()
-            .map(|quantity| quantity.name())
+            .map(Quantity::name)
             .filter(|known| strsim::jaro_winkler(known, name) > 0.85)
             .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
         let hint = near.map_or_else(

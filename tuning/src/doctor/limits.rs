@@ -2,7 +2,7 @@
 
 use super::{Check, Finding, Host, Verdict, Wants};
 
-/// CAP_IPC_LOCK.
+/// `CAP_IPC_LOCK`.
 const IPC_LOCK: u64 = 1 << 14;
 const KIB: f64 = 1024.0;
 
@@ -16,12 +16,13 @@ pub(super) fn checks(host: &Host, wants: &Wants) -> Vec<Finding> {
     ]
 }
 
-/// The soft limit of that name; `Some(None)` is unlimited.
-pub(super) fn soft(host: &Host, name: &str) -> Option<Option<f64>> {
+/// The soft limit of that name; infinite is unlimited.
+pub(super) fn soft(host: &Host, name: &str) -> Option<f64> {
     let table = host.read_of_process("limits")?;
     let line = table.lines().find_map(|line| line.strip_prefix(name))?;
     let first = line.split_whitespace().next()?;
-    Some(first.parse().ok())
+    // What is no number is `unlimited`.
+    Some(first.parse().unwrap_or(f64::INFINITY))
 }
 
 fn memlock(host: &Host, wants: &Wants) -> Finding {
@@ -37,14 +38,10 @@ fn memlock(host: &Host, wants: &Wants) -> Finding {
     let wanted = format!("at least {:.0} bytes", wants.locked_bytes);
     match soft(host, "Max locked memory") {
         None => check.absent("no limits of that process"),
-        Some(None) => check.ok("unlimited", wanted),
-        Some(Some(limit)) if limit >= wants.locked_bytes => {
-            check.ok(format!("{limit:.0} bytes"), wanted)
-        }
-        Some(Some(limit)) if capable => {
-            check.ok(format!("{limit:.0} bytes, and CAP_IPC_LOCK"), wanted)
-        }
-        Some(Some(limit)) => {
+        Some(limit) if limit.is_infinite() => check.ok("unlimited", wanted),
+        Some(limit) if limit >= wants.locked_bytes => check.ok(format!("{limit:.0} bytes"), wanted),
+        Some(limit) if capable => check.ok(format!("{limit:.0} bytes, and CAP_IPC_LOCK"), wanted),
+        Some(limit) => {
             let mib = (wants.locked_bytes * 1.1 / KIB / KIB).ceil();
             let fix = format!(
                 "LimitMEMLOCK={mib:.0}M in the service (ulimit -l {:.0} in a shell)",
@@ -60,13 +57,10 @@ fn nofile(host: &Host, wants: &Wants) -> Finding {
         "open files (RLIMIT_NOFILE)",
         "each connection is one; beyond the limit none is accepted",
     );
-    match soft(host, "Max open files") {
-        None => check.absent("no limits of that process"),
-        Some(None) => check.ok("unlimited", format!("at least {:.0}", wants.files)),
-        Some(found) => check.at_least(found, wants.files, Verdict::Error, |least| {
-            format!("LimitNOFILE={least:.0} in the service (ulimit -n {least:.0} in a shell)")
-        }),
-    }
+    let limit = soft(host, "Max open files");
+    check.at_least(limit, wants.files, Verdict::Error, |least| {
+        format!("LimitNOFILE={least:.0} in the service (ulimit -n {least:.0} in a shell)")
+    })
 }
 
 /// The cgroup's folder, version 2.
@@ -142,7 +136,7 @@ fn memory_quota(host: &Host, wants: &Wants) -> Finding {
 
 fn memory(host: &Host, wants: &Wants) -> Finding {
     let check = Check::new(
-        "memory",
+        "memory of the host",
         "what is locked cannot be given back when the host is short of it",
     );
     let available = host.read("proc/meminfo").and_then(|table| {

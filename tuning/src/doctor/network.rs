@@ -90,7 +90,7 @@ fn busy_poll(host: &Host, wants: &Wants) -> Finding {
     };
     let found = host.number("proc/sys/net/core/busy_poll");
     let mut finding = check.at_least(found, 50.0, Verdict::Warning, sysctl("net.core.busy_poll"));
-    finding.wanted += &format!(" for an objective of {tightest} ms");
+    finding.wanted = format!("{} for an objective of {tightest} ms", finding.wanted);
     finding
 }
 

@@ -80,13 +80,14 @@ fn cores(host: &Host) -> Finding {
     let Some(soft) = super::limits::soft(host, "Max core file size") else {
         return check.absent("no limits of that process");
     };
-    if soft == Some(0.0) {
+    if soft < 0.5 {
         return check.ok("limit 0", "limit 0");
     }
-    let found = soft.map_or_else(
-        || "unlimited".to_owned(),
-        |bytes| format!("limit {bytes:.0}"),
-    );
+    let found = if soft.is_infinite() {
+        "unlimited".to_owned()
+    } else {
+        format!("limit {soft:.0}")
+    };
     check.finding(
         Verdict::Error,
         found,

@@ -40,9 +40,8 @@ fn write_field(text: &mut String, field: &Field) {
             format!("# {key} = {word}   # {why}")
         }
         Absent::Word(word, why) => format!("# {key} = \"{word}\"   # {why}"),
-        Absent::As(_, why) => format!("# {key} =   # {why}"),
         Absent::Unset(_) if key == "preset" => "preset = \"lan-hsm\"".to_owned(),
-        Absent::Unset(why) => format!("# {key} =   # {why}"),
+        Absent::As(_, why) | Absent::Unset(why) => format!("# {key} =   # {why}"),
         Absent::Preset => format!("# {key} =   # as the preset"),
     };
     let _ = writeln!(text, "{line}");

@@ -15,17 +15,19 @@ use super::popularity::Popularity;
 pub static HIT_RATIO: Formula = Formula {
     text: "CLOCK: sum of p l R / (1 + l R), R the time that an entry stays when the hand comes round every t",
     source: "Martina, Garetto, Leonardi 2014, with a hard TTL; the server's SIEVE is mostly above it",
-    error: Error::Absolute(0.05),
+    error: Error::Absolute(0.08),
     domain: "independent random requests",
 };
 /// As [`HIT_RATIO`].
 pub static FETCHES: Formula = Formula {
     text: "CLOCK: requests/s x (1 - hit ratio)",
     source: "Martina, Garetto, Leonardi 2014, with a hard TTL; the server's SIEVE is mostly below it",
-    error: Error::Relative(0.15),
+    error: Error::Relative(0.2),
     domain: "independent random requests",
 };
 
+/// Part of the entries that the server's hand spares, the newest.
+const SPARED: f64 = 0.1;
 /// Halvings that find the characteristic time.
 const STEPS: usize = 80;
 /// Seconds between which it is looked for.
@@ -62,7 +64,13 @@ pub fn characteristic_s(
     entries: f64,
     ttl_s: f64,
 ) -> f64 {
-    let held = |time: f64| popularity.sum(rate, |key| hit(policy, key, time, ttl_s));
+    found(entries, |time| {
+        popularity.sum(rate, |key| hit(policy, key, time, ttl_s))
+    })
+}
+
+/// The time at which so many are `held`; it grows with the time.
+fn found(entries: f64, held: impl Fn(f64) -> f64) -> f64 {
     let (mut low, mut high) = TIMES;
     if held(high) <= entries {
         return high;
@@ -125,31 +133,45 @@ pub fn best(popularity: &Popularity, entries: f64) -> f64 {
     popularity.share_of_top(entries)
 }
 
-/// What becomes of `rate` requests a second at a CLOCK of `entries`, beside keys that come up once and use as
-/// much of it as they live.
+/// Keys that come up once: requests for them a second, how often each is asked for, seconds between.
+#[derive(Clone, Copy, Debug)]
+pub struct Cold {
+    /// Requests a second.
+    pub rate: f64,
+    /// Of each key.
+    pub reads: f64,
+    /// Seconds between these.
+    pub gap_s: f64,
+}
+
+/// What becomes of `rate` requests a second, and of those for cold keys, at a CLOCK of `entries`.
 pub fn clock_flows(
     popularity: &Popularity,
     rate: f64,
-    cold: &Flows,
+    cold: &Cold,
     entries: f64,
     ttl_s: f64,
 ) -> Flows {
-    let hit = hit_ratio(
-        Policy::Clock,
-        popularity,
-        rate,
-        (entries - cold.held.min(entries / 2.0)).max(1.0),
-        ttl_s,
-    );
-    let own = Flows {
-        hits: rate * hit,
+    let fresh = cold.rate / cold.reads.max(1.0);
+    // A read while the hand spares the entry is a hit; a later one may find it gone.
+    let is_spared = |time: f64| cold.gap_s < (SPARED * time).min(ttl_s);
+    let fetched = |time: f64| fresh * if is_spared(time) { 1.0 } else { cold.reads };
+    let time = found(entries, |time| {
+        let own = popularity.sum(rate, |key| hit(Policy::Clock, key, time, ttl_s));
+        let rounds = if cold.reads > 1.5 && is_spared(time) {
+            2.0
+        } else {
+            1.0
+        };
+        own + fetched(time) * (rounds * time).min(ttl_s)
+    });
+    let hits = popularity.sum(rate, |key| key * hit(Policy::Clock, key, time, ttl_s));
+    let cold_misses = fetched(time);
+    Flows {
+        hits: hits + cold.rate - cold_misses,
         joins: 0.0,
-        misses: rate * (1.0 - hit),
+        misses: rate - hits + cold_misses,
         ahead: 0.0,
         held: entries,
-    };
-    Flows {
-        held: entries,
-        ..own.plus(cold)
     }
 }

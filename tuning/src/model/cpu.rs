@@ -4,6 +4,16 @@
 //! fitted by least squares on k / X(k), which is linear in 1/gamma, alpha/gamma and beta/gamma, each point by
 //! its relative error. Error: that of what was measured. Domain: as many threads as cores.
 
+use crate::trace::{Error, Formula};
+
+/// Quantiles of [`HitTime`].
+pub static HIT_TIME: Formula = Formula {
+    text: "quantile of the time alone (lognormal) + the wait for the worker (M/M/1 at the CPU's load)",
+    source: "Kendall; each connection stays with its worker",
+    error: Error::Relative(0.1),
+    domain: "CPU load up to 0.8",
+};
+
 /// The law's three numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Usl {

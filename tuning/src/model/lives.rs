@@ -39,6 +39,13 @@ pub static MISSES: Formula = Formula {
     error: Error::Relative(0.03),
     domain: "random requests, TTL from 10 s, room for all that lives, capacity to spare for fetches ahead",
 };
+/// [`Flows::joins`] of all.
+pub static JOINS: Formula = Formula {
+    text: "misses x l D of each key / requests",
+    source: "requests that come while a fetch is under way",
+    error: Error::Relative(0.2),
+    domain: "random requests",
+};
 /// [`Flows::held`].
 pub static HELD: Formula = Formula {
     text: "sum of the shares of time that each key is held",

@@ -6,8 +6,18 @@
 //! Source: renewal argument. Error: held by `tests/des_cache.rs`. Domain: as [`super::lives`]; the shared cache
 //! up, and large enough for all that lives.
 
+use crate::trace::{Error, Formula};
+
 use super::lives::{Flows, Lives};
 use super::popularity::Popularity;
+
+/// [`Shared::copies`], of the hits.
+pub static COPIES: Formula = Formula {
+    text: "begun lives/s x (nodes - 1) (1 - e^(-l L / nodes)) / hits/s; none without a shared cache",
+    source: "renewal argument (tuning/src/model/shared.rs)",
+    error: Error::Relative(0.1),
+    domain: "a copy keeps the end of its original's life",
+};
 
 /// What becomes of requests of all nodes together, a second.
 #[derive(Clone, Copy, Debug, Default)]

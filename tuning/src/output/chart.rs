@@ -3,9 +3,15 @@
 //! Nothing is fetched; colours follow the reader's light or dark setting. Must never be true: a text that
 //! is not escaped; a point outside the frame.
 
+mod bars;
+mod heat;
+
 use std::fmt::Write as _;
 
 use crate::trace::number;
+
+pub use bars::Bars;
+pub use heat::Heat;
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 360.0;
@@ -275,155 +281,6 @@ fn frame(svg: &mut String, (x, x_axis): (&Scale, &Axis), (y, y_axis): (&Scale, &
         escaped(&x_axis.label),
         escaped(&y_axis.label)
     );
-}
-
-/// One value for each pair of two inputs.
-#[derive(Clone, Debug)]
-pub struct Heat {
-    /// Above it.
-    pub title: String,
-    /// Name and values along the bottom.
-    pub x: (String, Vec<f64>),
-    /// Name and values along the left side, from the bottom up.
-    pub y: (String, Vec<f64>),
-    /// A row for each value of `y`.
-    pub cells: Vec<Vec<f64>>,
-}
-
-impl Heat {
-    /// As SVG; each cell shows its number too.
-    pub fn svg(&self) -> String {
-        let (columns, rows) = (self.x.1.len().max(1) as f64, self.y.1.len().max(1) as f64);
-        let (left, height) = (LEFT + 20.0, 110.0 + 34.0 * rows);
-        let (width, tall) = ((WIDTH - RIGHT - left) / columns, 34.0);
-        let bottom = TOP + rows * tall;
-        let shown: Vec<f64> = self
-            .cells
-            .iter()
-            .flatten()
-            .copied()
-            .filter(|value| value.is_finite())
-            .collect();
-        let low = shown.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = shown.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let mut svg = open(&self.title, height);
-        for (row, cells) in self.cells.iter().enumerate() {
-            let y = bottom - (row as f64 + 1.0) * tall;
-            for (column, value) in cells.iter().enumerate() {
-                let x = left + column as f64 * width;
-                let share = if high > low {
-                    (value - low) / (high - low)
-                } else {
-                    0.5
-                };
-                let share = if share.is_finite() { share } else { 1.0 };
-                let _ = write!(
-                    svg,
-                    "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{tall}\" fill=\"{}\"/>\
-                     <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\" style=\"fill:#111\">{}</text>",
-                    warmth(share),
-                    x + width / 2.0,
-                    y + 21.0,
-                    number(*value)
-                );
-            }
-            let _ = write!(
-                svg,
-                "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                left - 6.0,
-                y + 21.0,
-                number(self.y.1.get(row).copied().unwrap_or(f64::NAN))
-            );
-        }
-        for (column, value) in self.x.1.iter().enumerate() {
-            let x = left + (column as f64 + 0.5) * width;
-            let _ = write!(
-                svg,
-                "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-                bottom + 16.0,
-                number(*value)
-            );
-        }
-        let _ = write!(
-            svg,
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\
-             <text transform=\"translate(14 {:.1}) rotate(-90)\" text-anchor=\"middle\">{}</text></svg>",
-            f64::midpoint(left, WIDTH - RIGHT),
-            bottom + 36.0,
-            escaped(&self.x.0),
-            f64::midpoint(TOP, bottom),
-            escaped(&self.y.0)
-        );
-        svg + "\n"
-    }
-}
-
-/// From pale to warm; black text is readable on all of it.
-fn warmth(share: f64) -> String {
-    let mix = |from: f64, to: f64| from + (to - from) * share.clamp(0.0, 1.0);
-    format!(
-        "rgb({:.0},{:.0},{:.0})",
-        mix(236.0, 240.0),
-        mix(244.0, 130.0),
-        mix(250.0, 60.0)
-    )
-}
-
-/// Bars to both sides of nothing: less and more of an input.
-#[derive(Clone, Debug)]
-pub struct Bars {
-    /// Above it.
-    pub title: String,
-    /// Name, with less, with more; as shares.
-    pub rows: Vec<(String, f64, f64)>,
-}
-
-impl Bars {
-    /// As SVG.
-    pub fn svg(&self) -> String {
-        let height = 70.0 + 22.0 * self.rows.len() as f64;
-        let (left, right) = (250.0, WIDTH - 60.0);
-        let sizes = self.rows.iter().flat_map(|row| [row.1.abs(), row.2.abs()]);
-        let largest = sizes.filter(|size| size.is_finite()).fold(0.01, f64::max);
-        let (middle, scale) = (f64::midpoint(left, right), (right - left) / 2.0 / largest);
-        let mut svg = open(&self.title, height);
-        for (at, (name, less, more)) in self.rows.iter().enumerate() {
-            let y = TOP + 22.0 * at as f64;
-            let _ = write!(
-                svg,
-                "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                left - 8.0,
-                y + 14.0,
-                escaped(name)
-            );
-            for (value, offset, colour) in [(less, 2.0, COLOURS[0]), (more, 11.0, COLOURS[1])] {
-                if !value.is_finite() {
-                    continue;
-                }
-                let (from, to) = (
-                    middle.min(middle + value * scale),
-                    middle.max(middle + value * scale),
-                );
-                let _ = write!(
-                    svg,
-                    "<rect x=\"{from:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"8\" fill=\"{colour}\"><title>{:+.1} %</title></rect>",
-                    y + offset,
-                    (to - from).max(0.5),
-                    value * 100.0
-                );
-            }
-        }
-        let y = TOP + 22.0 * self.rows.len() as f64 + 20.0;
-        let _ = write!(
-            svg,
-            "<line class=\"axis\" x1=\"{middle:.1}\" x2=\"{middle:.1}\" y1=\"{TOP}\" y2=\"{:.1}\"/>\
-             <text x=\"{left}\" y=\"{y:.1}\">-{1:.0} %</text><text x=\"{right}\" y=\"{y:.1}\" text-anchor=\"end\">+{1:.0} %</text>\
-             <text x=\"{middle:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">input 20 % less (blue), 20 % more (orange)</text></svg>",
-            y - 18.0,
-            largest * 100.0
-        );
-        svg + "\n"
-    }
 }
 
 #[cfg(test)]

@@ -68,6 +68,9 @@ fn design(text: &mut String, plan: &Plan) -> Written {
     Ok(())
 }
 
+/// A row's name, and its number in a scenario.
+type Row = (&'static str, fn(&Scenario) -> Option<&Quantity>);
+
 /// One row a number, one column a scenario.
 fn scenarios(text: &mut String, plan: &Plan) -> Written {
     writeln!(
@@ -79,7 +82,6 @@ fn scenarios(text: &mut String, plan: &Plan) -> Written {
         write!(text, " {:>24}", scenario.load.scope)?;
     }
     writeln!(text)?;
-    type Row = (&'static str, fn(&Scenario) -> Option<&Quantity>);
     let rows: [Row; 18] = [
         ("unwraps", |one| Some(&one.load.rps)),
         ("nodes there", |one| Some(&one.load.nodes)),

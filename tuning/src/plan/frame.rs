@@ -7,7 +7,7 @@ use super::PlanError;
 use super::trace_file;
 use crate::input::{Site, field};
 use crate::model::balance::Balance;
-use crate::model::bounded;
+use crate::model::bounded::{self, Cold};
 use crate::model::distribution::Message;
 use crate::model::lives::{Flows, Lives};
 use crate::model::popularity::Popularity;
@@ -178,11 +178,16 @@ impl Frame {
                 ..NodeFlows::default()
             };
         }
+        let rare = Cold {
+            rate: rps * work.cold_share / nodes,
+            reads: work.cold_reads,
+            gap_s: work.cold_gap_s,
+        };
         NodeFlows {
             flows: if runs {
                 self.between(&own, work, rps / nodes, entries)
             } else {
-                bounded::clock_flows(&own, node_rps, &cold, entries, work.lives.ttl_s)
+                bounded::clock_flows(&own, node_rps, &rare, entries, work.lives.ttl_s)
             },
             copies: 0.0,
             is_full: true,

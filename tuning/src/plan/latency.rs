@@ -3,17 +3,11 @@
 use super::frame::{Frame, message_of};
 use super::scenario::{Cache, Detail, Load};
 use crate::input::field;
-use crate::model::cpu::HitTime;
+use crate::model::cpu::{HIT_TIME, HitTime};
 use crate::model::distribution::quantile;
 use crate::model::pool::{self, Pool, Times};
 use crate::trace::{Error, Formula, Quantity, Solved, Unit};
 
-static HIT_TIME: Formula = Formula {
-    text: "quantile of the time alone (lognormal) + the wait for the worker (M/M/1 at the CPU's load)",
-    source: "Kendall; each connection stays with its worker",
-    error: Error::Relative(0.1),
-    domain: "CPU load up to 0.8",
-};
 static ALL_TIME: Formula = Formula {
     text: "quantile of the mixture: hit_ratio of hits, the rest of misses",
     source: "law of total probability",
@@ -98,16 +92,12 @@ impl Mixture {
     }
 }
 
-pub(super) fn latencies(
+/// Puts the parts together, once for each uncertain input.
+fn mixture(
     frame: &Frame,
-    load: &Load,
-    cache: &Cache,
-    [hit_ratio, jobs, at_work, cpu_load]: [&Quantity; 4],
-    detail: Detail,
-) -> Latencies {
+    [hit_ratio, copies, jobs, at_work, cpu_load]: [&Quantity; 5],
+) -> Solved<Mixture> {
     let site = &frame.site;
-    let node = cache.solved.result();
-    let copy_share = node.copies / node.flows.hits.max(f64::MIN_POSITIVE);
     let [base, sigma, over, hit_us] = [
         &field::HIT_BASE_US,
         &field::HIT_SIGMA,
@@ -122,25 +112,23 @@ pub(super) fn latencies(
     ]
     .map(|field| site.get(field));
     let [median, spread, share, min, alpha, timeout] = &frame.message();
-    let solved = Solved::by(
+    Solved::by(
         [
-            hit_ratio, jobs, at_work, cpu_load, &base, &sigma, &over, &hit_us, &batch_max, &item,
-            &copy, median, spread, share, min, alpha, timeout,
+            hit_ratio, copies, cpu_load, &base, &sigma, &over, &hit_us, &copy, jobs, at_work,
+            &batch_max, &item, median, spread, share, min, alpha, timeout,
         ],
         |[
             hit_share,
-            rate,
-            connections,
+            copy_share,
             load,
             base,
             sigma,
             over,
             hit_us,
-            batch_max,
-            item_ms,
             copy,
-            message @ ..,
+            pool @ ..,
         ]| {
+            let [rate, connections, batch_max, item_ms, message @ ..] = pool;
             let pool = Pool {
                 rate,
                 connections,
@@ -148,7 +136,6 @@ pub(super) fn latencies(
                 message: message_of(message),
                 item_s: item_ms / 1000.0,
             };
-            let [.., timeout_ms] = message;
             Mixture {
                 hit: HitTime {
                     base_s: base / 1e6,
@@ -161,49 +148,75 @@ pub(super) fn latencies(
                 hit_share: hit_share.clamp(0.0, 1.0),
                 miss: pool.solve().times(),
                 besides_s: (base + over) / 1e6,
-                timeout_s: timeout_ms / 1000.0,
+                timeout_s: pool.message.longest_s,
             }
         },
-    );
-    let name = |what: &str| format!("{}.{what}", load.scope);
-    let of = |kind: &str, formulas: [&'static Formula; 3], exceeds: fn(&Mixture, f64) -> f64| {
-        let one = |percent: &str, share: f64, formula| {
-            let read =
-                |mixture: &Mixture| 1000.0 * quantile(share, |time_s| exceeds(mixture, time_s));
-            solved.quantity(
-                name(&format!("{kind}_{percent}_ms")),
-                Unit::Millis,
-                formula,
-                read,
-            )
-        };
-        Quantiles {
-            p50: one("p50", 0.5, formulas[0]),
-            p99: one("p99", 0.99, formulas[1]),
-            p999: one("p999", 0.999, formulas[2]),
+    )
+}
+
+/// Three quantiles of what exceeds a time.
+fn quantiles(
+    solved: &Solved<Mixture>,
+    scope: &str,
+    formulas: [&'static Formula; 3],
+    exceeds: fn(&Mixture, f64) -> f64,
+) -> Quantiles {
+    let one = |percent: &str, share: f64, formula| {
+        let read = |mixture: &Mixture| 1000.0 * quantile(share, |time_s| exceeds(mixture, time_s));
+        solved.quantity(format!("{scope}_{percent}_ms"), Unit::Millis, formula, read)
+    };
+    Quantiles {
+        p50: one("p50", 0.5, formulas[0]),
+        p99: one("p99", 0.99, formulas[1]),
+        p999: one("p999", 0.999, formulas[2]),
+    }
+}
+
+pub(super) fn latencies(
+    frame: &Frame,
+    load: &Load,
+    cache: &Cache,
+    [hit_ratio, jobs, at_work, cpu_load]: [&Quantity; 4],
+    detail: Detail,
+) -> Latencies {
+    let copies = cache.copies(load);
+    let solved = mixture(frame, [hit_ratio, &copies, jobs, at_work, cpu_load]);
+    let is_full = detail == Detail::Full;
+    let of = |kind: &str, formulas, exceeds| {
+        quantiles(
+            &solved,
+            &format!("{}.{kind}", load.scope),
+            formulas,
+            exceeds,
+        )
+    };
+    let spectrum_of = |exceeds: fn(&Mixture, f64) -> f64| {
+        if is_full {
+            spectrum(|time_s| exceeds(solved.result(), time_s))
+        } else {
+            Vec::new()
         }
     };
     Latencies {
-        hit: (detail == Detail::Full).then(|| of("hit", [&HIT_TIME; 3], Mixture::hit_exceeds)),
+        hit: is_full.then(|| of("hit", [&HIT_TIME; 3], Mixture::hit_exceeds)),
         miss: of(
             "miss",
             [&pool::P50, &pool::P99, &pool::P999],
             Mixture::miss_exceeds,
         ),
         all: of("all", [&ALL_TIME; 3], Mixture::all_exceeds),
-        spectrum: if detail == Detail::Full {
-            let parts = [
-                Mixture::hit_exceeds,
-                Mixture::miss_exceeds,
-                Mixture::all_exceeds,
-            ];
-            parts.map(|exceeds| spectrum(|time_s| exceeds(solved.result(), time_s)))
-        } else {
-            Default::default()
-        },
-        late: solved.quantity(name("late_share"), Unit::Share, &OVER_DEADLINE, |mixture| {
-            mixture.miss.exceeds(mixture.timeout_s - mixture.besides_s)
-        }),
+        spectrum: [
+            Mixture::hit_exceeds,
+            Mixture::miss_exceeds,
+            Mixture::all_exceeds,
+        ]
+        .map(spectrum_of),
+        late: solved.quantity(
+            format!("{}.late_share", load.scope),
+            Unit::Share,
+            &OVER_DEADLINE,
+            |mixture| mixture.miss.exceeds(mixture.timeout_s - mixture.besides_s),
+        ),
     }
 }
 

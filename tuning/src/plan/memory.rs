@@ -60,37 +60,8 @@ impl Memory {
     /// Of a design, whose connections can do `capacity` jobs a second.
     pub fn new(frame: &Frame, design: &Design, capacity: &Quantity) -> Result<Self, PlanError> {
         let site = &frame.site;
-        let [clients, lost, timeout, batch] = [
-            &field::CLIENTS,
-            &field::NODES_LOST,
-            &field::TIMEOUT_MS,
-            &field::HSM_BATCH_MAX,
-        ]
-        .map(|field| site.get(field));
-        let sockets = Quantity::derive(
-            "node_sockets",
-            Unit::Count("connections"),
-            &SOCKETS,
-            [&clients, &design.nodes, &lost],
-            |[clients, nodes, lost]| {
-                (clients * 1.25 / (nodes - lost).max(1.0))
-                    .ceil()
-                    .clamp(CONNECTIONS_DEFAULT, 1e6)
-            },
-        );
-        let queue = Quantity::derive(
-            "node_queue",
-            Unit::Count("jobs"),
-            &QUEUE,
-            [capacity, &timeout, &design.connections, &batch],
-            |[capacity, timeout_ms, connections, batch]| {
-                let in_time = 1.25 * capacity * timeout_ms / 1000.0;
-                in_time
-                    .max(connections * batch * 16.0)
-                    .clamp(1024.0, 65_536.0)
-                    .ceil()
-            },
-        );
+        let sockets = sockets(frame, design);
+        let queue = queue(frame, design, capacity);
         let planned = server_plan(
             &properties::of(site, design, &sockets, &queue),
             to_cores(&design.cores),
@@ -154,6 +125,40 @@ impl Memory {
             &self.files,
         ]
     }
+}
+
+/// Client connections of one node when others are away.
+fn sockets(frame: &Frame, design: &Design) -> Quantity {
+    let [clients, lost] = [&field::CLIENTS, &field::NODES_LOST].map(|field| frame.site.get(field));
+    Quantity::derive(
+        "node_sockets",
+        Unit::Count("connections"),
+        &SOCKETS,
+        [&clients, &design.nodes, &lost],
+        |[clients, nodes, lost]| {
+            (clients * 1.25 / (nodes - lost).max(1.0))
+                .ceil()
+                .clamp(CONNECTIONS_DEFAULT, 1e6)
+        },
+    )
+}
+
+fn queue(frame: &Frame, design: &Design, capacity: &Quantity) -> Quantity {
+    let [timeout, batch] =
+        [&field::TIMEOUT_MS, &field::HSM_BATCH_MAX].map(|field| frame.site.get(field));
+    Quantity::derive(
+        "node_queue",
+        Unit::Count("jobs"),
+        &QUEUE,
+        [capacity, &timeout, &design.connections, &batch],
+        |[capacity, timeout_ms, connections, batch]| {
+            let in_time = 1.25 * capacity * timeout_ms / 1000.0;
+            in_time
+                .max(connections * batch * 16.0)
+                .clamp(1024.0, 65_536.0)
+                .ceil()
+        },
+    )
 }
 
 /// Entries for which `bytes` of locked memory are enough, on this design.

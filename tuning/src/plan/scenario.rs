@@ -1,41 +1,21 @@
 //! One load on one design: what the caches, the HSM, the connections and the processors have to do, and how
 //! long answers take.
 
+mod cpu;
+mod pool;
+
 use super::Design;
-use super::frame::{Frame, NodeFlows, Work, message_of};
+use super::frame::{Frame, NodeFlows, Work};
 use super::latency::{Latencies, latencies};
 use crate::input::field;
-use crate::model::cpu::{self, Costs, Usl};
-use crate::model::pool::Pool;
-use crate::model::{bounded, lives, pool, stream};
+use crate::model::{bounded, lives, shared, stream};
 use crate::trace::{Formula, Quantity, Solved, Unit};
+use cpu::CpuPart;
+use pool::PoolPart;
 
 static HSM_OPS: Formula = Formula::arithmetic("nodes x fetches/s of a node + wraps/s");
 static HSM_LOAD: Formula = Formula::arithmetic("operations/s / (HSMs x ceiling)");
 static JOBS: Formula = Formula::arithmetic("operations/s / nodes");
-static AT_WORK: Formula = Formula {
-    text: "min(connections, engines x HSMs / nodes)",
-    source: "a connection beyond the HSM's engines waits there",
-    error: crate::trace::Error::Exact,
-    domain: "connections spread evenly over the HSMs (src/hsm/fleet.rs)",
-};
-static HANDSHAKES: Formula = Formula::arithmetic("clients / conn_lifetime_s / nodes");
-static BUSIEST: Formula = Formula {
-    text: "1 / nodes, and by hash p1 (1 - 1 / nodes) for the most popular key",
-    source: "splitting of Poisson streams",
-    error: crate::trace::Error::Exact,
-    domain: "requests of many clients",
-};
-static NODE_RPS: Formula = Formula::arithmetic("requests/s x the busiest node's share");
-static CORES: Formula = Formula::arithmetic(
-    "(hits/s hit_us + fetches and joins/s miss_us + messages/s message_us + handshakes/s (resume_ratio resumed_us + (1 - resume_ratio) handshake_us)) / 1e6",
-);
-static CPU_LOAD: Formula = Formula {
-    text: "busy cores / (k / (1 + alpha (k - 1) + beta k (k - 1))) of k cores",
-    source: "Gunther's Universal Scalability Law",
-    error: crate::trace::Error::Relative(0.05),
-    domain: "as many worker threads as cores",
-};
 static REFUSED: Formula = Formula {
     text: "misses/s x reject_share / requests/s of a node",
     source: "a refused item is answered 503",
@@ -115,41 +95,18 @@ pub struct Scenario {
 impl Scenario {
     /// Works `load` out on `design`.
     pub fn new(frame: &Frame, design: &Design, load: Load, detail: Detail) -> Self {
-        let name = |what: &str| format!("{}.{what}", load.scope);
         let cache = Cache::new(frame, design, &load, detail == Detail::Full);
         let mut flows = cache.quantities(&load);
         if detail != Detail::Full {
             flows = flows.map(|flow| flow.firm());
         }
         let [hit_ratio, miss_share, fetches, held] = flows;
-        let hsm_ops = Quantity::derive(
-            name("hsm_ops_s"),
-            Unit::PerSecond("operations"),
-            &HSM_OPS,
-            [&load.nodes, &fetches, &load.wraps],
-            |[nodes, fetches, wraps]| nodes * fetches + wraps,
-        );
-        let hsm_load = frame.site.opt(&field::CEILING).map(|ceiling| {
-            Quantity::derive(
-                name("hsm_load"),
-                Unit::Share,
-                &HSM_LOAD,
-                [&hsm_ops, &load.hsms, &ceiling],
-                |[ops, hsms, ceiling]| ops / (hsms * ceiling),
-            )
-        });
-        let jobs = Quantity::derive(
-            name("node_jobs_s"),
-            Unit::PerSecond("jobs"),
-            &JOBS,
-            [&hsm_ops, &load.nodes],
-            |[ops, nodes]| ops / nodes,
-        );
+        let (hsm_ops, hsm_load, jobs) = asked(frame, &load, &fetches);
         let pool = PoolPart::new(frame, design, &load, &jobs);
         let cpu = CpuPart::new(frame, design, &load, &cache, &hit_ratio, &jobs, &pool.batch);
         let reject = frame.site.get(&field::REJECT_SHARE);
         let refused = Quantity::derive(
-            name("refused_share"),
+            format!("{}.refused_share", load.scope),
             Unit::Share,
             &REFUSED,
             [&miss_share, &reject],
@@ -218,9 +175,38 @@ impl Scenario {
     }
 }
 
+/// What the HSMs are asked for, of their ceilings, and what one node asks.
+fn asked(frame: &Frame, load: &Load, fetches: &Quantity) -> (Quantity, Option<Quantity>, Quantity) {
+    let name = |what: &str| format!("{}.{what}", load.scope);
+    let hsm_ops = Quantity::derive(
+        name("hsm_ops_s"),
+        Unit::PerSecond("operations"),
+        &HSM_OPS,
+        [&load.nodes, fetches, &load.wraps],
+        |[nodes, fetches, wraps]| nodes * fetches + wraps,
+    );
+    let hsm_load = frame.site.opt(&field::CEILING).map(|ceiling| {
+        Quantity::derive(
+            name("hsm_load"),
+            Unit::Share,
+            &HSM_LOAD,
+            [&hsm_ops, &load.hsms, &ceiling],
+            |[ops, hsms, ceiling]| ops / (hsms * ceiling),
+        )
+    });
+    let jobs = Quantity::derive(
+        name("node_jobs_s"),
+        Unit::PerSecond("jobs"),
+        &JOBS,
+        [&hsm_ops, &load.nodes],
+        |[ops, nodes]| ops / nodes,
+    );
+    (hsm_ops, hsm_load, jobs)
+}
+
 /// The cache of one node.
 pub(super) struct Cache {
-    pub(super) solved: Solved<NodeFlows>,
+    solved: Solved<NodeFlows>,
     /// Whether a full cache was run.
     runs: bool,
 }
@@ -247,6 +233,24 @@ impl Cache {
             },
         );
         Self { solved, runs }
+    }
+
+    /// Share of the requests that join another's fetch.
+    fn joins(&self, load: &Load) -> Quantity {
+        let name = format!("{}.join_share", load.scope);
+        self.solved
+            .quantity(name, Unit::Share, &lives::JOINS, |node| {
+                node.flows.joins / node.flows.requests().max(f64::MIN_POSITIVE)
+            })
+    }
+
+    /// Share of the hits that come from the shared cache.
+    pub(super) fn copies(&self, load: &Load) -> Quantity {
+        let name = format!("{}.copy_share", load.scope);
+        self.solved
+            .quantity(name, Unit::Share, &shared::COPIES, |node| {
+                node.copies / node.flows.hits.max(f64::MIN_POSITIVE)
+            })
     }
 
     /// Hit ratio, share that waits for the HSM, fetches of a node, entries held.
@@ -285,202 +289,5 @@ impl Cache {
                 of(|node| node.flows.held),
             ),
         ]
-    }
-}
-
-struct PoolPart {
-    at_work: Quantity,
-    capacity: Quantity,
-    load: Quantity,
-    batch: Quantity,
-    busy: Quantity,
-}
-
-impl PoolPart {
-    fn new(frame: &Frame, design: &Design, load: &Load, jobs: &Quantity) -> Self {
-        let name = |what: &str| format!("{}.{what}", load.scope);
-        let engines = frame.site.get(&field::ENGINES);
-        let at_work = Quantity::derive(
-            name("connections_at_work"),
-            Unit::Count("connections"),
-            &AT_WORK,
-            [&design.connections, &engines, &load.hsms, &load.nodes],
-            |[connections, engines, hsms, nodes]| connections.min(engines * hsms / nodes).max(1.0),
-        );
-        let [batch_max, item] =
-            [&field::HSM_BATCH_MAX, &field::ITEM_MS].map(|field| frame.site.get(field));
-        let [median, sigma, share, min, alpha, timeout] = &frame.message();
-        let solved = Solved::by(
-            [
-                jobs, &at_work, &batch_max, &item, median, sigma, share, min, alpha, timeout,
-            ],
-            |[rate, connections, batch_max, item_ms, message @ ..]| {
-                Pool {
-                    rate,
-                    connections,
-                    batch_max,
-                    message: message_of(message),
-                    item_s: item_ms / 1000.0,
-                }
-                .solve()
-            },
-        );
-        Self {
-            capacity: solved.quantity(
-                name("node_capacity_s"),
-                Unit::PerSecond("jobs"),
-                &pool::CAPACITY,
-                |served| served.capacity,
-            ),
-            load: solved.quantity(name("pool_load"), Unit::Share, &pool::LOAD, |served| {
-                served.load
-            }),
-            batch: solved.quantity(
-                name("batch_items"),
-                Unit::Count("items"),
-                &pool::BATCH,
-                |served| served.batch,
-            ),
-            busy: solved.quantity(name("all_busy_share"), Unit::Share, &pool::BUSY, |served| {
-                served.busy
-            }),
-            at_work,
-        }
-    }
-}
-
-struct CpuPart {
-    cores: Quantity,
-    load: Quantity,
-    handshakes: Quantity,
-    handshake_share: Quantity,
-}
-
-impl CpuPart {
-    fn new(
-        frame: &Frame,
-        design: &Design,
-        load: &Load,
-        cache: &Cache,
-        hit_ratio: &Quantity,
-        jobs: &Quantity,
-        batch: &Quantity,
-    ) -> Self {
-        let name = |what: &str| format!("{}.{what}", load.scope);
-        let site = &frame.site;
-        let [clients, lifetime] =
-            [&field::CLIENTS, &field::CONN_LIFETIME_S].map(|field| site.get(field));
-        let handshakes = Quantity::derive(
-            name("node_handshakes_s"),
-            Unit::PerSecond("handshakes"),
-            &HANDSHAKES,
-            [&clients, &lifetime, &load.nodes],
-            |[clients, lifetime, nodes]| clients / lifetime / nodes,
-        );
-        let share = Quantity::derive(
-            name("busiest_share"),
-            Unit::Share,
-            &BUSIEST,
-            [&load.nodes, &frame.shape],
-            |[nodes, shape]| {
-                frame
-                    .balance
-                    .busiest(&frame.popularity(frame.keys.value(), shape), nodes)
-            },
-        );
-        let node_rps = Quantity::derive(
-            name("node_rps"),
-            Unit::PerSecond("unwraps"),
-            &NODE_RPS,
-            [&load.rps, &share],
-            |[rps, share]| rps * share,
-        );
-        let joins_share =
-            cache.solved.result().flows.joins / cache.solved.result().flows.requests();
-        let costs = [
-            &field::HIT_US,
-            &field::MISS_US,
-            &field::MESSAGE_US,
-            &field::RESUMED_US,
-        ]
-        .map(|field| site.get(field));
-        let (full_us, resume) = (design.handshake_us.clone(), site.get(&field::RESUME_RATIO));
-        let solved = Solved::by(
-            [
-                &node_rps,
-                hit_ratio,
-                jobs,
-                batch,
-                &handshakes,
-                &resume,
-                &costs[0],
-                &costs[1],
-                &costs[2],
-                &costs[3],
-                &full_us,
-            ],
-            |[
-                rps,
-                hit,
-                jobs,
-                batch,
-                handshakes,
-                resumed,
-                hit_us,
-                miss_us,
-                message_us,
-                resumed_us,
-                full_us,
-            ]| {
-                let costs = Costs {
-                    hit_s: hit_us / 1e6,
-                    miss_s: miss_us / 1e6,
-                    message_s: message_us / 1e6,
-                    handshake_s: full_us / 1e6,
-                    resumed_s: resumed_us / 1e6,
-                };
-                let work = cpu::Work {
-                    hits: rps * hit,
-                    misses: jobs + rps * joins_share,
-                    messages: jobs / batch,
-                    handshakes,
-                    resumed,
-                };
-                (costs.cores(&work), costs.handshakes(&work))
-            },
-        );
-        let cores = solved.quantity(
-            name("cores_busy"),
-            Unit::Count("cores"),
-            &CORES,
-            |(cores, _)| *cores,
-        );
-        let handshake_share = solved.quantity(
-            name("handshake_cpu_share"),
-            Unit::Share,
-            &CORES,
-            |(cores, handshakes)| handshakes / cores,
-        );
-        let [alpha, beta] = [&field::USL_ALPHA, &field::USL_BETA].map(|field| site.get(field));
-        let load = Quantity::derive(
-            name("cpu_load"),
-            Unit::Share,
-            &CPU_LOAD,
-            [&cores, &design.cores, &alpha, &beta],
-            |[busy, cores, alpha, beta]| {
-                let law = Usl {
-                    gamma: 1.0,
-                    alpha,
-                    beta,
-                };
-                busy / law.factor(cores)
-            },
-        );
-        Self {
-            cores,
-            load,
-            handshakes,
-            handshake_share,
-        }
     }
 }

@@ -13,7 +13,9 @@ use crate::trace::{Origin, Quantity, Unit};
 /// Nodes tried at most.
 const NODES_MAX: u32 = 64;
 /// Beyond the first number of nodes whose processors will do, so many more are tried for the rest.
-const MORE_NODES: u32 = 6;
+const MORE_NODES: u32 = 3;
+/// So many more connections in a row that help nothing are enough.
+const IN_VAIN_MAX: u32 = 2;
 /// Connections of one node that are tried, those of `kms.hsm.pool.size`.
 const CONNECTIONS: [u32; 11] = [2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64];
 /// Jobs that find all connections busy, at most, while more connections help.
@@ -189,31 +191,9 @@ fn with_nodes(frame: &Frame, nodes: f64) -> Result<(Vec<Check>, Design), PlanErr
         let why = "the fewest with which all objectives are kept, or most of them";
         Quantity::chosen("nodes", nodes, Unit::Count("nodes"), why, &[&frame.peak])
     });
-    let engines = site.get(&field::ENGINES).value() * site.get(&field::HSMS).value() / nodes;
-    let allowed = site
-        .opt(&field::HSM_CONNS_MAX)
-        .map_or(f64::INFINITY, |max| {
-            max.value() * (site.get(&field::HSMS).value() - site.get(&field::HSM_LOST).value())
-                / nodes
-        });
-    let candidates: Vec<f64> = match &told {
-        Some(told) => vec![told.value()],
-        None => {
-            let fit = CONNECTIONS
-                .map(f64::from)
-                .into_iter()
-                .filter(|count| *count <= allowed.max(1.0));
-            // Beyond the engines a connection only waits in the HSM: one step further is enough.
-            let mut candidates: Vec<f64> = fit
-                .filter(|count| *count <= (2.0 * engines).max(2.0))
-                .collect();
-            if candidates.is_empty() {
-                candidates.push(1.0);
-            }
-            candidates
-        }
-    };
+    let candidates = connections_to_try(site, nodes);
     let mut best: Option<(Vec<Check>, Design)> = None;
+    let mut in_vain = 0;
     for (at, count) in candidates.iter().enumerate() {
         let connections = told.clone().unwrap_or_else(|| {
             let why = "the fewest with which at most a tenth of the jobs find all busy and all objectives are kept";
@@ -237,17 +217,44 @@ fn with_nodes(frame: &Frame, nodes: f64) -> Result<(Vec<Check>, Design), PlanErr
             .filter(|check| !check.holds)
             .collect();
         let done = failed.is_empty();
+        let helps = best
+            .as_ref()
+            .is_none_or(|(fewest, _)| failed.len() < fewest.len());
+        in_vain = if helps { 0 } else { in_vain + 1 };
         if best
             .as_ref()
             .is_none_or(|(fewest, _)| failed.len() < fewest.len())
         {
             best = Some((failed, design));
         }
-        if done {
+        if done || in_vain == IN_VAIN_MAX {
             break;
         }
     }
     best.ok_or_else(|| PlanError::Cache("no number of connections was tried".into()))
+}
+
+/// As told, or those that fit, the fewest first.
+fn connections_to_try(site: &Site, nodes: f64) -> Vec<f64> {
+    if let Some(told) = site.opt(&field::CONNECTIONS) {
+        return vec![told.value()];
+    }
+    let (hsms, lost) = (
+        site.get(&field::HSMS).value(),
+        site.get(&field::HSM_LOST).value(),
+    );
+    let engines = site.get(&field::ENGINES).value() * hsms / nodes;
+    let allowed = site
+        .opt(&field::HSM_CONNS_MAX)
+        .map_or(f64::INFINITY, |max| max.value() * (hsms - lost) / nodes);
+    // Beyond the engines a connection only waits in the HSM: one step further is enough.
+    let most = allowed.max(1.0).min((2.0 * engines).max(2.0));
+    let fit = CONNECTIONS.map(f64::from).into_iter();
+    let mut candidates: Vec<f64> = fit.filter(|count| *count <= most).collect();
+    if candidates.is_empty() {
+        candidates.push(1.0);
+    }
+    candidates
 }
 
 /// With as many entries as are needed, or as there may be.
