@@ -14,11 +14,11 @@ pub use bars::Bars;
 pub use heat::Heat;
 
 const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 360.0;
+const HEIGHT: f64 = 392.0;
 const LEFT: f64 = 74.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 40.0;
-const BOTTOM: f64 = 76.0;
+const BOTTOM: f64 = 108.0;
 /// Colours that colour-blind people tell apart (Okabe and Ito).
 const COLOURS: [&str; 7] = [
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f",
@@ -220,10 +220,8 @@ impl Lines {
                 "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
                 path.join(" ")
             );
-            let (legend_x, legend_y) = (
-                LEFT + 210.0 * (at % 3) as f64,
-                HEIGHT - 24.0 + 15.0 * (at / 3) as f64,
-            );
+            let (column, row) = ((at % 2) as f64, (at / 2) as f64);
+            let (legend_x, legend_y) = (LEFT + 320.0 * column, HEIGHT - 54.0 + 16.0 * row);
             let _ = write!(
                 svg,
                 "<rect x=\"{legend_x}\" y=\"{:.1}\" width=\"12\" height=\"4\" fill=\"{colour}\"/>\

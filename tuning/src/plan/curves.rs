@@ -24,7 +24,10 @@ pub fn by_load(frame: &Frame, design: &Design, memory: &Memory) -> Vec<Curve> {
                 curves.push((name.to_owned(), Vec::new()));
             }
             if let Some((_, points)) = curves.iter_mut().find(|(known, _)| known == name) {
-                points.push((factor, share * 100.0));
+                // Far beyond all of it is of no interest.
+                if share <= 2.0 {
+                    points.push((factor, share * 100.0));
+                }
             }
         }
     }
@@ -44,7 +47,7 @@ pub fn by_ttl(source: &Source, plan: &Plan) -> [Curve; 2] {
         });
         if let Some(scenario) = scenario {
             operations.push((ttl_s, scenario.hsm_ops.value()));
-            misses.push((ttl_s, scenario.miss_share.value() * 100.0));
+            misses.push((ttl_s, (scenario.miss_share.value() * 100.0).max(1e-3)));
         }
         ttl_s *= 1.6;
     }
