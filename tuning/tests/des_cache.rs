@@ -142,7 +142,7 @@ fn lives_with_room_grid() {
                         rate,
                         ttl_s,
                         warm_s: f64::from(ttl_s) * 2.0,
-                        run_s: f64::from(ttl_s) * 5.0,
+                        run_s: (f64::from(ttl_s) * 5.0).max(120_000.0 / rate),
                         ..Plan::usual(fixed(2.0))
                     };
                     compare(

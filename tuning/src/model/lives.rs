@@ -22,7 +22,7 @@ use super::popularity::Popularity;
 pub static HIT_RATIO: Formula = Formula {
     text: "1 - sum of p (e^(-l w) (1 + l D)) / (1 + l (L - w + D)) over the keys; L 0.9 to 1 TTL, w 0.1 TTL",
     source: "renewal argument on the server's lives and fetches ahead (tuning/src/model/lives.rs)",
-    error: Error::Absolute(0.004),
+    error: Error::Absolute(0.005),
     domain: "random requests, TTL from 10 s, room for all that lives, capacity to spare for fetches ahead",
 };
 /// [`Flows::fetches`].
