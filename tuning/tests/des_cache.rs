@@ -57,6 +57,15 @@ fn of_all_nodes(plan: &Plan) -> Flows {
     Flows::default().combine(&one, nodes)
 }
 
+/// Three standard deviations of a count a second.
+fn chance(what: &str, per_s: f64, seconds: f64) -> f64 {
+    if what.ends_with("/s") {
+        3.0 * (per_s / seconds).sqrt()
+    } else {
+        0.0
+    }
+}
+
 fn compare(rows: &mut Vec<Row>, name: &str, plan: Plan) {
     let flows = of_all_nodes(&plan);
     let nodes = plan.nodes as f64;
@@ -74,13 +83,19 @@ fn compare(rows: &mut Vec<Row>, name: &str, plan: Plan) {
             flows.fetches(),
             seen.fetches_per_s(),
         ),
+        (
+            "misses/s",
+            &lives::MISSES,
+            flows.misses,
+            seen.misses / seen.seconds,
+        ),
         ("entries held", &lives::HELD, flows.held / nodes, seen.held),
     ] {
         rows.push((
             format!("{name}: {what}"),
             predicted,
             simulated,
-            allowed(formula, simulated),
+            allowed(formula, simulated) + chance(what, simulated, seen.seconds),
         ));
     }
 }

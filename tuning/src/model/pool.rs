@@ -59,7 +59,7 @@ pub static P999: Formula = Formula {
     text: "99.9 % of wait + message + b n: the wait is the least of c residual times, n what came meanwhile",
     source: "greedy batch server (tuning/src/model/pool.rs)",
     error: Error::Relative(0.2),
-    domain: "load up to 0.8 of the capacity",
+    domain: "load up to 0.7 of the capacity; up to 0.9 within 50 %",
 };
 
 /// Rounds of the fixed point; it settles in some tens.
@@ -276,9 +276,9 @@ impl Served {
                 spread: (items - 1.0).max(0.0).sqrt(),
             });
             if behind > 0.0 {
-                waits.extend(longer(wait_s, behind_s).map(|time_s| Wait {
-                    share: share * behind / LONGER.len() as f64,
-                    time_s,
+                waits.extend(exponential(behind_s, 1.0).map(|(part, longer_s)| Wait {
+                    share: share * behind * part,
+                    time_s: wait_s + longer_s,
                     items: batch_max,
                     spread: 0.0,
                 }));
@@ -318,14 +318,13 @@ impl Served {
     }
 
     /// One item a message: the queue of Erlang, its wait exponential with Lee and Longton's mean.
-    fn classic_waits(&self) -> impl Iterator<Item = Wait> {
+    fn classic_waits(&self) -> impl Iterator<Item = Wait> + use<'_> {
         let scv = self.pool.message.scv() * (self.pool.message.mean_s() / self.message_s).powi(2);
         let mean_s =
             self.message_s / (self.pool.connections * (1.0 - self.load)) * f64::midpoint(1.0, scv);
-        let share = self.busy / POINTS as f64;
-        (0..POINTS).map(move |at| Wait {
-            share,
-            time_s: -mean_s * (1.0 - (at as f64 + 0.5) / POINTS as f64).ln(),
+        exponential(mean_s, 3.0).map(move |(share, time_s)| Wait {
+            share: share * self.busy,
+            time_s,
             items: 1.0,
             spread: 0.0,
         })
@@ -353,11 +352,15 @@ impl Served {
     }
 }
 
-/// Means of the quarters of an exponential with mean 1, the last one split again.
-const LONGER: [f64; 8] = [
-    0.065_4, 0.208_5, 0.374_5, 0.575_6, 0.829_5, 1.178_2, 1.727_2, 3.079_4,
-];
-
-fn longer(wait_s: f64, mean_s: f64) -> impl Iterator<Item = f64> {
-    LONGER.iter().map(move |factor| wait_s + factor * mean_s)
+/// An exponential time by parts: their shares and times, so many parts a halving, down to one in 16 384.
+fn exponential(mean_s: f64, parts: f64) -> impl Iterator<Item = (f64, f64)> {
+    const HALVINGS: f64 = 14.0;
+    let count = HALVINGS * parts;
+    let above = move |at: f64| (-at / parts).exp2();
+    let at = (0..64).map(f64::from).take_while(move |at| *at < count);
+    at.map(move |at| {
+        let is_last = at + 1.5 > count;
+        let share = above(at) - if is_last { 0.0 } else { above(at + 1.0) };
+        (share, mean_s * (at + 0.5) / parts * std::f64::consts::LN_2)
+    })
 }
