@@ -14,6 +14,7 @@ pub mod cpu;
 pub mod driver;
 pub mod exchange;
 pub mod report;
+pub mod results;
 pub mod sim;
 pub mod stream;
 pub mod target;
