@@ -208,6 +208,44 @@ impl Latencies {
         sum
     }
 
+    /// Each histogram with its name in files: `decrypt.response`, `handshake.full`, `lag`.
+    pub fn named(&self) -> impl Iterator<Item = (String, &Latency)> {
+        let operations = self.operations.iter().flat_map(|(operation, latency)| {
+            [
+                (format!("{operation}.response"), &latency.response),
+                (format!("{operation}.service"), &latency.service),
+                (format!("{operation}.failed"), &latency.failed),
+            ]
+        });
+        let others = [
+            ("handshake.full", &self.handshake_full),
+            ("handshake.resumed", &self.handshake_resumed),
+            ("lag", &self.lag),
+        ];
+        operations.chain(others.map(|(name, latency)| (name.to_owned(), latency)))
+    }
+
+    /// The histogram of that name; none when no histogram can have it.
+    pub fn by_name(&mut self, name: &str) -> Option<&mut Latency> {
+        match name {
+            "handshake.full" => return Some(&mut self.handshake_full),
+            "handshake.resumed" => return Some(&mut self.handshake_resumed),
+            "lag" => return Some(&mut self.lag),
+            _ => {}
+        }
+        let (operation, kind) = name.split_once('.')?;
+        let operation = self
+            .operations
+            .entry(Operation::new(operation).ok()?)
+            .or_default();
+        match kind {
+            "response" => Some(&mut operation.response),
+            "service" => Some(&mut operation.service),
+            "failed" => Some(&mut operation.failed),
+            _ => None,
+        }
+    }
+
     /// Adds another run's.
     pub fn add(&mut self, other: &Self) {
         for (operation, theirs) in &other.operations {

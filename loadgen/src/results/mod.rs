@@ -9,8 +9,10 @@
 //! histograms are added.
 
 mod about;
+pub mod files;
 mod latency;
 mod machine;
+pub mod merge;
 mod plan;
 mod quantiles;
 mod second;

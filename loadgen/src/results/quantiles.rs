@@ -36,4 +36,16 @@ impl Quantiles {
             max_ns: latency.max_ns()?,
         })
     }
+
+    /// The percentiles in ascending order, the longest last.
+    pub fn values_ns(&self) -> [u64; 6] {
+        [
+            self.p50_ns,
+            self.p90_ns,
+            self.p99_ns,
+            self.p999_ns,
+            self.p9999_ns,
+            self.max_ns,
+        ]
+    }
 }

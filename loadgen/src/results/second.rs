@@ -1,7 +1,9 @@
 //! A run over time, a second of wall clock each.
 
 use std::fmt;
+use std::io::Read;
 
+use flate2::read::ZlibDecoder;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 
@@ -53,6 +55,9 @@ impl Second {
     }
 }
 
+/// A histogram of ours has 150 kB of counts, each of at most nine bytes.
+const UNPACKED_BYTES_MAX: u32 = 1 << 20;
+
 /// The latencies of one second, packed: a few hundred bytes to two kilobytes instead of 150, so that
 /// a long run can be kept.
 #[derive(Clone, PartialEq, Eq)]
@@ -70,6 +75,25 @@ impl Interval {
             .serialize(latency.histogram(), &mut packed)
             .ok()?;
         Some(Self(packed.into_boxed_slice()))
+    }
+
+    /// Takes what [`Interval::of`] made; none when it is no packed histogram or claims to be larger than any.
+    pub fn from_packed(packed: Vec<u8>) -> Option<Self> {
+        const HEADER: usize = 8;
+        // Cookie and length, then a zlib stream that begins with a cookie and a length of its own. The
+        // decoder would allocate by that.
+        let mut inner = [0; HEADER];
+        ZlibDecoder::new(packed.get(HEADER..)?)
+            .read_exact(&mut inner)
+            .ok()?;
+        let [_, _, _, _, length @ ..] = inner;
+        let is_sane = u32::from_be_bytes(length) <= UNPACKED_BYTES_MAX;
+        is_sane.then(|| Self(packed.into_boxed_slice()))
+    }
+
+    /// The bytes: HdrHistogram's compressed V2 form.
+    pub fn packed(&self) -> &[u8] {
+        &self.0
     }
 
     /// Unpacks it; none when the bytes are no histogram.
