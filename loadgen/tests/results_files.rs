@@ -8,6 +8,8 @@
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
+    clippy::assigning_clones,
+    clippy::semicolon_if_nothing_returned,
     missing_docs
 )]
 

@@ -9,6 +9,7 @@
 //! histograms are added.
 
 mod about;
+pub mod compare;
 pub mod files;
 mod latency;
 mod machine;

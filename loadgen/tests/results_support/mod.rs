@@ -115,7 +115,7 @@ impl Recipe {
             events: self.events(),
             ..RunResult::default()
         };
-        let latencies = [const { () }; 2].map(|()| [const { () }; 3].map(|()| Latency::new()));
+        let latencies = [(); 2].map(|()| [(); 3].map(|()| Latency::new()));
         let slo = self.slo;
         let mut maker = Maker {
             recipe: self,
