@@ -9,6 +9,7 @@
 // Counts and nanoseconds become figures for people here; none comes near 2^52.
 #![allow(clippy::cast_precision_loss)]
 
+pub mod cli;
 pub mod client;
 pub mod cpu;
 pub mod driver;

@@ -39,12 +39,21 @@ fn line<'a>(comparison: &'a Comparison, name: &str) -> &'a Line {
         .unwrap()
 }
 
+type Make = fn() -> RunResult;
+/// Name, the run before, the run after, what to make of which figure, whether it is a regression.
+type Case = (
+    &'static str,
+    Make,
+    Make,
+    &'static [(&'static str, Change)],
+    bool,
+);
+
 #[test]
 fn changes_are_told_from_chance() {
-    type Make = fn() -> RunResult;
     let before: Make = || run(|_| ());
     let stalled: Make = || run(|recipe| (recipe.seed, recipe.stall) = (3, Some((17.0, 1.0))));
-    let cases: [(&str, Make, Make, &[(&str, Change)], bool); 7] = [
+    let cases: [Case; 7] = [
         (
             "the same twice",
             before,

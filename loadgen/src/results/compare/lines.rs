@@ -5,8 +5,11 @@ use rand::rngs::SmallRng;
 
 use super::blocks::{Blocks, Draw, SECONDS_MIN};
 use super::{Change, Kind, Line};
-use crate::results::stats::{Interval, quantile_interval, ratio_interval};
+use crate::results::stats::{quantile_interval, ratio_interval};
 use crate::results::{Latency, RunResult};
+
+/// Low and high end of a change.
+type Interval = (f64, f64);
 
 /// Pairs of draws. More would change the intervals by less than a tenth of their width.
 const DRAWS: usize = 1000;
@@ -164,17 +167,22 @@ fn percentile(figures: &Figures<'_>, tolerance: f64, at: usize, name: &str, quan
     }
 }
 
-/// The interval of a ratio from those of its two sides: their distances, as logarithms, added in square.
+/// The interval of a ratio from those of its two sides: their distances, as logarithms, added in square. None
+/// when one side has too few samples to bound it.
 fn by_order(a: &Latency, b: &Latency, quantile: f64) -> Option<Interval> {
-    let (of_a, of_b) = (
-        quantile_interval(a.histogram(), quantile)?,
-        quantile_interval(b.histogram(), quantile)?,
-    );
-    let (a, b) = (a.at_ns(quantile)? as f64, b.at_ns(quantile)? as f64);
+    let ends = |latency: &Latency| {
+        let interval = quantile_interval(latency.histogram(), quantile)?;
+        Some((
+            interval.low,
+            latency.at_ns(quantile)? as f64,
+            interval.high?,
+        ))
+    };
+    let ((low_a, a, high_a), (low_b, b, high_b)) = (ends(a)?, ends(b)?);
     let distance = |from: f64, to: f64| (from.max(1.0) / to.max(1.0)).ln();
+    let low = distance(b, low_b).hypot(distance(high_a, a));
+    let high = distance(high_b, b).hypot(distance(a, low_a));
     let middle = distance(b, a);
-    let low = distance(b, of_b.0).hypot(distance(of_a.1, a));
-    let high = distance(of_b.1, b).hypot(distance(a, of_a.0));
     Some(((middle - low).exp_m1(), (middle + high).exp_m1()))
 }
 

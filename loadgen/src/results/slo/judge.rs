@@ -70,8 +70,12 @@ fn judge_term(term: &Term, measured: &Measured<'_>) -> TermVerdict {
     let outcome = match value {
         None => Outcome::Missed,
         Some((point, interval)) => {
-            let (low, high) = interval.unwrap_or((point, point));
-            match (holds(low), holds(high)) {
+            let exact = Interval {
+                low: point,
+                high: Some(point),
+            };
+            let Interval { low, high } = interval.unwrap_or(exact);
+            match (holds(low), high.is_some_and(holds)) {
                 (true, true) => Outcome::Met,
                 (false, false) => Outcome::Missed,
                 _ => Outcome::Unsure,
@@ -122,10 +126,12 @@ fn share(part: u64, whole: u64) -> Value {
     if whole == 0 {
         return None;
     }
-    Some((
-        part as f64 / whole as f64,
-        Some(ratio_interval(part, whole)),
-    ))
+    let (low, high) = ratio_interval(part, whole);
+    let interval = Interval {
+        low,
+        high: Some(high),
+    };
+    Some((part as f64 / whole as f64, Some(interval)))
 }
 
 fn rate(measured: &Measured<'_>) -> Value {

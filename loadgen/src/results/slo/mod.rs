@@ -23,6 +23,7 @@ pub use judge::Measured;
 pub use parse::SloError;
 
 use super::Operation;
+use super::stats::Interval;
 
 /// A parsed expression.
 #[derive(Clone, Debug, PartialEq)]
@@ -145,7 +146,7 @@ pub struct TermVerdict {
     /// The measured value; none when there was nothing to measure, which misses.
     pub measured: Option<f64>,
     /// 95 % confidence interval of it, where there is one.
-    pub interval: Option<(f64, f64)>,
+    pub interval: Option<Interval>,
     /// Whether the measured value holds.
     pub is_met: bool,
     /// The same with chance considered.
