@@ -75,64 +75,67 @@ fn results() -> tempfile::TempDir {
     folder
 }
 
+/// Arguments, exit code, and what is said: on standard error where the code is 2.
+const CASES: [(&str, i32, &str); 20] = [
+    ("report before", 0, "VALID, SLO met (p99<5ms)"),
+    ("report before --quiet --out page.html", 0, ""),
+    (
+        "report before after --out both.html",
+        0,
+        "report: both.html",
+    ),
+    ("report before after", 2, "say with --out where"),
+    ("report empty", 2, "no load result here"),
+    ("report errors", 0, "750 WRONG ANSWERS, SLO MISSED"),
+    (
+        "report invalid",
+        0,
+        "INVALID, SLO met (p99<5ms): the generator sent late: p99 of the lag was 9.000 ms",
+    ),
+    ("compare before other", 0, "no regression beyond 5 %"),
+    ("compare before after", 1, "REGRESSION beyond 5 %: p50 +"),
+    (
+        "compare before after --tolerance 60",
+        0,
+        "no regression beyond 60 %",
+    ),
+    ("compare after before", 0, "better"),
+    (
+        "compare before invalid",
+        2,
+        "B is INVALID: the generator sent late",
+    ),
+    (
+        "compare before invalid --force",
+        0,
+        "note: compared by force: B is INVALID",
+    ),
+    ("compare errors before --force", 2, "A has no right answer"),
+    ("compare before nowhere", 2, "nowhere: no load result here"),
+    (
+        "compare before other --tolerance=-1",
+        2,
+        "give percent from 0 to 1000",
+    ),
+    ("merge before other --out merged", 0, "VALID, SLO met"),
+    ("merge before invalid --out merged", 1, "INVALID"),
+    (
+        "merge before one --out merged",
+        2,
+        "--force merges them nevertheless",
+    ),
+    (
+        "merge before one --out merged --force",
+        0,
+        "note: merged by force",
+    ),
+];
+
 #[test]
 fn commands_end_as_they_say() {
     let folder = results();
     fs::create_dir(folder.path().join("empty")).unwrap();
-    for (arguments, code, want) in [
-        ("report before", 0, "VALID, SLO met (p99<5ms)"),
-        ("report before --quiet --out page.html", 0, ""),
-        (
-            "report before after --out both.html",
-            0,
-            "report: both.html",
-        ),
-        ("report before after", 2, "say with --out where"),
-        ("report empty", 2, "no load result here"),
-        ("report errors", 0, "750 WRONG ANSWERS, SLO MISSED"),
-        (
-            "report invalid",
-            0,
-            "INVALID, SLO met (p99<5ms): the generator sent late: p99 of the lag was 9.000 ms",
-        ),
-        ("compare before other", 0, "no regression beyond 5 %"),
-        ("compare before after", 1, "REGRESSION beyond 5 %: p50 +"),
-        (
-            "compare before after --tolerance 60",
-            0,
-            "no regression beyond 60 %",
-        ),
-        ("compare after before", 0, "better"),
-        (
-            "compare before invalid",
-            2,
-            "B is INVALID: the generator sent late",
-        ),
-        (
-            "compare before invalid --force",
-            0,
-            "note: compared by force: B is INVALID",
-        ),
-        ("compare errors before --force", 2, "A has no right answer"),
-        ("compare before nowhere", 2, "nowhere: no load result here"),
-        (
-            "compare before other --tolerance=-1",
-            2,
-            "give percent from 0 to 1000",
-        ),
-        ("merge before other --out merged", 0, "VALID, SLO met"),
-        ("merge before invalid --out merged", 1, "INVALID"),
-        (
-            "merge before one --out merged",
-            2,
-            "--force merges them nevertheless",
-        ),
-        (
-            "merge before one --out merged --force",
-            0,
-            "note: merged by force",
-        ),
-    ] {
+    for (arguments, code, want) in CASES {
         let words: Vec<&str> = arguments.split(' ').collect();
         let (got, out, wrong) = loadgen(folder.path(), &words);
         assert_eq!(got, Some(code), "{arguments}: {out}{wrong}");

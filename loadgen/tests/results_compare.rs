@@ -49,67 +49,78 @@ type Case = (
     bool,
 );
 
+fn before() -> RunResult {
+    run(|_| ())
+}
+
+fn slower() -> RunResult {
+    run(|recipe| (recipe.seed, recipe.slower) = (99, 1.33))
+}
+
+fn stalled() -> RunResult {
+    run(|recipe| (recipe.seed, recipe.stall) = (3, Some((17.0, 1.0))))
+}
+
+const CHANGES: [Case; 7] = [
+    (
+        "the same twice",
+        before,
+        before,
+        &[("p50", Change::Same), ("p99.9", Change::Same)],
+        false,
+    ),
+    (
+        "another seed",
+        before,
+        || run(|recipe| recipe.seed = 99),
+        &[("p50", Change::Same), ("rate", Change::Same)],
+        false,
+    ),
+    (
+        "slower by a third",
+        before,
+        slower,
+        &[
+            ("p50", Change::Worse),
+            ("p90", Change::Worse),
+            ("failed", Change::Same),
+        ],
+        true,
+    ),
+    (
+        "quicker by a third",
+        slower,
+        before,
+        &[("p50", Change::Better), ("rate", Change::Same)],
+        false,
+    ),
+    (
+        "half the rate",
+        before,
+        || run(|recipe| (recipe.seed, recipe.rate_per_s) = (5, 750)),
+        &[("rate", Change::Worse)],
+        true,
+    ),
+    // One stall is one event: the tail may be chance, requests that fail are not.
+    (
+        "one stall",
+        before,
+        stalled,
+        &[("p99.9", Change::Unsure), ("failed", Change::Worse)],
+        true,
+    ),
+    (
+        "two of one kind",
+        stalled,
+        || run(|recipe| (recipe.seed, recipe.stall) = (4, Some((22.0, 1.0)))),
+        &[("p50", Change::Same), ("failed", Change::Same)],
+        false,
+    ),
+];
+
 #[test]
 fn changes_are_told_from_chance() {
-    let before: Make = || run(|_| ());
-    let stalled: Make = || run(|recipe| (recipe.seed, recipe.stall) = (3, Some((17.0, 1.0))));
-    let cases: [Case; 7] = [
-        (
-            "the same twice",
-            before,
-            before,
-            &[("p50", Change::Same), ("p99.9", Change::Same)],
-            false,
-        ),
-        (
-            "another seed",
-            before,
-            || run(|recipe| recipe.seed = 99),
-            &[("p50", Change::Same), ("rate", Change::Same)],
-            false,
-        ),
-        (
-            "slower by a third",
-            before,
-            || run(|recipe| (recipe.seed, recipe.slower) = (99, 1.33)),
-            &[
-                ("p50", Change::Worse),
-                ("p90", Change::Worse),
-                ("failed", Change::Same),
-            ],
-            true,
-        ),
-        (
-            "quicker by a third",
-            || run(|recipe| (recipe.seed, recipe.slower) = (99, 1.33)),
-            before,
-            &[("p50", Change::Better), ("rate", Change::Same)],
-            false,
-        ),
-        (
-            "half the rate",
-            before,
-            || run(|recipe| (recipe.seed, recipe.rate_per_s) = (5, 750)),
-            &[("rate", Change::Worse)],
-            true,
-        ),
-        // One stall is one event: the tail may be chance, requests that fail are not.
-        (
-            "one stall",
-            before,
-            stalled,
-            &[("p99.9", Change::Unsure), ("failed", Change::Worse)],
-            true,
-        ),
-        (
-            "two of one kind",
-            stalled,
-            || run(|recipe| (recipe.seed, recipe.stall) = (4, Some((22.0, 1.0)))),
-            &[("p50", Change::Same), ("failed", Change::Same)],
-            false,
-        ),
-    ];
-    for (name, a, b, want, is_regression) in cases {
+    for (name, a, b, want, is_regression) in CHANGES {
         let comparison = compare(&a(), &b(), OPTIONS).unwrap();
         for (figure, want) in want {
             let line = line(&comparison, figure);
@@ -250,40 +261,42 @@ fn a_run_without_answers_is_a_regression() {
     assert_eq!(line(&comparison, "p99").outcome, Change::Untold);
 }
 
+type Harm = fn(&mut RunResult);
+
+const HARMS: [(&str, Harm, &str); 4] = [
+    (
+        "invalid",
+        |run| run.validity.doubts = vec![Doubt::NoAnswers],
+        "is INVALID: nothing was answered",
+    ),
+    (
+        "partial",
+        |run| run.about.completeness = Completeness::Partial("killed".to_owned()),
+        "is partial: killed",
+    ),
+    (
+        "closed",
+        |run| run.plan.mode = Loop::Closed,
+        "one run is an open loop",
+    ),
+    (
+        "two at once",
+        |run| {
+            run.validity.doubts = vec![Doubt::NoAnswers];
+            run.plan.mode = Loop::Closed;
+        },
+        "is INVALID",
+    ),
+];
+
 #[test]
 fn runs_that_cannot_be_compared_are_refused() {
-    type Harm = fn(&mut RunResult);
-    let cases: [(&str, Harm, &str); 4] = [
-        (
-            "invalid",
-            |run| run.validity.doubts = vec![Doubt::NoAnswers],
-            "is INVALID: nothing was answered",
-        ),
-        (
-            "partial",
-            |run| run.about.completeness = Completeness::Partial("killed".to_owned()),
-            "is partial: killed",
-        ),
-        (
-            "closed",
-            |run| run.plan.mode = Loop::Closed,
-            "one run is an open loop",
-        ),
-        (
-            "two at once",
-            |run| {
-                run.validity.doubts = vec![Doubt::NoAnswers];
-                run.plan.mode = Loop::Closed;
-            },
-            "is INVALID",
-        ),
-    ];
     let good = run(|recipe| recipe.seconds = 12);
     let forced = Options {
         is_forced: true,
         ..OPTIONS
     };
-    for (name, harm, want) in cases {
+    for (name, harm, want) in HARMS {
         let mut bad = good.clone();
         harm(&mut bad);
         for (a, b) in [(&good, &bad), (&bad, &good)] {

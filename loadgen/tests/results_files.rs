@@ -202,67 +202,69 @@ fn spectra_have_the_form_of_other_tools() {
     assert!(text.contains("#[Mean    =") && text.contains("Total count    ="));
 }
 
+type Harm = fn(&Path);
+
+const HARMS: [(&str, Harm, &str); 9] = [
+    (
+        "nothing there",
+        |at| fs::remove_file(at.join("result.json")).unwrap(),
+        "no load result here",
+    ),
+    (
+        "no JSON",
+        |at| fs::write(at.join("result.json"), "{").unwrap(),
+        "not a load result: EOF",
+    ),
+    (
+        "another JSON",
+        |at| fs::write(at.join("result.json"), "{\"format\":\"x\",\"version\":1}").unwrap(),
+        "its format is \"x\"",
+    ),
+    (
+        "from the future",
+        |at| {
+            edit(
+                &at.join("result.json"),
+                "\"version\": 1,",
+                "\"version\": 2,",
+            )
+        },
+        "version 2 of the format, this program knows up to 1",
+    ),
+    (
+        "a series with another figure",
+        |at| edit(&at.join("series.csv"), ",1,1,1,", ",1,1,2,"),
+        "series.csv: not the file that",
+    ),
+    (
+        "histograms missing",
+        |at| fs::remove_file(at.join("histograms.hlog")).unwrap(),
+        "histograms.hlog: cannot read",
+    ),
+    (
+        "histograms cut",
+        |at| cut(&at.join("histograms.hlog")),
+        "histograms.hlog: not the file that",
+    ),
+    (
+        "seconds of another run",
+        |at| cut(&at.join("seconds.hlog")),
+        "seconds.hlog: not the file that",
+    ),
+    (
+        "a folder for a file",
+        |at| {
+            fs::remove_file(at.join("series.csv")).unwrap();
+            fs::create_dir(at.join("series.csv")).unwrap();
+        },
+        "series.csv: cannot read",
+    ),
+];
+
 #[test]
 fn files_that_were_touched_are_refused() {
-    type Harm = fn(&Path);
-    let cases: [(&str, Harm, &str); 9] = [
-        (
-            "nothing there",
-            |at| fs::remove_file(at.join("result.json")).unwrap(),
-            "no load result here",
-        ),
-        (
-            "no JSON",
-            |at| fs::write(at.join("result.json"), "{").unwrap(),
-            "not a load result: EOF",
-        ),
-        (
-            "another JSON",
-            |at| fs::write(at.join("result.json"), "{\"format\":\"x\",\"version\":1}").unwrap(),
-            "its format is \"x\"",
-        ),
-        (
-            "from the future",
-            |at| {
-                edit(
-                    &at.join("result.json"),
-                    "\"version\": 1,",
-                    "\"version\": 2,",
-                )
-            },
-            "version 2 of the format, this program knows up to 1",
-        ),
-        (
-            "a series with another figure",
-            |at| edit(&at.join("series.csv"), ",1,1,1,", ",1,1,2,"),
-            "series.csv: not the file that",
-        ),
-        (
-            "histograms missing",
-            |at| fs::remove_file(at.join("histograms.hlog")).unwrap(),
-            "histograms.hlog: cannot read",
-        ),
-        (
-            "histograms cut",
-            |at| cut(&at.join("histograms.hlog")),
-            "histograms.hlog: not the file that",
-        ),
-        (
-            "seconds of another run",
-            |at| cut(&at.join("seconds.hlog")),
-            "seconds.hlog: not the file that",
-        ),
-        (
-            "a folder for a file",
-            |at| {
-                fs::remove_file(at.join("series.csv")).unwrap();
-                fs::create_dir(at.join("series.csv")).unwrap();
-            },
-            "series.csv: cannot read",
-        ),
-    ];
     let run = one_answer();
-    for (name, harm, want) in cases {
+    for (name, harm, want) in HARMS {
         let folder = tempfile::tempdir().unwrap();
         save(folder.path(), &run).unwrap();
         harm(folder.path());

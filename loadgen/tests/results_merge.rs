@@ -157,56 +157,57 @@ fn a_server_is_counted_once_and_two_are_summed() {
 
 type Change = fn(&mut RunResult);
 
+const CHANGES: [(&str, Change, &str); 8] = [
+    (
+        "rate",
+        |run| run.plan.schedule = "poisson 1/s".to_owned(),
+        "schedule is poisson 4000/s and poisson 1/s",
+    ),
+    (
+        "operations",
+        |run| run.plan.mix.truncate(1),
+        "mix is decrypt x1 (95) + encrypt x1 (5) and decrypt x1 (95)",
+    ),
+    (
+        "batch",
+        |run| run.plan.mix[0].batch = 10,
+        "decrypt x10 (95)",
+    ),
+    (
+        "key stream",
+        |run| run.plan.key_stream = "uniform".to_owned(),
+        "key stream is zipf 0.99 and uniform",
+    ),
+    (
+        "stages alone",
+        |run| run.plan.stages[0].rate_per_s = 1.0,
+        "stages of the schedule",
+    ),
+    (
+        "keys",
+        |run| run.plan.working_set = 5,
+        "working set is 100000 and 5",
+    ),
+    (
+        "time",
+        |run| run.about.start_unix_us += 600_000_000,
+        "not made at the same time",
+    ),
+    (
+        "knee",
+        |run| run.knee = knee().knee,
+        "knee cannot be merged",
+    ),
+];
+
 #[test]
 fn what_does_not_go_together_is_refused_unless_forced() {
-    let cases: [(&str, Change, &str); 8] = [
-        (
-            "rate",
-            |run| run.plan.schedule = "poisson 1/s".to_owned(),
-            "schedule is poisson 4000/s and poisson 1/s",
-        ),
-        (
-            "operations",
-            |run| run.plan.mix.truncate(1),
-            "mix is decrypt x1 (95) + encrypt x1 (5) and decrypt x1 (95)",
-        ),
-        (
-            "batch",
-            |run| run.plan.mix[0].batch = 10,
-            "decrypt x10 (95)",
-        ),
-        (
-            "key stream",
-            |run| run.plan.key_stream = "uniform".to_owned(),
-            "key stream is zipf 0.99 and uniform",
-        ),
-        (
-            "stages alone",
-            |run| run.plan.stages[0].rate_per_s = 1.0,
-            "stages of the schedule",
-        ),
-        (
-            "keys",
-            |run| run.plan.working_set = 5,
-            "working set is 100000 and 5",
-        ),
-        (
-            "time",
-            |run| run.about.start_unix_us += 600_000_000,
-            "not made at the same time",
-        ),
-        (
-            "knee",
-            |run| run.knee = knee().knee,
-            "knee cannot be merged",
-        ),
-    ];
     let one = Recipe {
         seconds: 2,
         ..Recipe::default()
     }
     .make();
-    for (name, change, want) in cases {
+    for (name, change, want) in CHANGES {
         let mut two = one.clone();
         change(&mut two);
         let runs = [one.clone(), two];

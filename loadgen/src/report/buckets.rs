@@ -88,6 +88,15 @@ impl Columns {
         (self.buckets.len() as u64 * self.seconds_each) as f64
     }
 
+    /// A figure of each column at its middle.
+    pub(super) fn points(
+        &self,
+        figure: impl Fn(&Bucket) -> Option<f64>,
+    ) -> Vec<(f64, Option<f64>)> {
+        let point = |bucket: &Bucket| (self.middle_s(bucket), figure(bucket));
+        self.buckets.iter().map(point).collect()
+    }
+
     /// Places of the columns' middles in seconds.
     pub(super) fn middle_s(&self, bucket: &Bucket) -> f64 {
         bucket.begin_s as f64 + self.seconds_each as f64 / 2.0

@@ -4,7 +4,7 @@
 //! browsers enforce. Its size does not grow with the length of the run.
 
 use super::buckets::Columns;
-use super::charts::{self, Chart};
+use super::charts::{self, Chart, OverTime};
 use super::markup::{Element, el};
 use super::page::page;
 use super::{details, side_by_side, summary, units};
@@ -75,8 +75,8 @@ pub fn comparison(runs: &[(String, &RunResult)], comparison: Option<&Comparison>
     let plots = [
         comparison.and_then(charts::changes),
         charts::overlaid_percentiles(runs),
-        charts::overlaid_series(runs, &columns, false),
-        charts::overlaid_series(runs, &columns, true),
+        charts::overlaid_series(runs, &columns, OverTime::P99),
+        charts::overlaid_series(runs, &columns, OverTime::Rate),
     ];
     body.push(grid(plots));
     body.push(side_by_side::origins(runs));

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::buckets::Columns;
 use super::{side_by_side, summary, units};
-use crate::results::compare::{Change, Comparison, Kind};
+use crate::results::compare::{Change, Comparison, Kind, Line};
 use crate::results::{Completeness, Latency, Quantiles, RunResult};
 
 /// One run. The last line is the verdict.
@@ -61,7 +61,7 @@ fn latencies(run: &RunResult) -> String {
     row("handshake, full", &run.latencies.handshake_full);
     row("handshake, resumed", &run.latencies.handshake_resumed);
     row("send lag", &run.latencies.lag);
-    aligned(&rows, 1)
+    aligned(&rows)
 }
 
 /// Lines of a name and words.
@@ -211,14 +211,46 @@ pub fn comparison(comparison: &Comparison) -> String {
             .as_ref()
             .map(|server| format!(" of {server}"))
             .unwrap_or_default();
-        let _ = writeln!(
-            text,
-            "{label}: {name}{server}, {}, {}, {} right answers",
+        let (start, length) = (
             units::utc(side.start_unix_us),
             units::length(side.duration_us),
-            units::count(side.answers)
+        );
+        let answers = units::count(side.answers);
+        let _ = writeln!(
+            text,
+            "{label}: {name}{server}, {start}, {length}, {answers} right answers"
         );
     }
+    let _ = write!(
+        text,
+        "\n{}\nIntervals by {}.\n",
+        changes(comparison),
+        comparison.method
+    );
+    for note in &comparison.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    let is_worse = |line: &&Line| line.counts && line.outcome == Change::Worse;
+    let words = |line: &Line| match line.kind {
+        Kind::Count => line.name.clone(),
+        _ => format!("{} {}", line.name, side_by_side::change(line).0),
+    };
+    let worse: Vec<String> = comparison
+        .lines
+        .iter()
+        .filter(is_worse)
+        .map(words)
+        .collect();
+    let tolerance = units::plain_percent(comparison.tolerance);
+    let _ = if comparison.is_regression {
+        writeln!(text, "REGRESSION beyond {tolerance}: {}", worse.join(", "))
+    } else {
+        writeln!(text, "no regression beyond {tolerance}")
+    };
+    plain(&text)
+}
+
+fn changes(comparison: &Comparison) -> String {
     let mut rows = vec![
         ["", "A", "B", "change", "95 % interval", ""]
             .map(str::to_owned)
@@ -240,57 +272,32 @@ pub fn comparison(comparison: &Comparison) -> String {
             word.to_owned(),
         ]);
     }
-    let _ = write!(
-        text,
-        "\n{}\nIntervals by {}.\n",
-        aligned(&rows, 1),
-        comparison.method
-    );
-    for note in &comparison.notes {
-        let _ = writeln!(text, "note: {note}");
-    }
-    let worse: Vec<String> = comparison
-        .lines
-        .iter()
-        .filter(|line| line.counts && line.outcome == Change::Worse)
-        .map(|line| match line.kind {
-            Kind::Count => line.name.clone(),
-            _ => format!("{} {}", line.name, side_by_side::change(line).0),
-        })
-        .collect();
-    let tolerance = units::plain_percent(comparison.tolerance);
-    let _ = if comparison.is_regression {
-        writeln!(text, "REGRESSION beyond {tolerance}: {}", worse.join(", "))
-    } else {
-        writeln!(text, "no regression beyond {tolerance}")
-    };
-    plain(&text)
+    aligned(&rows)
 }
 
-/// Columns with two blanks between them: the first `words` of them and the last to the left, numbers to the right.
-fn aligned(rows: &[Vec<String>], words: usize) -> String {
+/// Columns with two blanks between them: words to the left, figures, which begin with a digit or a sign in some
+/// row, to the right.
+fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-    };
+    let cells = |column: usize| rows.iter().filter_map(move |row| row.get(column));
     let widths: Vec<usize> = (0..columns)
-        .map(|column| width(column).unwrap_or(0))
+        .map(|column| {
+            cells(column)
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
-    let is_word = |column: usize| {
-        column < words
-            || rows.iter().all(|row| {
-                row.get(column)
-                    .is_none_or(|cell| !cell.starts_with(|c: char| c.is_ascii_digit()))
-            }) && column + 1 == columns
-    };
+    let is_figure =
+        |cell: &String| cell.starts_with(|c: char| c.is_ascii_digit() || "+−≥".contains(c));
+    let has_words: Vec<bool> = (0..columns)
+        .map(|column| column == 0 || !cells(column).any(is_figure))
+        .collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
-        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let cell = if is_word(column) {
+        for ((cell, width), is_word) in row.iter().zip(&widths).zip(&has_words) {
+            let cell = if *is_word {
                 format!("{cell:<width$}  ")
             } else {
                 format!("{cell:>width$}  ")
@@ -338,7 +345,7 @@ mod tests {
             .map(|row| row.iter().map(|&cell| cell.to_owned()).collect())
             .collect();
         let want = "             p50  x\ndecrypt  1.00 ms  same\na            5 s\n";
-        assert_eq!(plain(&aligned(&rows, 1)), want);
+        assert_eq!(plain(&aligned(&rows)), want);
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! Must never be true: a verdict on runs that cannot be compared, or one that another call does not repeat.
 
 mod blocks;
+mod costs;
 mod lines;
 
 use std::fmt;

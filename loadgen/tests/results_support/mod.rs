@@ -2,7 +2,7 @@
 //!
 //! A little model of the service makes the latencies: hits are quick, misses wait for an HSM that stalls on
 //! order and has a backlog to clear afterwards. So the plots show what those of a real run show.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code, unused_imports, clippy::expect_used)]
 
 pub mod browser;
 mod maker;

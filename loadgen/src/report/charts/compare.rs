@@ -4,8 +4,8 @@ use super::percentiles::{CYCLE, Curve, frame};
 use super::{Chart, Key, both_sizes};
 use crate::report::buckets::{Bucket, Columns};
 use crate::report::markup::Element;
-use crate::report::plot::{Plot, Size, Stroke};
-use crate::report::scale::Scale;
+use crate::report::plot::{Mark, Plot, Size, Stroke};
+use crate::report::scale::{Scale, Tick};
 use crate::report::units;
 use crate::results::compare::{Change, Comparison, Kind, Line};
 use crate::results::{Latency, RunResult};
@@ -61,79 +61,84 @@ pub(in crate::report) fn overlaid_percentiles(runs: &[(String, &RunResult)]) -> 
     })
 }
 
+/// A figure that is shown over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::report) enum OverTime {
+    P99,
+    Rate,
+}
+
+impl OverTime {
+    fn of(self, bucket: &Bucket) -> Option<f64> {
+        match self {
+            Self::P99 => bucket.latency.map(|latency| latency.p99_ns as f64),
+            Self::Rate => bucket.per_s(bucket.right),
+        }
+    }
+
+    fn whole(self, run: &RunResult) -> String {
+        match self {
+            Self::P99 => units::latency_or_none(run.headline().at_ns(0.99)),
+            Self::Rate => units::rate(run.rate_per_s()),
+        }
+    }
+}
+
 /// One figure of each run over time.
 pub(in crate::report) fn overlaid_series(
     runs: &[(String, &RunResult)],
     columns: &[Columns],
-    is_rate: bool,
+    figure: OverTime,
 ) -> Option<Chart> {
-    let figure = |bucket: &Bucket| {
-        if is_rate {
-            bucket.per_s(bucket.right)
-        } else {
-            bucket.latency.map(|latency| latency.p99_ns as f64)
-        }
-    };
-    let known = || {
-        columns
-            .iter()
-            .flat_map(|columns| &columns.buckets)
-            .filter_map(figure)
-    };
-    known().next()?;
-    let high = known().fold(0.0, f64::max);
-    let low = known().fold(f64::MAX, f64::min);
-    let end_s = columns.iter().map(Columns::end_s).fold(1.0, f64::max);
-    let draw = |size: Size| -> Element {
-        let y = if is_rate {
-            Scale::from_zero(high, 4, units::tick_number)
-        } else {
-            Scale::logarithmic(low.max(1_000.0), high, units::tick_time)
-        };
-        let mut plot = Plot::new(size, Scale::elapsed(end_s, size.ticks_across()), y);
-        for (at, columns) in columns.iter().enumerate() {
-            let (class, stroke) = look(at);
-            let points: Vec<_> = columns
-                .buckets
-                .iter()
-                .map(|bucket| (columns.middle_s(bucket), figure(bucket)))
-                .collect();
-            plot.line(class, stroke, &points);
-        }
-        let name = if is_rate {
-            "right answers a second"
-        } else {
-            "p99"
-        };
-        plot.finish(
-            "time since the start of each run",
-            name,
-            "Each run over time",
-        )
-    };
+    columns
+        .iter()
+        .flat_map(|columns| &columns.buckets)
+        .find_map(|bucket| figure.of(bucket))?;
     let key = |(at, (label, run)): (usize, &(String, &RunResult))| {
         let (class, stroke) = look(at);
-        let value = if is_rate {
-            units::rate(run.rate_per_s())
-        } else {
-            units::latency_or_none(run.headline().at_ns(0.99))
-        };
-        Key::line(class, stroke, label, value)
+        Key::line(class, stroke, label, figure.whole(run))
     };
-    let (id, title) = if is_rate {
-        ("rate", "Rate over time")
-    } else {
-        ("latency", "p99 over time")
+    let (id, title) = match figure {
+        OverTime::P99 => ("latency", "p99 over time"),
+        OverTime::Rate => ("rate", "Rate over time"),
     };
     Some(Chart {
         id,
         title: title.to_owned(),
         about: "The runs are laid over each other at their starts.".to_owned(),
         legend: runs.iter().enumerate().map(key).collect(),
-        drawings: both_sizes(draw),
+        drawings: both_sizes(|size| draw_series(size, columns, figure)),
         is_wide: true,
         is_lone: false,
     })
+}
+
+fn draw_series(size: Size, columns: &[Columns], figure: OverTime) -> Element {
+    let buckets = || columns.iter().flat_map(|columns| &columns.buckets);
+    let known = || buckets().filter_map(|bucket| figure.of(bucket));
+    let high = known().fold(0.0, f64::max);
+    let low = known().fold(f64::MAX, f64::min);
+    let end_s = columns.iter().map(Columns::end_s).fold(1.0, f64::max);
+    let (y, name) = match figure {
+        OverTime::P99 => (
+            Scale::logarithmic(low.max(1_000.0), high, units::tick_time),
+            "p99",
+        ),
+        OverTime::Rate => (
+            Scale::from_zero(high, 4, units::tick_number),
+            "right answers a second",
+        ),
+    };
+    let mut plot = Plot::new(size, Scale::elapsed(end_s, size.ticks_across()), y);
+    for (at, columns) in columns.iter().enumerate() {
+        let (class, stroke) = look(at);
+        plot.line(class, stroke, &columns.points(|bucket| figure.of(bucket)));
+    }
+    plot.finish(
+        "time since the start of each run",
+        name,
+        "Each run over time",
+    )
 }
 
 /// Changes beyond these are drawn at the edge.
@@ -141,93 +146,111 @@ const REACH: f64 = 1.0;
 
 /// Each figure's change with its interval, around "no change".
 pub(in crate::report) fn changes(comparison: &Comparison) -> Option<Chart> {
-    let lines: Vec<&Line> = comparison
+    let is_shown = |line: &&Line| !matches!(line.kind, Kind::Ratio | Kind::Count);
+    let spread = |line: &Line| {
+        let ((low, high), change) = (line.interval?, line.change?);
+        Some(Spread {
+            name: line.name.clone(),
+            class: class_of(line.outcome),
+            low,
+            change,
+            high,
+        })
+    };
+    let spreads: Vec<Spread> = comparison
         .lines
         .iter()
-        .filter(|line| {
-            !matches!(line.kind, Kind::Ratio | Kind::Count)
-                && line.change.is_some()
-                && line.interval.is_some()
-        })
+        .filter(is_shown)
+        .filter_map(spread)
         .collect();
-    if lines.is_empty() {
+    if spreads.is_empty() {
         return None;
     }
-    let extent = |line: &&Line| {
-        let (low, high) = line.interval.unwrap_or_default();
-        [low, high, line.change.unwrap_or(0.0)]
-            .into_iter()
-            .map(f64::abs)
-            .fold(0.0, f64::max)
-    };
-    let reach = lines
-        .iter()
-        .map(extent)
-        .fold(comparison.tolerance * 2.0, f64::max)
-        .min(REACH);
-    let draw = |size: Size| -> Element {
-        let x = Scale::linear(-reach, reach, size.ticks_across() - 1, |change| {
-            units::change(change).replace(".0", "")
-        });
-        let ticks = lines
-            .iter()
-            .zip(0_u32..)
-            .map(|(line, at)| crate::report::scale::Tick {
-                value: -f64::from(at) - 0.5,
-                label: line.name.clone(),
-            });
-        let y = Scale::named_down(lines.len() as f64, ticks.collect());
-        let mut plot = Plot::new(size, x, y).with_names();
-        let (bottom, top) = (plot.y_scale().low(), plot.y_scale().high());
-        let tolerance = comparison.tolerance.min(reach);
-        plot.band(
-            "c-grey",
-            &[(-tolerance, bottom, top), (tolerance, bottom, top)],
-        );
-        plot.line(
-            "c-text",
-            Stroke::Solid,
-            &[(0.0, Some(bottom)), (0.0, Some(top))],
-        );
-        for (line, at) in lines.iter().zip(0_u32..) {
-            let y = -f64::from(at) - 0.5;
-            let class = match line.outcome {
-                Change::Worse => "c-vermillion",
-                Change::Better => "c-green",
-                Change::Unsure => "c-amber",
-                Change::Same | Change::Untold => "c-blue",
-            };
-            let (low, high) = line.interval.unwrap_or_default();
-            plot.line(class, Stroke::Solid, &[(low, Some(y)), (high, Some(y))]);
-            plot.mark(
-                class,
-                crate::report::plot::Mark::Circle,
-                line.change.unwrap_or(0.0),
-                y,
-            );
-        }
-        plot.finish(
-            "change from A to B",
-            "",
-            "Change of each figure with its confidence interval",
-        )
-    };
+    let key = |(class, label)| Key::line(class, Stroke::Solid, label, String::new());
+    let legend = [
+        ("c-vermillion", "worse"),
+        ("c-green", "better"),
+        ("c-amber", "unsure"),
+        ("c-blue", "same"),
+    ];
     Some(Chart {
         id: "changes",
         title: "What changed".to_owned(),
         about: format!(
-            "Change from A to B with its 95 % interval; the grey stripe is the tolerance of {}. An interval that reaches \
-             over zero may be chance; what lies beyond the edge is drawn there.",
+            "Change from A to B with its 95\u{202f}% interval; the grey stripe is the tolerance of {}. An interval that \
+             reaches over zero may be chance; what lies beyond the edge is drawn there.",
             units::plain_percent(comparison.tolerance)
         ),
-        legend: vec![
-            Key::line("c-vermillion", Stroke::Solid, "worse", String::new()),
-            Key::line("c-green", Stroke::Solid, "better", String::new()),
-            Key::line("c-amber", Stroke::Solid, "unsure", String::new()),
-            Key::line("c-blue", Stroke::Solid, "same", String::new()),
-        ],
-        drawings: both_sizes(draw),
+        legend: legend.into_iter().map(key).collect(),
+        drawings: both_sizes(|size| draw_changes(size, &spreads, comparison.tolerance)),
         is_wide: true,
         is_lone: false,
     })
+}
+
+/// One figure's change.
+struct Spread {
+    name: String,
+    class: &'static str,
+    low: f64,
+    change: f64,
+    high: f64,
+}
+
+fn class_of(outcome: Change) -> &'static str {
+    match outcome {
+        Change::Worse => "c-vermillion",
+        Change::Better => "c-green",
+        Change::Unsure => "c-amber",
+        Change::Same | Change::Untold => "c-blue",
+    }
+}
+
+fn draw_changes(size: Size, spreads: &[Spread], tolerance: f64) -> Element {
+    let extent = |spread: &Spread| {
+        spread
+            .low
+            .abs()
+            .max(spread.high.abs())
+            .max(spread.change.abs())
+    };
+    let reach = spreads
+        .iter()
+        .map(extent)
+        .fold(tolerance * 2.0, f64::max)
+        .min(REACH);
+    let label = |change: f64| units::change(change).replace(".0", "");
+    let x = Scale::linear(-reach, reach, size.ticks_across() - 1, label);
+    let place = |at: u32| -f64::from(at) - 0.5;
+    let ticks = spreads.iter().zip(0..).map(|(spread, at)| Tick {
+        value: place(at),
+        label: spread.name.clone(),
+    });
+    let y = Scale::named_down(spreads.len() as f64, ticks.collect());
+    let mut plot = Plot::new(size, x, y).with_names();
+    let (bottom, top) = (plot.y_scale().low(), plot.y_scale().high());
+    let tolerance = tolerance.min(reach);
+    plot.band(
+        "c-grey",
+        &[(-tolerance, bottom, top), (tolerance, bottom, top)],
+    );
+    plot.line(
+        "c-text",
+        Stroke::Solid,
+        &[(0.0, Some(bottom)), (0.0, Some(top))],
+    );
+    for (spread, at) in spreads.iter().zip(0..) {
+        let y = place(at);
+        plot.line(
+            spread.class,
+            Stroke::Solid,
+            &[(spread.low, Some(y)), (spread.high, Some(y))],
+        );
+        plot.mark(spread.class, Mark::Circle, spread.change, y);
+    }
+    plot.finish(
+        "change from A to B",
+        "",
+        "Change of each figure with its confidence interval",
+    )
 }

@@ -27,12 +27,8 @@ pub(in crate::report) fn cpu(run: &RunResult, columns: &Columns) -> Option<Chart
         let x = Scale::elapsed(columns.end_s(), size.ticks_across());
         let mut plot = Plot::new(size, x, Scale::from_zero(high, 4, units::tick_number));
         mark_events(&mut plot, run, columns);
-        let line = |figure: &dyn Fn(&Bucket) -> Option<f64>| -> Vec<(f64, Option<f64>)> {
-            let point = |bucket: &Bucket| (columns.middle_s(bucket), figure(bucket));
-            columns.buckets.iter().map(point).collect()
-        };
-        plot.line("c-purple", Stroke::Dashed, &line(&client));
-        plot.line("c-blue", Stroke::Solid, &line(&server));
+        plot.line("c-purple", Stroke::Dashed, &columns.points(client));
+        plot.line("c-blue", Stroke::Solid, &columns.points(server));
         hover(&mut plot, columns, |bucket| {
             let cores = |cores: Option<f64>| cores.map_or_else(units::none, units::number);
             format!(

@@ -8,74 +8,72 @@ use crate::report::scale::{Scale, Tick};
 use crate::report::units;
 use crate::results::{BatchBucket, RunResult, Split};
 
+/// Classes of a column's parts, the lowest first.
+const PARTS: [&str; 3] = ["c-amber", "c-sky", "c-green"];
+
+/// Misses, joined and hits of a column.
+fn parts(bucket: &Bucket) -> Option<[u64; 3]> {
+    Some([bucket.misses?, bucket.joined?, bucket.hits?])
+}
+
 /// Hits, joined and misses over time.
 pub(in crate::report) fn sources(run: &RunResult, columns: &Columns) -> Option<Chart> {
-    let parts = |bucket: &Bucket| -> Option<[u64; 3]> {
-        Some([bucket.misses?, bucket.joined?, bucket.hits?])
-    };
     columns.buckets.iter().find_map(parts)?;
-    let total = |bucket: &Bucket| parts(bucket).map_or(0, |parts| parts.iter().sum());
-    let high = columns
+    let add = |sum: Split, [misses, joined, hits]: [u64; 3]| Split {
+        hits: sum.hits + hits,
+        joined: sum.joined + joined,
+        misses: sum.misses + misses,
+    };
+    let sum = columns
         .buckets
         .iter()
-        .filter_map(|bucket| bucket.per_s(total(bucket)))
-        .fold(0.0, f64::max);
-    let sum = columns.buckets.iter().filter_map(parts).fold(
-        Split::default(),
-        |sum, [misses, joined, hits]| Split {
-            hits: sum.hits + hits,
-            joined: sum.joined + joined,
-            misses: sum.misses + misses,
-        },
-    );
+        .filter_map(parts)
+        .fold(Split::default(), add);
     // The server's own counts are of the whole run, those of the columns are as often as it was asked.
     let split = run.server.unwraps().unwrap_or(sum);
     let share = |part: u64| units::percent(part as f64 / split.total().max(1) as f64);
-    let legend = vec![
-        Key::area("c-amber", "asked the HSM", share(split.misses)),
-        Key::area("c-sky", "joined another's fetch", share(split.joined)),
-        Key::area("c-green", "cache hit", share(split.hits)),
-    ];
-    let draw = |size: Size| -> Element {
-        let x = Scale::elapsed(columns.end_s(), size.ticks_across());
-        let mut plot = Plot::new(size, x, Scale::from_zero(high, 4, units::tick_number));
-        stacked(&mut plot, columns, |bucket| {
-            let counts = parts(bucket).unwrap_or_default();
-            ["c-amber", "c-sky", "c-green"]
-                .into_iter()
-                .zip(counts)
-                .collect()
-        });
-        mark_events(&mut plot, run, columns);
-        hover(&mut plot, columns, |bucket| match parts(bucket) {
-            Some([misses, joined, hits]) => {
-                let each = |count| units::rate(bucket.per_s(count).unwrap_or(0.0));
-                format!(
-                    "cache {}, joined {}, HSM {}",
-                    each(hits),
-                    each(joined),
-                    each(misses)
-                )
-            }
-            None => "not known".to_owned(),
-        });
-        plot.finish(
-            "time since the start",
-            "unwraps a second",
-            "Unwraps by source over time",
-        )
-    };
     Some(Chart {
         id: "sources",
         title: "Where unwraps came from".to_owned(),
         about: "As the server counts: from its cache, from a fetch that another request had begun, or from a fetch of \
                 its own."
             .to_owned(),
-        legend,
-        drawings: both_sizes(draw),
+        legend: vec![
+            Key::area("c-amber", "asked the HSM", share(split.misses)),
+            Key::area("c-sky", "joined another's fetch", share(split.joined)),
+            Key::area("c-green", "cache hit", share(split.hits)),
+        ],
+        drawings: both_sizes(|size| draw_sources(size, run, columns)),
         is_wide: true,
         is_lone: false,
     })
+}
+
+fn draw_sources(size: Size, run: &RunResult, columns: &Columns) -> Element {
+    let total = |bucket: &Bucket| bucket.per_s(parts(bucket)?.iter().sum());
+    let high = columns.buckets.iter().filter_map(total).fold(0.0, f64::max);
+    let x = Scale::elapsed(columns.end_s(), size.ticks_across());
+    let mut plot = Plot::new(size, x, Scale::from_zero(high, 4, units::tick_number));
+    stacked(&mut plot, columns, |bucket| {
+        PARTS
+            .into_iter()
+            .zip(parts(bucket).unwrap_or_default())
+            .collect()
+    });
+    mark_events(&mut plot, run, columns);
+    hover(&mut plot, columns, |bucket| {
+        let Some(parts) = parts(bucket) else {
+            return "not known".to_owned();
+        };
+        let [misses, joined, hits] =
+            parts.map(|count| units::rate(bucket.per_s(count).unwrap_or(0.0)));
+        format!("cache {hits}, joined {joined}, HSM {misses}")
+    });
+    plot.finish(
+        "time since the start",
+        "unwraps a second",
+        "Unwraps by source over time",
+    )
 }
 
 /// Messages to the HSM by their number of items.

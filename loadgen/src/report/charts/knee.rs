@@ -65,79 +65,78 @@ fn look(probe: &Probe) -> (&'static str, Mark) {
 
 /// Latency against rate, a mark for each probe.
 pub(in crate::report) fn knee(knee: &Knee) -> Option<Chart> {
-    let Subject {
-        name,
-        figure,
-        limit_ns,
-    } = subject(knee);
-    let known = || {
-        knee.probes
-            .iter()
-            .filter_map(|probe| Some((probe, figure(probe)? as f64)))
-    };
-    known().next()?;
-    let rates = known()
-        .map(|(probe, _)| probe.rate_per_s)
-        .fold(0.0, f64::max);
-    let low = known().map(|(_, ns)| ns).fold(f64::MAX, f64::min);
-    let high = known()
-        .map(|(_, ns)| ns)
-        .fold(limit_ns.unwrap_or(0.0), f64::max);
-    let draw = |size: Size| -> Element {
-        let x = Scale::from_zero(rates * 1.02, size.ticks_across(), units::tick_number);
-        let mut plot = Plot::new(
-            size,
-            x,
-            Scale::logarithmic(low.max(1_000.0), high, units::tick_time),
-        );
-        if let (Some(met), Some(missed)) = (knee.met_per_s, knee.missed_per_s) {
-            let (bottom, top) = (plot.y_scale().low(), plot.y_scale().high());
-            plot.band("knee", &[(met, bottom, top), (missed, bottom, top)]);
-        }
-        if let Some(limit) = limit_ns {
-            plot.line(
-                "slo",
-                Stroke::Dashed,
-                &[(0.0, Some(limit)), (plot.x_scale().high(), Some(limit))],
-            );
-        }
-        let mut sorted: Vec<_> = known()
-            .map(|(probe, ns)| (probe.rate_per_s, Some(ns)))
-            .collect();
-        sorted.sort_by(|one, two| one.0.total_cmp(&two.0));
-        plot.line("c-grey", Stroke::Dotted, &sorted);
-        for (probe, ns) in known() {
-            let (class, mark) = look(probe);
-            plot.mark(class, mark, probe.rate_per_s, ns);
-        }
-        plot.finish(
-            "rate aimed at, requests a second",
-            name,
-            "Latency against rate",
-        )
-    };
-    let solid = Shape::Line(Stroke::Solid);
-    let key = |class: &str, label: &str| Key {
+    let subject = subject(knee);
+    knee.probes.iter().find_map(subject.figure)?;
+    let key = |(class, shape, label): (&str, Shape, &str)| Key {
         class: class.to_owned(),
-        shape: if class == "knee" { Shape::Area } else { solid },
+        shape,
         label: label.to_owned(),
         value: String::new(),
     };
+    let line = Shape::Line(Stroke::Solid);
+    let legend = [
+        ("c-green", line, "met (circle)"),
+        ("c-vermillion", line, "missed (cross)"),
+        ("c-amber", line, "unsure (square)"),
+        ("c-grey", line, "generator saturated (grey square)"),
+        ("knee", Shape::Area, "the knee lies here"),
+    ];
     Some(Chart {
         id: "knee",
         title: "Knee".to_owned(),
         about: format!("Each mark is a probe. {}", words(knee)),
-        legend: vec![
-            key("c-green", "met (circle)"),
-            key("c-vermillion", "missed (cross)"),
-            key("c-amber", "unsure (square)"),
-            key("c-grey", "generator saturated (grey square)"),
-            key("knee", "the knee lies here"),
-        ],
-        drawings: both_sizes(draw),
+        legend: legend.into_iter().map(key).collect(),
+        drawings: both_sizes(|size| draw(size, knee, &subject)),
         is_wide: true,
         is_lone: false,
     })
+}
+
+fn draw(size: Size, knee: &Knee, subject: &Subject) -> Element {
+    let Subject {
+        name,
+        figure,
+        limit_ns,
+    } = subject;
+    let value = |probe: &Probe| Some((probe.rate_per_s, figure(probe)? as f64));
+    let known = || knee.probes.iter().filter_map(value);
+    let rates = known().map(|(rate, _)| rate).fold(0.0, f64::max);
+    let low = known().map(|(_, ns)| ns).fold(f64::MAX, f64::min);
+    let high = known()
+        .map(|(_, ns)| ns)
+        .fold(limit_ns.unwrap_or(0.0), f64::max);
+    let x = Scale::from_zero(rates * 1.02, size.ticks_across(), units::tick_number);
+    let mut plot = Plot::new(
+        size,
+        x,
+        Scale::logarithmic(low.max(1_000.0), high, units::tick_time),
+    );
+    if let (Some(met), Some(missed)) = (knee.met_per_s, knee.missed_per_s) {
+        let (bottom, top) = (plot.y_scale().low(), plot.y_scale().high());
+        plot.band("knee", &[(met, bottom, top), (missed, bottom, top)]);
+    }
+    if let Some(limit) = *limit_ns {
+        let end = plot.x_scale().high();
+        plot.line(
+            "slo",
+            Stroke::Dashed,
+            &[(0.0, Some(limit)), (end, Some(limit))],
+        );
+    }
+    let mut sorted: Vec<_> = known().map(|(rate, ns)| (rate, Some(ns))).collect();
+    sorted.sort_by(|one, two| one.0.total_cmp(&two.0));
+    plot.line("c-grey", Stroke::Dotted, &sorted);
+    for probe in &knee.probes {
+        let (class, mark) = look(probe);
+        if let Some((rate, ns)) = value(probe) {
+            plot.mark(class, mark, rate, ns);
+        }
+    }
+    plot.finish(
+        "rate aimed at, requests a second",
+        name,
+        "Latency against rate",
+    )
 }
 
 /// The answer in a sentence.

@@ -8,7 +8,7 @@ mod knee;
 mod percentiles;
 mod time;
 
-pub(super) use compare::{changes, overlaid_percentiles, overlaid_series};
+pub(super) use compare::{OverTime, changes, overlaid_percentiles, overlaid_series};
 pub(super) use cpu::cpu;
 pub(super) use failures::failures;
 pub(super) use hsm::{batches, sources};

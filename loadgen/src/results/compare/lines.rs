@@ -4,12 +4,12 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::blocks::{Blocks, Draw, SECONDS_MIN};
-use super::{Change, Kind, Line};
+use super::{Change, Kind, Line, costs};
 use crate::results::stats::{quantile_interval, ratio_interval};
 use crate::results::{Latency, RunResult};
 
 /// Low and high end of a change.
-type Interval = (f64, f64);
+pub(super) type Interval = (f64, f64);
 
 /// Pairs of draws. More would change the intervals by less than a tenth of their width.
 const DRAWS: usize = 1000;
@@ -25,8 +25,8 @@ const QUANTILES: [(&str, f64); 5] = [
 
 /// Both runs, and the draws from them if they are long enough.
 pub(super) struct Figures<'a> {
-    a: &'a RunResult,
-    b: &'a RunResult,
+    pub(super) a: &'a RunResult,
+    pub(super) b: &'a RunResult,
     latency: [Latency; 2],
     draws: Vec<[Draw; 2]>,
 }
@@ -62,7 +62,7 @@ impl<'a> Figures<'a> {
     }
 
     /// The change's interval from the draws of one figure.
-    fn interval(
+    pub(super) fn interval(
         &self,
         figure: impl Fn(&Draw) -> f64,
         change: impl Fn(f64, f64) -> Option<f64>,
@@ -93,7 +93,7 @@ fn draw(a: &Blocks, b: &Blocks) -> Vec<[Draw; 2]> {
 }
 
 /// How much more `b` is than `a`; none when `a` is nothing.
-fn relative(a: f64, b: f64) -> Option<f64> {
+pub(super) fn relative(a: f64, b: f64) -> Option<f64> {
     (a > 0.0).then(|| b / a - 1.0)
 }
 
@@ -109,14 +109,12 @@ pub(super) fn all(figures: &Figures<'_>, tolerance: f64) -> Vec<Line> {
     lines.push(mean(figures, tolerance));
     lines.push(longest(figures));
     lines.push(hits(figures));
-    lines.push(server_cpu(figures, tolerance));
-    lines.push(client_cpu(figures, tolerance));
-    lines.extend(handshakes(figures, tolerance));
+    lines.extend(costs::all(figures, tolerance));
     lines
 }
 
 /// Judges a relative change of something that should be low.
-fn judged(
+pub(super) fn judged(
     change: Option<f64>,
     interval: Option<Interval>,
     tolerance: f64,
@@ -169,7 +167,7 @@ fn percentile(figures: &Figures<'_>, tolerance: f64, at: usize, name: &str, quan
 
 /// The interval of a ratio from those of its two sides: their distances, as logarithms, added in square. None
 /// when one side has too few samples to bound it.
-fn by_order(a: &Latency, b: &Latency, quantile: f64) -> Option<Interval> {
+pub(super) fn by_order(a: &Latency, b: &Latency, quantile: f64) -> Option<Interval> {
     let ends = |latency: &Latency| {
         let interval = quantile_interval(latency.histogram(), quantile)?;
         Some((
@@ -330,75 +328,4 @@ fn hits(figures: &Figures<'_>) -> Line {
         b,
         a.zip(b).map(|(a, b)| b - a),
     )
-}
-
-fn server_cpu(figures: &Figures<'_>, tolerance: f64) -> Line {
-    let [a, b] = [figures.a, figures.b].map(|run| run.cpu.server_us_per_request(&run.totals));
-    let each = |draw: &Draw| draw.counts.server_cpu_us / draw.counts.sent.max(1.0);
-    cpu(figures, "server CPU", [a, b], each, tolerance, true)
-}
-
-/// What the generator takes is its own affair.
-fn client_cpu(figures: &Figures<'_>, tolerance: f64) -> Line {
-    let [a, b] = [figures.a, figures.b].map(|run| run.cpu.client_us_per_request(&run.totals));
-    let each = |draw: &Draw| draw.counts.client_cpu_us / draw.counts.sent.max(1.0);
-    cpu(figures, "client CPU", [a, b], each, tolerance, false)
-}
-
-fn cpu(
-    figures: &Figures<'_>,
-    name: &str,
-    [a, b]: [Option<f64>; 2],
-    each: impl Fn(&Draw) -> f64,
-    tolerance: f64,
-    counts: bool,
-) -> Line {
-    let change = a.zip(b).and_then(|(a, b)| relative(a, b));
-    let interval = figures
-        .interval(each, relative)
-        .filter(|_| change.is_some());
-    let outcome = judged(change, interval, tolerance, true);
-    Line {
-        name: name.to_owned(),
-        kind: Kind::CpuUs,
-        a,
-        b,
-        change,
-        interval,
-        outcome,
-        counts,
-    }
-}
-
-/// Handshakes are few and come one by one: order statistics fit them.
-fn handshakes(figures: &Figures<'_>, tolerance: f64) -> Vec<Line> {
-    let [a, b] = [figures.a, figures.b].map(|run| &run.latencies);
-    let mut lines = Vec::new();
-    for (kind, a, b) in [
-        ("full handshake", &a.handshake_full, &b.handshake_full),
-        (
-            "resumed handshake",
-            &a.handshake_resumed,
-            &b.handshake_resumed,
-        ),
-    ] {
-        for (point, quantile) in [("p50", 0.5), ("p99", 0.99)] {
-            let (Some(of_a), Some(of_b)) = (a.at_ns(quantile), b.at_ns(quantile)) else {
-                continue;
-            };
-            let (of_a, of_b) = (of_a as f64, of_b as f64);
-            let (change, interval) = (relative(of_a, of_b), by_order(a, b, quantile));
-            lines.push(Line {
-                name: format!("{kind} {point}"),
-                kind: Kind::LatencyNs,
-                a: Some(of_a),
-                b: Some(of_b),
-                change,
-                interval,
-                outcome: judged(change, interval, tolerance, true),
-                counts: false,
-            });
-        }
-    }
-    lines
 }
