@@ -12,8 +12,13 @@
 
 mod results_support;
 
+use kms_loadgen::report::{html, terminal};
+use kms_loadgen::results::compare::{Options, compare};
+use kms_loadgen::results::files::{load, save};
 use kms_loadgen::results::merge::{MergeError, merge};
-use kms_loadgen::results::{Completeness, Doubt, ErrorKind, Latency, RunResult, Second};
+use kms_loadgen::results::{
+    Completeness, Doubt, ErrorKind, Event, Latency, RunResult, Second, Split,
+};
 use results_support::{Recipe, knee, stall};
 
 /// One of several processes that ran together: another seed, half a second later.
@@ -250,4 +255,71 @@ fn one_doubt_makes_the_whole_doubtful() {
         merged.slo.is_none()
             && merged.about.notes == ["the runs had different SLOs: none was judged"]
     );
+}
+
+/// As a file may hold them: nothing that reads results may end by them.
+#[test]
+fn absurd_numbers_break_nothing() {
+    const MOST: u64 = u64::MAX;
+    let mut run = Recipe {
+        seconds: 12,
+        rate_per_s: 50,
+        ..Recipe::default()
+    }
+    .make();
+    for second in &mut run.series {
+        (second.planned, second.sent, second.right) = (MOST, MOST, MOST);
+        (second.handshakes, second.connections, second.lag_max_ns) = (MOST, MOST, MOST);
+        (second.hits, second.joined, second.misses) = (Some(MOST), Some(MOST), Some(MOST));
+        (second.client_cpu_us, second.server_cpu_us) = (Some(MOST), Some(MOST));
+        second.errors = ErrorKind::ALL.map(|kind| (kind, MOST)).into();
+    }
+    run.series.last_mut().unwrap().unix_s = MOST;
+    run.totals.errors = ErrorKind::ALL.map(|kind| (kind, MOST)).into();
+    run.totals.statuses = [(0, MOST), (u16::MAX, MOST)].into();
+    (run.totals.planned, run.totals.sent, run.totals.right) = (MOST, MOST, MOST);
+    (run.about.start_unix_us, run.about.duration_us) = (MOST, MOST);
+    (run.plan.duration_us, run.plan.processes) = (MOST, u32::MAX);
+    (run.cpu.client_us, run.cpu.server_us) = (MOST, Some(MOST));
+    run.machines[0].stolen_us = Some(MOST);
+    run.machines[0].cores_online = u32::MAX;
+    let after = run.server.after.as_mut().unwrap();
+    after.unwraps = Some(Split {
+        hits: MOST,
+        joined: MOST,
+        misses: MOST,
+    });
+    after
+        .batches
+        .iter_mut()
+        .for_each(|bucket| bucket.messages = MOST);
+    run.events = vec![Event {
+        at_unix_us: 0,
+        until_unix_us: Some(MOST),
+        label: String::new(),
+    }];
+    let mut other = run.clone();
+    other.server.target = "elsewhere".to_owned();
+    let merged = merge(&[run.clone(), run.clone(), other], true).unwrap();
+    assert_eq!(
+        (merged.totals.right, merged.plan.processes),
+        (MOST, u32::MAX)
+    );
+    let options = Options {
+        tolerance: 0.05,
+        is_forced: true,
+    };
+    let comparison = compare(&run, &merged, options).unwrap();
+    for page in [
+        html::run(&merged),
+        html::comparison(&[("a".to_owned(), &run)], Some(&comparison)),
+    ] {
+        assert!(page.contains("</html>") && !page.contains("NaN"));
+    }
+    assert!(
+        terminal::run(&merged).contains("VALID") && !terminal::comparison(&comparison).is_empty()
+    );
+    let folder = tempfile::tempdir().unwrap();
+    save(folder.path(), &merged).unwrap();
+    assert!(load(folder.path()).unwrap() == merged);
 }

@@ -2,7 +2,7 @@
 //!
 //! Latencies of a column come from the added histograms of its seconds.
 
-use crate::results::{Errors, Latency, Quantiles, Second};
+use crate::results::{Errors, Latency, Quantiles, Second, add_counts, sum};
 
 /// What fits a plot, and keeps a page with ten of them below a megabyte or two.
 pub(super) const COLUMNS_MAX: u64 = 240;
@@ -46,7 +46,7 @@ impl Bucket {
     }
 
     pub(super) fn failed(&self) -> u64 {
-        self.errors.values().sum()
+        sum(self.errors.values().copied())
     }
 }
 
@@ -85,7 +85,7 @@ impl Columns {
     }
 
     pub(super) fn end_s(&self) -> f64 {
-        (self.buckets.len() as u64 * self.seconds_each) as f64
+        self.buckets.len() as f64 * self.seconds_each as f64
     }
 
     /// A figure of each column at its middle.
@@ -105,45 +105,46 @@ impl Columns {
 
 fn fill(bucket: &mut Bucket, seconds: &[Second]) {
     bucket.seconds = seconds.len() as u64;
+    let all = |figure: fn(&Second) -> u64| sum(seconds.iter().map(figure));
+    let known = |figure: fn(&Second) -> Option<u64>| {
+        let values: Vec<u64> = seconds.iter().filter_map(figure).collect();
+        (!values.is_empty()).then(|| sum(values))
+    };
+    bucket.planned = all(|second| second.planned);
+    bucket.sent = all(|second| second.sent);
+    bucket.right = all(|second| second.right);
+    bucket.handshakes = all(|second| second.handshakes);
+    bucket.lag_max_ns = seconds
+        .iter()
+        .map(|second| second.lag_max_ns)
+        .max()
+        .unwrap_or(0);
+    bucket.hits = known(|second| second.hits);
+    bucket.joined = known(|second| second.joined);
+    bucket.misses = known(|second| second.misses);
+    bucket.hsm_operations = known(|second| second.hsm_operations);
+    bucket.client_cpu_us = known(|second| second.client_cpu_us);
+    bucket.server_cpu_us = known(|second| second.server_cpu_us);
     for second in seconds {
-        bucket.planned += second.planned;
-        bucket.sent += second.sent;
-        bucket.right += second.right;
-        for (kind, count) in &second.errors {
-            *bucket.errors.entry(*kind).or_default() += count;
-        }
-        bucket.lag_max_ns = bucket.lag_max_ns.max(second.lag_max_ns);
-        bucket.handshakes += second.handshakes;
-        add(&mut bucket.hits, second.hits);
-        add(&mut bucket.joined, second.joined);
-        add(&mut bucket.misses, second.misses);
-        add(&mut bucket.hsm_operations, second.hsm_operations);
-        add(&mut bucket.client_cpu_us, second.client_cpu_us);
-        add(&mut bucket.server_cpu_us, second.server_cpu_us);
+        add_counts(&mut bucket.errors, &second.errors);
     }
     bucket.latency = latency(seconds);
-}
-
-fn add(sum: &mut Option<u64>, value: Option<u64>) {
-    if let Some(value) = value {
-        *sum = Some(sum.unwrap_or(0) + value);
-    }
 }
 
 fn latency(seconds: &[Second]) -> Option<Quantiles> {
     if let [only] = seconds {
         return only.latency;
     }
-    let mut sum = Latency::new();
+    let mut all = Latency::new();
     for second in seconds {
         match (&second.interval, &second.latency) {
-            (Some(interval), _) => sum.add(&interval.unpack()?),
+            (Some(interval), _) => all.add(&interval.unpack()?),
             (None, None) => {}
             // Percentiles without their histogram cannot be added: show none rather than a mean.
             (None, Some(_)) => return None,
         }
     }
-    Quantiles::of(&sum)
+    Quantiles::of(&all)
 }
 
 #[cfg(test)]

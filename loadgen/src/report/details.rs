@@ -4,7 +4,7 @@ use super::charts::EVENTS_MAX;
 use super::markup::{Element, el};
 use super::page::{Table, card, facts};
 use super::units;
-use crate::results::{About, Loop, Machine, MixPart, RunResult};
+use crate::results::{About, Loop, Machine, MixPart, RunResult, sum};
 
 /// What happened when; the numbers are those on the plots.
 pub(super) fn events(run: &RunResult) -> Option<Element> {
@@ -90,13 +90,18 @@ pub(super) fn validity(run: &RunResult) -> Element {
         .lag
         .at_ns(0.99)
         .zip(run.latencies.lag.max_ns());
-    let stolen: Option<u64> = run.machines.iter().map(|machine| machine.stolen_us).sum();
+    let stolen: Option<Vec<u64>> = run
+        .machines
+        .iter()
+        .map(|machine| machine.stolen_us)
+        .collect();
+    let stolen = stolen.map(sum);
     let stolen = stolen.map(|us| {
-        let cores: u32 = run
+        let cores = run
             .machines
             .iter()
-            .map(|machine| machine.cores_online.max(1))
-            .sum();
+            .map(|machine| machine.cores_online.max(1));
+        let cores = cores.fold(0, u32::saturating_add);
         let whole = run.about.duration_us as f64 * f64::from(cores.max(1));
         format!(
             "{} ({} of all cores)",

@@ -73,7 +73,8 @@ pub fn merge(runs: &[RunResult], is_forced: bool) -> Result<RunResult, MergeErro
             .iter()
             .map(|objection| format!("merged by force: {objection}")),
     );
-    merged.plan.processes = runs.iter().map(|run| run.plan.processes).sum();
+    let processes = runs.iter().map(|run| run.plan.processes);
+    merged.plan.processes = processes.fold(0, u32::saturating_add);
     for run in others {
         merged.machines.extend(run.machines.iter().cloned());
         merged.totals.add(&run.totals);

@@ -34,6 +34,7 @@ pub use quantiles::Quantiles;
 pub use second::{Interval, Second};
 pub use server::{BatchBucket, ServerFigures, ServerView, Split, Tls};
 pub use story::{Event, Knee, Probe};
+pub(crate) use totals::add_counts;
 pub use totals::{Cpu, ErrorKind, Errors, Totals};
 pub use validity::{Doubt, Validity};
 
@@ -87,6 +88,11 @@ impl RunResult {
     pub fn headline(&self) -> Latency {
         self.latencies.headline(self.plan.mode)
     }
+}
+
+/// A sum that stays at the end of the range: files may hold any numbers.
+pub(crate) fn sum(counts: impl IntoIterator<Item = u64>) -> u64 {
+    counts.into_iter().fold(0, u64::saturating_add)
 }
 
 fn per_s(count: u64, duration_us: u64) -> f64 {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::sum;
+
 /// Whom the load went to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServerView {
@@ -82,7 +84,17 @@ pub struct BatchBucket {
 impl Split {
     /// All unwraps.
     pub fn total(&self) -> u64 {
-        self.hits + self.joined + self.misses
+        sum([self.hits, self.joined, self.misses])
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            hits: self.hits.saturating_add(other.hits),
+            joined: self.joined.saturating_add(other.joined),
+            misses: self.misses.saturating_add(other.misses),
+        }
     }
 
     /// What was added since `before`; a counter that fell began anew.

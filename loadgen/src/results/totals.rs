@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::sum;
+
 /// How a request failed. Each planned request ends right or as exactly one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -69,12 +71,12 @@ pub struct Totals {
 impl Totals {
     /// Requests that failed, wrong answers included.
     pub fn failed(&self) -> u64 {
-        self.errors.values().sum()
+        sum(self.errors.values().copied())
     }
 
     /// Requests with a known end.
     pub fn ended(&self) -> u64 {
-        self.right + self.failed()
+        self.right.saturating_add(self.failed())
     }
 
     /// Successes with wrong content.
@@ -93,19 +95,27 @@ impl Totals {
 
     /// Adds the counts of another run.
     pub fn add(&mut self, other: &Self) {
-        self.planned += other.planned;
-        self.sent += other.sent;
-        self.right += other.right;
-        for (kind, count) in &other.errors {
-            *self.errors.entry(*kind).or_default() += count;
+        for (ours, theirs) in [
+            (&mut self.planned, other.planned),
+            (&mut self.sent, other.sent),
+            (&mut self.right, other.right),
+            (&mut self.handshakes_full, other.handshakes_full),
+            (&mut self.handshakes_resumed, other.handshakes_resumed),
+            (&mut self.bytes_sent, other.bytes_sent),
+            (&mut self.bytes_received, other.bytes_received),
+        ] {
+            *ours = ours.saturating_add(theirs);
         }
-        for (status, count) in &other.statuses {
-            *self.statuses.entry(*status).or_default() += count;
-        }
-        self.handshakes_full += other.handshakes_full;
-        self.handshakes_resumed += other.handshakes_resumed;
-        self.bytes_sent += other.bytes_sent;
-        self.bytes_received += other.bytes_received;
+        add_counts(&mut self.errors, &other.errors);
+        add_counts(&mut self.statuses, &other.statuses);
+    }
+}
+
+/// Adds counts by key.
+pub(crate) fn add_counts<K: Copy + Ord>(ours: &mut BTreeMap<K, u64>, theirs: &BTreeMap<K, u64>) {
+    for (key, count) in theirs {
+        let own = ours.entry(*key).or_default();
+        *own = own.saturating_add(*count);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::report::markup::Element;
 use crate::report::plot::{Plot, Size};
 use crate::report::scale::Scale;
 use crate::report::units;
-use crate::results::{ErrorKind, RunResult};
+use crate::results::{ErrorKind, RunResult, sum};
 
 /// Warm colours first: most runs have one kind or two.
 const COLOURS: [&str; 6] = [
@@ -49,7 +49,7 @@ impl Kinds {
             .iter()
             .zip(COLOURS)
             .map(|((kind, _), class)| (class, count(kind)));
-        let others = self.others.iter().map(|(kind, _)| count(kind)).sum();
+        let others = sum(self.others.iter().map(|(kind, _)| count(kind)));
         named.chain([("c-grey", others)]).collect()
     }
 
@@ -59,7 +59,7 @@ impl Kinds {
             .map(|((kind, count), class)| Key::area(class, kind.label(), units::count(*count)))
             .collect();
         if !self.others.is_empty() {
-            let count = self.others.iter().map(|(_, count)| count).sum();
+            let count = sum(self.others.iter().map(|(_, count)| *count));
             let names: Vec<_> = self.others.iter().map(|(kind, _)| kind.label()).collect();
             legend.push(Key::area("c-grey", &names.join(", "), units::count(count)));
         }

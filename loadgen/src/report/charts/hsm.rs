@@ -6,7 +6,7 @@ use crate::report::markup::Element;
 use crate::report::plot::{Bar, Plot, Size};
 use crate::report::scale::{Scale, Tick};
 use crate::report::units;
-use crate::results::{BatchBucket, RunResult, Split};
+use crate::results::{BatchBucket, RunResult, Split, sum};
 
 /// Classes of a column's parts, the lowest first.
 const PARTS: [&str; 3] = ["c-amber", "c-sky", "c-green"];
@@ -19,18 +19,20 @@ fn parts(bucket: &Bucket) -> Option<[u64; 3]> {
 /// Hits, joined and misses over time.
 pub(in crate::report) fn sources(run: &RunResult, columns: &Columns) -> Option<Chart> {
     columns.buckets.iter().find_map(parts)?;
-    let add = |sum: Split, [misses, joined, hits]: [u64; 3]| Split {
-        hits: sum.hits + hits,
-        joined: sum.joined + joined,
-        misses: sum.misses + misses,
+    let add = |all: Split, [misses, joined, hits]: [u64; 3]| {
+        all.plus(&Split {
+            hits,
+            joined,
+            misses,
+        })
     };
-    let sum = columns
+    let all = columns
         .buckets
         .iter()
         .filter_map(parts)
         .fold(Split::default(), add);
     // The server's own counts are of the whole run, those of the columns are as often as it was asked.
-    let split = run.server.unwraps().unwrap_or(sum);
+    let split = run.server.unwraps().unwrap_or(all);
     let share = |part: u64| units::percent(part as f64 / split.total().max(1) as f64);
     Some(Chart {
         id: "sources",
@@ -50,7 +52,7 @@ pub(in crate::report) fn sources(run: &RunResult, columns: &Columns) -> Option<C
 }
 
 fn draw_sources(size: Size, run: &RunResult, columns: &Columns) -> Element {
-    let total = |bucket: &Bucket| bucket.per_s(parts(bucket)?.iter().sum());
+    let total = |bucket: &Bucket| bucket.per_s(sum(parts(bucket)?));
     let high = columns.buckets.iter().filter_map(total).fold(0.0, f64::max);
     let x = Scale::elapsed(columns.end_s(), size.ticks_across());
     let mut plot = Plot::new(size, x, Scale::from_zero(high, 4, units::tick_number));
@@ -79,7 +81,7 @@ fn draw_sources(size: Size, run: &RunResult, columns: &Columns) -> Element {
 /// Messages to the HSM by their number of items.
 pub(in crate::report) fn batches(run: &RunResult) -> Option<Chart> {
     let batches = run.server.batches();
-    let messages: u64 = batches.iter().map(|bucket| bucket.messages).sum();
+    let messages = sum(batches.iter().map(|bucket| bucket.messages));
     if messages == 0 {
         return None;
     }

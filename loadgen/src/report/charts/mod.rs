@@ -208,6 +208,6 @@ fn column_words(columns: &Columns) -> String {
     if columns.seconds_each <= 1 {
         return "Each point is one second.".to_owned();
     }
-    let width = units::length(columns.seconds_each * 1_000_000);
+    let width = units::length(columns.seconds_each.saturating_mul(1_000_000));
     format!("Each point is {width}: its percentiles are those of all latencies within.")
 }

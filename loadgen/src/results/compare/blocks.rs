@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rand::Rng;
 use rand::rngs::SmallRng;
 
-use crate::results::{RunResult, Second};
+use crate::results::{RunResult, Second, sum};
 
 /// Fewer seconds than this say nothing about how seconds differ.
 pub(super) const SECONDS_MIN: usize = 10;
@@ -51,7 +51,7 @@ impl Blocks {
         let mut counts = Vec::new();
         for chunk in run.series.chunks(seconds_each) {
             sparse.push(latencies(chunk)?);
-            counts.push(sum(chunk));
+            counts.push(counts_of(chunk));
         }
         let mut values_ns: Vec<u64> = sparse.iter().flat_map(BTreeMap::keys).copied().collect();
         values_ns.sort_unstable();
@@ -60,12 +60,12 @@ impl Blocks {
             let own = |value| block.get(value).copied().unwrap_or(0);
             let mut seen = 0;
             let add = |value| {
-                seen += own(value);
+                seen = own(value).saturating_add(seen);
                 seen
             };
             values_ns.iter().map(add).collect()
         };
-        let sum = |block: &BTreeMap<u64, u64>| {
+        let whole = |block: &BTreeMap<u64, u64>| -> f64 {
             block
                 .iter()
                 .map(|(value, count)| *value as f64 * *count as f64)
@@ -73,7 +73,7 @@ impl Blocks {
         };
         Some(Self {
             cumulative: sparse.iter().map(running).collect(),
-            sums_ns: sparse.iter().map(sum).collect(),
+            sums_ns: sparse.iter().map(whole).collect(),
             values_ns,
             counts,
             seconds_each,
@@ -112,12 +112,10 @@ impl Blocks {
 
     /// How many latencies of the draw are not longer than the value at `at`.
     fn not_longer(&self, at: usize, times: &[u64]) -> u64 {
-        let of_block = |block: &Vec<u64>| block.get(at).copied().unwrap_or(0);
-        self.cumulative
-            .iter()
-            .zip(times)
-            .map(|(block, times)| of_block(block) * times)
-            .sum()
+        let of_block = |(block, times): (&Vec<u64>, &u64)| {
+            block.get(at).copied().unwrap_or(0).saturating_mul(*times)
+        };
+        sum(self.cumulative.iter().zip(times).map(of_block))
     }
 
     fn quantile(&self, quantile: f64, total: u64, times: &[u64]) -> f64 {
@@ -153,7 +151,8 @@ fn latencies(seconds: &[Second]) -> Option<BTreeMap<u64, u64>> {
         match (&second.interval, &second.latency) {
             (Some(interval), _) => {
                 for step in interval.unpack()?.iter_recorded() {
-                    *all.entry(step.value_iterated_to()).or_default() += step.count_at_value();
+                    let count: &mut u64 = all.entry(step.value_iterated_to()).or_default();
+                    *count = count.saturating_add(step.count_at_value());
                 }
             }
             (None, None) => {}
@@ -163,13 +162,13 @@ fn latencies(seconds: &[Second]) -> Option<BTreeMap<u64, u64>> {
     Some(all)
 }
 
-fn sum(seconds: &[Second]) -> Counts {
-    let total = |figure: &dyn Fn(&Second) -> u64| seconds.iter().map(figure).sum::<u64>() as f64;
+fn counts_of(seconds: &[Second]) -> Counts {
+    let total = |figure: &dyn Fn(&Second) -> u64| sum(seconds.iter().map(figure)) as f64;
     Counts {
         seconds: seconds.len() as f64,
         sent: total(&|second| second.sent),
         right: total(&|second| second.right),
-        failed: total(&|second| second.errors.values().sum()),
+        failed: total(&|second| sum(second.errors.values().copied())),
         server_cpu_us: total(&|second| second.server_cpu_us.unwrap_or(0)),
         client_cpu_us: total(&|second| second.client_cpu_us.unwrap_or(0)),
     }

@@ -191,7 +191,7 @@ fn rate(figures: &Figures<'_>, tolerance: f64) -> Line {
     let interval = figures.interval(per_s, relative).or_else(|| {
         // Without draws each answer counts alone: B's share of all answers has an interval.
         let (right_a, right_b) = (figures.a.totals.right, figures.b.totals.right);
-        let (low, high) = ratio_interval(right_b, right_a + right_b);
+        let (low, high) = ratio_interval(right_b, right_a.saturating_add(right_b));
         let durations =
             figures.a.about.duration_us as f64 / figures.b.about.duration_us.max(1) as f64;
         let change = |share: f64| share / (1.0 - share).max(f64::MIN_POSITIVE) * durations - 1.0;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::str::FromStr;
 
-use crate::results::{ErrorKind, Quantiles, Second};
+use crate::results::{ErrorKind, Quantiles, Second, sum};
 
 const FIXED: [&str; 21] = [
     "unix_s",
@@ -81,7 +81,7 @@ fn line(text: &mut String, second: &Second) {
             let _ = write!(text, "{value}");
         }
     }
-    let _ = write!(text, ",{}", second.errors.values().sum::<u64>());
+    let _ = write!(text, ",{}", sum(second.errors.values().copied()));
     for kind in ErrorKind::ALL {
         let _ = write!(text, ",{}", second.errors.get(&kind).copied().unwrap_or(0));
     }

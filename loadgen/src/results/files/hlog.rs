@@ -133,7 +133,9 @@ fn entries(bytes: &[u8]) -> Result<Vec<Entry>, String> {
                 let packed = packed
                     .ok_or_else(|| format!("histogram {} cannot be read", found.len() + 1))?;
                 // Times have three decimals; half a millisecond keeps 4.999999 from being 4.
-                let at = base.saturating_add(line.start_timestamp()) + Duration::from_micros(500);
+                let at = base
+                    .saturating_add(line.start_timestamp())
+                    .saturating_add(Duration::from_micros(500));
                 found.push((
                     line.tag().map(|tag| tag.as_str().to_owned()),
                     at.as_secs(),

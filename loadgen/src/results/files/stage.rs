@@ -110,14 +110,15 @@ fn sha256(bytes: &[u8]) -> String {
 /// Reads a file that is not larger than a result can be.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     let failed = |error| FileError::io(path, "read", error);
-    let file = File::open(path).map_err(failed)?;
-    let meta = file.metadata().map_err(failed)?;
+    // Before it is opened: opening a pipe would wait for a writer.
+    let meta = fs::metadata(path).map_err(failed)?;
     if !meta.is_file() {
         return Err(failed(io::Error::other("it is no ordinary file")));
     }
     if meta.len() > FILE_BYTES_MAX {
         return Err(FileError::TooLarge(path.to_owned(), meta.len()));
     }
+    let file = File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX)
         .read_to_end(&mut bytes)

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{MergeError, both};
-use crate::results::{Latency, RunResult, Second};
+use super::MergeError;
+use crate::results::{Latency, RunResult, Second, add_counts, sum};
 
 pub(super) fn series(runs: &[RunResult]) -> Result<Vec<Second>, MergeError> {
     let mut seconds: BTreeMap<u64, Vec<(&str, &Second)>> = BTreeMap::new();
@@ -20,25 +20,32 @@ pub(super) fn series(runs: &[RunResult]) -> Result<Vec<Second>, MergeError> {
 
 /// What several processes saw in the same second.
 fn add_seconds(parts: &[(&str, &Second)]) -> Result<Second, MergeError> {
-    let mut sum = Second::default();
+    let all = |figure: fn(&Second) -> u64| sum(parts.iter().map(|(_, part)| figure(part)));
+    let client_cpu: Option<Vec<u64>> = parts.iter().map(|(_, part)| part.client_cpu_us).collect();
+    let mut whole = Second {
+        unix_s: parts.first().map_or(0, |(_, part)| part.unix_s),
+        planned: all(|part| part.planned),
+        sent: all(|part| part.sent),
+        right: all(|part| part.right),
+        lag_max_ns: parts
+            .iter()
+            .map(|(_, part)| part.lag_max_ns)
+            .max()
+            .unwrap_or(0),
+        handshakes: all(|part| part.handshakes),
+        connections: all(|part| part.connections),
+        hits: of_servers(parts, |second| second.hits),
+        joined: of_servers(parts, |second| second.joined),
+        misses: of_servers(parts, |second| second.misses),
+        hsm_operations: of_servers(parts, |second| second.hsm_operations),
+        client_cpu_us: client_cpu.map(sum),
+        server_cpu_us: of_servers(parts, |second| second.server_cpu_us),
+        ..Second::default()
+    };
     let mut latency = Latency::new();
     let mut is_known = true;
     for (_, part) in parts {
-        sum.unix_s = part.unix_s;
-        sum.planned += part.planned;
-        sum.sent += part.sent;
-        sum.right += part.right;
-        for (kind, count) in &part.errors {
-            *sum.errors.entry(*kind).or_default() += count;
-        }
-        sum.lag_max_ns = sum.lag_max_ns.max(part.lag_max_ns);
-        sum.handshakes += part.handshakes;
-        sum.connections += part.connections;
-        sum.client_cpu_us = both(
-            sum.client_cpu_us.or(Some(0)),
-            part.client_cpu_us,
-            |one, two| one + two,
-        );
+        add_counts(&mut whole.errors, &part.errors);
         match (&part.interval, &part.latency) {
             (Some(interval), _) => {
                 latency.add(&interval.unpack().ok_or(MergeError::Damaged(part.unix_s))?);
@@ -49,14 +56,9 @@ fn add_seconds(parts: &[(&str, &Second)]) -> Result<Second, MergeError> {
         }
     }
     if is_known {
-        sum.set_latency(&latency);
+        whole.set_latency(&latency);
     }
-    sum.hits = of_servers(parts, |second| second.hits);
-    sum.joined = of_servers(parts, |second| second.joined);
-    sum.misses = of_servers(parts, |second| second.misses);
-    sum.hsm_operations = of_servers(parts, |second| second.hsm_operations);
-    sum.server_cpu_us = of_servers(parts, |second| second.server_cpu_us);
-    Ok(sum)
+    Ok(whole)
 }
 
 /// The sum over the servers of what the first watcher of each saw.
@@ -67,5 +69,5 @@ fn of_servers(parts: &[(&str, &Second)], figure: impl Fn(&Second) -> Option<u64>
             seen.entry(*target).or_insert(value);
         }
     }
-    (!seen.is_empty()).then(|| seen.values().sum())
+    (!seen.is_empty()).then(|| sum(seen.into_values()))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{both, end_unix_us};
-use crate::results::{BatchBucket, Cpu, RunResult, ServerFigures, ServerView, Split};
+use crate::results::{BatchBucket, Cpu, RunResult, ServerFigures, ServerView, sum};
 
 /// The runs by whom they loaded: what a server says of itself is counted once.
 fn by_target(runs: &[RunResult]) -> BTreeMap<&str, Vec<&RunResult>> {
@@ -21,20 +21,20 @@ pub(super) fn server(runs: &[RunResult]) -> ServerView {
         .map(|run| run.server.clone())
         .unwrap_or_default();
     view.target = targets.keys().copied().collect::<Vec<_>>().join(", ");
-    let sum = |pick: &dyn Fn(&[&RunResult]) -> Option<ServerFigures>| {
+    let added = |pick: &dyn Fn(&[&RunResult]) -> Option<ServerFigures>| {
         let mut each = targets.values().map(|watchers| pick(watchers));
         let first = each.next()??;
         each.try_fold(first, |sum, one| Some(add_figures(sum, &one?)))
     };
     // Of one server's watchers, the first to look before and the last to look after saw all of the load.
-    view.before = sum(&|watchers| {
+    view.before = added(&|watchers| {
         let with = watchers.iter().filter(|run| run.server.before.is_some());
         with.min_by_key(|run| run.about.start_unix_us)?
             .server
             .before
             .clone()
     });
-    view.after = sum(&|watchers| {
+    view.after = added(&|watchers| {
         let with = watchers.iter().filter(|run| run.server.after.is_some());
         with.max_by_key(|run| end_unix_us(&run.about))?
             .server
@@ -45,11 +45,7 @@ pub(super) fn server(runs: &[RunResult]) -> ServerView {
 }
 
 fn add_figures(mut sum: ServerFigures, other: &ServerFigures) -> ServerFigures {
-    sum.unwraps = both(sum.unwraps, other.unwraps, |one, two| Split {
-        hits: one.hits + two.hits,
-        joined: one.joined + two.joined,
-        misses: one.misses + two.misses,
-    });
+    sum.unwraps = both(sum.unwraps, other.unwraps, |one, two| one.plus(&two));
     sum.hsm_operations = both(sum.hsm_operations, other.hsm_operations, |one, two| {
         one + two
     });
@@ -58,7 +54,7 @@ fn add_figures(mut sum: ServerFigures, other: &ServerFigures) -> ServerFigures {
             (ours.items_min, ours.items_max) == (bucket.items_min, bucket.items_max)
         };
         match sum.batches.iter_mut().find(is_same) {
-            Some(ours) => ours.messages += bucket.messages,
+            Some(ours) => ours.messages = ours.messages.saturating_add(bucket.messages),
             None => sum.batches.push(*bucket),
         }
     }
@@ -71,8 +67,9 @@ fn add_figures(mut sum: ServerFigures, other: &ServerFigures) -> ServerFigures {
 pub(super) fn cpu(runs: &[RunResult]) -> Cpu {
     let most =
         |watchers: &Vec<&RunResult>| watchers.iter().filter_map(|run| run.cpu.server_us).max();
+    let servers: Option<Vec<u64>> = by_target(runs).values().map(most).collect();
     Cpu {
-        client_us: runs.iter().map(|run| run.cpu.client_us).sum(),
-        server_us: by_target(runs).values().map(most).sum(),
+        client_us: sum(runs.iter().map(|run| run.cpu.client_us)),
+        server_us: servers.map(sum),
     }
 }
