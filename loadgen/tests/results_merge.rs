@@ -257,10 +257,10 @@ fn one_doubt_makes_the_whole_doubtful() {
     );
 }
 
-/// As a file may hold them: nothing that reads results may end by them.
-#[test]
-fn absurd_numbers_break_nothing() {
-    const MOST: u64 = u64::MAX;
+const MOST: u64 = u64::MAX;
+
+/// As a file may hold it.
+fn absurd() -> RunResult {
     let mut run = Recipe {
         seconds: 12,
         rate_per_s: 50,
@@ -298,6 +298,13 @@ fn absurd_numbers_break_nothing() {
         until_unix_us: Some(MOST),
         label: String::new(),
     }];
+    run
+}
+
+/// Nothing that reads results may end by them.
+#[test]
+fn absurd_numbers_break_nothing() {
+    let run = absurd();
     let mut other = run.clone();
     other.server.target = "elsewhere".to_owned();
     let merged = merge(&[run.clone(), run.clone(), other], true).unwrap();

@@ -78,67 +78,55 @@ pub(super) fn counts(run: &RunResult) -> Element {
 /// Whether to believe the figures.
 pub(super) fn validity(run: &RunResult) -> Element {
     let sent = (run.totals.planned > 0).then(|| {
-        let share = run.totals.sent as f64 / run.totals.planned as f64;
-        format!(
-            "{} of {} planned",
-            units::percent(share),
-            units::rate(run.planned_per_s())
-        )
+        let share = units::percent(run.totals.sent as f64 / run.totals.planned as f64);
+        format!("{share} of {} planned", units::rate(run.planned_per_s()))
     });
-    let lag = run
-        .latencies
-        .lag
-        .at_ns(0.99)
-        .zip(run.latencies.lag.max_ns());
-    let stolen: Option<Vec<u64>> = run
+    let lag = &run.latencies.lag;
+    let lag = lag.at_ns(0.99).zip(lag.max_ns()).map(|(p99, max)| {
+        let [p99, max] = [p99, max].map(|ns| units::latency(ns as f64));
+        format!("p99 {p99}, longest {max}")
+    });
+    let cpu = run.cpu.client_us_per_request(&run.totals);
+    let section = card("Validity").attr("id", "validity").child(facts(vec![
+        ("verdict", Some(run.validity.word().to_owned())),
+        ("sent", sent),
+        ("send lag", lag),
+        ("stolen CPU time", stolen(run)),
+        (
+            "generator's CPU",
+            cpu.map(|us| format!("{} a request", units::time(us * 1e3))),
+        ),
+    ]));
+    if run.validity.is_valid() {
+        return section;
+    }
+    let doubts = run
+        .validity
+        .doubts
+        .iter()
+        .map(|doubt| el("li").text(doubt.to_string()));
+    section.child(el("div").class("notes").child(el("ul").children(doubts)))
+}
+
+/// Of all machines together; none when one did not tell.
+fn stolen(run: &RunResult) -> Option<String> {
+    let each: Option<Vec<u64>> = run
         .machines
         .iter()
         .map(|machine| machine.stolen_us)
         .collect();
-    let stolen = stolen.map(sum);
-    let stolen = stolen.map(|us| {
-        let cores = run
-            .machines
-            .iter()
-            .map(|machine| machine.cores_online.max(1));
-        let cores = cores.fold(0, u32::saturating_add);
-        let whole = run.about.duration_us as f64 * f64::from(cores.max(1));
-        format!(
-            "{} ({} of all cores)",
-            units::length(us),
-            units::percent(us as f64 / whole.max(1.0))
-        )
-    });
-    let mut section = card("Validity").attr("id", "validity").child(facts(vec![
-        ("verdict", Some(run.validity.word().to_owned())),
-        ("sent", sent),
-        (
-            "send lag",
-            lag.map(|(p99, max)| {
-                format!(
-                    "p99 {}, longest {}",
-                    units::latency(p99 as f64),
-                    units::latency(max as f64)
-                )
-            }),
-        ),
-        ("stolen CPU time", stolen),
-        (
-            "generator's CPU",
-            run.cpu
-                .client_us_per_request(&run.totals)
-                .map(|us| format!("{} a request", units::time(us * 1e3))),
-        ),
-    ]));
-    if !run.validity.is_valid() {
-        let doubts = run
-            .validity
-            .doubts
-            .iter()
-            .map(|doubt| el("li").text(doubt.to_string()));
-        section = section.child(el("div").class("notes").child(el("ul").children(doubts)));
-    }
-    section
+    let us = sum(each?);
+    let cores = run
+        .machines
+        .iter()
+        .map(|machine| machine.cores_online.max(1));
+    let cores = cores.fold(0, u32::saturating_add).max(1);
+    let whole = (run.about.duration_us as f64 * f64::from(cores)).max(1.0);
+    Some(format!(
+        "{} ({} of all cores)",
+        units::length(us),
+        units::percent(us as f64 / whole)
+    ))
 }
 
 /// What was asked for.
