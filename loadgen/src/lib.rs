@@ -9,11 +9,13 @@
 // Counts and nanoseconds become figures for people here; none comes near 2^52.
 #![allow(clippy::cast_precision_loss)]
 
+pub mod cli;
 pub mod client;
 pub mod cpu;
 pub mod driver;
 pub mod exchange;
 pub mod report;
+pub mod results;
 pub mod sim;
 pub mod stream;
 pub mod target;

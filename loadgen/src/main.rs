@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use kms_loadgen::cli;
 use kms_loadgen::sim::cli::HsmSim;
 use kms_loadgen::stream::Uniform;
 use kms_loadgen::transit::Transit;
@@ -26,6 +27,9 @@ enum Command {
     /// Wraps random data keys, then unwraps them at random in a closed loop.
     Run(Run),
     HsmSim(Box<HsmSim>),
+    Report(cli::report::Report),
+    Merge(cli::merge::Merge),
+    Compare(cli::compare::Compare),
 }
 
 #[derive(Args)]
@@ -74,13 +78,10 @@ struct Run {
 fn main() -> ExitCode {
     let run = match Arguments::parse().command {
         Command::Run(run) => run,
-        Command::HsmSim(sim) => {
-            return match sim.execute() {
-                Ok(true) => ExitCode::SUCCESS,
-                Ok(false) => ExitCode::FAILURE,
-                Err(error) => fail(&error),
-            };
-        }
+        Command::HsmSim(sim) => return exit(sim.execute()),
+        Command::Report(report) => return exit(report.execute()),
+        Command::Merge(merge) => return exit(merge.execute()),
+        Command::Compare(compare) => return exit(compare.execute()),
     };
     let (text, code) = match execute(&run) {
         Ok((text, clean)) => (
@@ -95,6 +96,14 @@ fn main() -> ExitCode {
     };
     let _ = io::stdout().write_all(text.as_bytes());
     code
+}
+
+fn exit(done: Result<bool, String>) -> ExitCode {
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => fail(&error),
+    }
 }
 
 fn fail(error: &str) -> ExitCode {

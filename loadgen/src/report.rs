@@ -1,4 +1,18 @@
-//! What a run gave.
+//! What a run gave: the [`Outcome`] of a plain drive, and reports of full [`crate::results`]: [`html`] for
+//! browsers, [`terminal`] for terminals.
+
+mod buckets;
+mod charts;
+mod details;
+pub mod html;
+mod markup;
+mod page;
+mod plot;
+mod scale;
+mod side_by_side;
+mod summary;
+pub mod terminal;
+mod units;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,0 +1,221 @@
+//! A series cut into so many columns as a plot can show: a day has no more than a minute.
+//!
+//! Latencies of a column come from the added histograms of its seconds.
+
+use crate::results::{Errors, Latency, Quantiles, Second, add_counts, sum};
+
+/// What fits a plot, and keeps a page with ten of them below a megabyte or two.
+pub(super) const COLUMNS_MAX: u64 = 240;
+
+/// One column.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Bucket {
+    /// Since the first second.
+    pub(super) begin_s: u64,
+    /// Seconds that are known; 0 is a gap.
+    pub(super) seconds: u64,
+    pub(super) planned: u64,
+    pub(super) sent: u64,
+    pub(super) right: u64,
+    pub(super) errors: Errors,
+    pub(super) latency: Option<Quantiles>,
+    pub(super) lag_max_ns: u64,
+    pub(super) handshakes: u64,
+    pub(super) hits: Option<u64>,
+    pub(super) joined: Option<u64>,
+    pub(super) misses: Option<u64>,
+    pub(super) hsm_operations: Option<u64>,
+    pub(super) client_cpu_us: Option<u64>,
+    pub(super) server_cpu_us: Option<u64>,
+}
+
+/// A series in columns.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Columns {
+    pub(super) buckets: Vec<Bucket>,
+    /// Width of each.
+    pub(super) seconds_each: u64,
+    /// Wall clock of the first second.
+    pub(super) first_unix_s: u64,
+}
+
+impl Bucket {
+    /// A count as a rate over the seconds that are known.
+    pub(super) fn per_s(&self, count: u64) -> Option<f64> {
+        (self.seconds > 0).then(|| count as f64 / self.seconds as f64)
+    }
+
+    pub(super) fn failed(&self) -> u64 {
+        sum(self.errors.values().copied())
+    }
+}
+
+impl Columns {
+    pub(super) fn of(series: &[Second]) -> Self {
+        let (Some(first), Some(last)) = (series.first(), series.last()) else {
+            return Self {
+                seconds_each: 1,
+                ..Self::default()
+            };
+        };
+        let span = last.unix_s.saturating_sub(first.unix_s).saturating_add(1);
+        let seconds_each = span.div_ceil(COLUMNS_MAX).max(1);
+        let mut columns = Self {
+            buckets: Vec::new(),
+            seconds_each,
+            first_unix_s: first.unix_s,
+        };
+        for at in 0..span.div_ceil(seconds_each) {
+            columns.buckets.push(Bucket {
+                begin_s: at * seconds_each,
+                ..Bucket::default()
+            });
+        }
+        let place = |second: &Second| second.unix_s.saturating_sub(first.unix_s) / seconds_each;
+        for chunk in series.chunk_by(|one, two| place(one) == place(two)) {
+            let at = chunk.first().map_or(0, place);
+            let bucket = usize::try_from(at)
+                .ok()
+                .and_then(|at| columns.buckets.get_mut(at));
+            if let Some(bucket) = bucket {
+                fill(bucket, chunk);
+            }
+        }
+        columns
+    }
+
+    pub(super) fn end_s(&self) -> f64 {
+        self.buckets.len() as f64 * self.seconds_each as f64
+    }
+
+    /// A figure of each column at its middle.
+    pub(super) fn points(
+        &self,
+        figure: impl Fn(&Bucket) -> Option<f64>,
+    ) -> Vec<(f64, Option<f64>)> {
+        let point = |bucket: &Bucket| (self.middle_s(bucket), figure(bucket));
+        self.buckets.iter().map(point).collect()
+    }
+
+    /// Places of the columns' middles in seconds.
+    pub(super) fn middle_s(&self, bucket: &Bucket) -> f64 {
+        bucket.begin_s as f64 + self.seconds_each as f64 / 2.0
+    }
+}
+
+fn fill(bucket: &mut Bucket, seconds: &[Second]) {
+    bucket.seconds = seconds.len() as u64;
+    let all = |figure: fn(&Second) -> u64| sum(seconds.iter().map(figure));
+    let known = |figure: fn(&Second) -> Option<u64>| {
+        let values: Vec<u64> = seconds.iter().filter_map(figure).collect();
+        (!values.is_empty()).then(|| sum(values))
+    };
+    bucket.planned = all(|second| second.planned);
+    bucket.sent = all(|second| second.sent);
+    bucket.right = all(|second| second.right);
+    bucket.handshakes = all(|second| second.handshakes);
+    bucket.lag_max_ns = seconds
+        .iter()
+        .map(|second| second.lag_max_ns)
+        .max()
+        .unwrap_or(0);
+    bucket.hits = known(|second| second.hits);
+    bucket.joined = known(|second| second.joined);
+    bucket.misses = known(|second| second.misses);
+    bucket.hsm_operations = known(|second| second.hsm_operations);
+    bucket.client_cpu_us = known(|second| second.client_cpu_us);
+    bucket.server_cpu_us = known(|second| second.server_cpu_us);
+    for second in seconds {
+        add_counts(&mut bucket.errors, &second.errors);
+    }
+    bucket.latency = latency(seconds);
+}
+
+fn latency(seconds: &[Second]) -> Option<Quantiles> {
+    if let [only] = seconds {
+        return only.latency;
+    }
+    let mut all = Latency::new();
+    for second in seconds {
+        match (&second.interval, &second.latency) {
+            (Some(interval), _) => all.add(&interval.unpack()?),
+            (None, None) => {}
+            // Percentiles without their histogram cannot be added: show none rather than a mean.
+            (None, Some(_)) => return None,
+        }
+    }
+    Quantiles::of(&all)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn second(unix_s: u64, ns: u64, count: u64) -> Second {
+        let mut latency = Latency::new();
+        (0..count).for_each(|_| latency.record_ns(ns));
+        let mut second = Second {
+            unix_s,
+            right: count,
+            hits: Some(count),
+            ..Second::default()
+        };
+        second.set_latency(&latency);
+        second
+    }
+
+    #[test]
+    fn columns_are_bounded_and_gaps_are_gaps() {
+        assert!(Columns::of(&[]).buckets.is_empty());
+        for (name, seconds, want_buckets, want_each) in [
+            ("one", vec![100], 1, 1),
+            ("a gap", vec![100, 103], 4, 1),
+            ("a day", (0..86_400).collect(), 240, 360),
+            (
+                "a clock that jumped",
+                vec![0, 1, 1 << 40],
+                240,
+                (1 << 40) / 240 + 1,
+            ),
+        ] {
+            // Most seconds without a latency: unpacking them is what takes time.
+            let bare = |at: &u64| Second {
+                unix_s: *at,
+                right: 1,
+                ..Second::default()
+            };
+            let series: Vec<_> = seconds.iter().map(bare).collect();
+            let columns = Columns::of(&series);
+            let right: u64 = columns.buckets.iter().map(|bucket| bucket.right).sum();
+            assert_eq!(
+                (columns.buckets.len(), columns.seconds_each),
+                (want_buckets, want_each),
+                "{name}"
+            );
+            assert_eq!(right, seconds.len() as u64, "{name}");
+        }
+        let gap = &Columns::of(&[second(5, 1, 1), second(7, 1, 1)]).buckets[1];
+        assert_eq!(
+            (gap.seconds, gap.per_s(0), gap.hits, gap.latency),
+            (0, None, None, None)
+        );
+    }
+
+    #[test]
+    fn a_columns_percentiles_are_of_all_its_latencies() {
+        let series: Vec<_> = (0..480)
+            .map(|at| second(at, 1_000_000 * (1 + at % 2), 1 + 98 * (1 - at % 2)))
+            .collect();
+        let columns = Columns::of(&series);
+        let latency = columns.buckets[7].latency.unwrap();
+        assert_eq!((columns.seconds_each, latency.count), (2, 100));
+        assert!(
+            latency.p99_ns < 1_001_000 && latency.max_ns >= 2_000_000,
+            "{latency:?}"
+        );
+        let mut lost = series;
+        lost[15].interval = None;
+        assert_eq!(Columns::of(&lost).buckets[7].latency, None);
+    }
+}
