@@ -73,7 +73,7 @@ impl Credentials {
             for alias in role.ca.iter().flat_map(|ca| &ca.aliases) {
                 let key = format!("kms.role.{}.ca.alias", role.name);
                 main.trusted(alias)
-                    .ok_or_else(|| missing(&main, key, alias))?;
+                    .ok_or_else(|| missing(main, key, alias))?;
             }
         }
         let trusted = main
