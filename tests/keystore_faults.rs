@@ -131,7 +131,7 @@ const ROWS: &[Row] = &[
             fs::create_dir(store(house)).unwrap();
         },
         Refused,
-        "kms.keystore.file: STORE cannot be read: Is a directory (os error 21)",
+        "kms.keystore.file: STORE cannot be read: it is no regular file",
     ),
     (
         "a server alias that is not there",
