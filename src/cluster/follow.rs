@@ -1,0 +1,459 @@
+//! Following the cluster: the token by looking and by messages, this node's own changes, and who else is there.
+//!
+//! A change is told in this order: the back end has it; the engine has a new token; a message says what it was.
+//! Must never be true: a change that could not be told and was forgotten; a message obeyed that was not signed.
+//! Runs on the loop.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use mio::Token as Slot;
+
+use super::bulletin::{Bulletin, Token, Word};
+use super::resp::{self, Reply};
+use super::run::{Runner, WRITE_MAX, Whom};
+use super::watch::{Verdict, Watch};
+use super::{Acks, ClusterPlan, Obedience, Unmet};
+
+/// A look at the token may take so long.
+const LOOK_MAX: Duration = Duration::from_millis(250);
+/// A change that was not told is tried again.
+const AGAIN: Duration = Duration::from_millis(50);
+const HELLO_EVERY: Duration = Duration::from_secs(2);
+/// A node not heard of for so long is not there.
+const PEER_LIFE: Duration = Duration::from_secs(15);
+const PEERS_MAX: usize = 256;
+const REPORT_EVERY: Duration = Duration::from_millis(200);
+/// Changes that wait to be told; beyond that one order to drop everything says as much.
+const ANNOUNCEMENTS_MAX: usize = 64;
+
+/// A change to be told.
+pub(super) struct Announcement {
+    word: Word,
+    acks: Option<Acks>,
+    until: Instant,
+    token: Option<Token>,
+}
+
+impl Announcement {
+    pub(super) fn new(word: Word, acks: Option<Acks>, until: Instant) -> Self {
+        Self {
+            word,
+            acks,
+            until,
+            token: None,
+        }
+    }
+}
+
+/// An order that waits for the nodes to obey.
+struct Ordered {
+    token: Token,
+    until: Instant,
+    acks: Acks,
+    obeyed: Vec<String>,
+}
+
+/// See the module.
+pub(super) struct Follower {
+    watch: Watch,
+    node: String,
+    poll_every: Duration,
+    polled: Option<Instant>,
+    queue: VecDeque<Announcement>,
+    /// One is on its way.
+    telling: bool,
+    again: Option<Instant>,
+    ordered: Vec<Ordered>,
+    peers: HashMap<String, Instant>,
+    greeted: Option<Instant>,
+    reported: Option<Instant>,
+    /// Connections so far: to the server of the token, and for messages. Another one: something may have been missed.
+    connections: Option<(Slot, u64)>,
+    subscriptions: u64,
+}
+
+impl Follower {
+    pub(super) fn new(plan: &ClusterPlan, now: Instant) -> Self {
+        Self {
+            watch: Watch::default(),
+            node: plan.node.clone(),
+            poll_every: plan.poll_every,
+            polled: Some(now),
+            queue: VecDeque::new(),
+            telling: false,
+            again: None,
+            ordered: Vec::new(),
+            peers: HashMap::new(),
+            greeted: None,
+            reported: None,
+            connections: None,
+            subscriptions: 0,
+        }
+    }
+
+    pub(super) fn due(&self, now: Instant) -> Instant {
+        let poll = self.polled.map_or(now, |polled| polled + self.poll_every);
+        let waits = !self.queue.is_empty() && !self.telling;
+        let again = waits.then(|| self.again.unwrap_or(now));
+        let orders = self.ordered.iter().map(|ordered| ordered.until);
+        let others = again.into_iter().chain(orders).min();
+        others.map_or(poll, |other| other.min(poll))
+    }
+
+    pub(super) fn announce(&mut self, announcement: Announcement) {
+        if self.queue.len() >= ANNOUNCEMENTS_MAX {
+            self.queue.pop_front();
+            let until = announcement.until;
+            let everything = Announcement::new(Word::Purge(None), None, until);
+            if let Some(first) = self.queue.front_mut() {
+                *first = everything;
+            }
+        }
+        self.queue.push_back(announcement);
+        self.again = None;
+    }
+
+    pub(super) fn wants_report(&mut self, now: Instant) -> bool {
+        let since = |then| now.saturating_duration_since(then);
+        if self.reported.is_some_and(|then| since(then) < REPORT_EVERY) {
+            return false;
+        }
+        self.reported = Some(now);
+        true
+    }
+
+    pub(super) fn peers(&self, now: Instant) -> Vec<String> {
+        let young = |at: Instant| now.saturating_duration_since(at) < PEER_LIFE;
+        let young = self.peers.iter().filter(|(_, at)| young(**at));
+        let mut names: Vec<String> = young.map(|(name, _)| name.clone()).collect();
+        names.sort();
+        names
+    }
+
+    fn met(&mut self, node: &str, now: Instant) {
+        if self.peers.len() >= PEERS_MAX && !self.peers.contains_key(node) {
+            let young = |at: Instant| now.saturating_duration_since(at) < PEER_LIFE;
+            self.peers.retain(|_, at| young(*at));
+            if self.peers.len() >= PEERS_MAX {
+                return;
+            }
+        }
+        self.peers.insert(node.to_owned(), now);
+    }
+}
+
+impl Runner {
+    /// A message has come.
+    pub(super) fn hear(&mut self, now: Instant) {
+        let mut lines = Vec::new();
+        let mut take = |line: &[u8]| lines.push(line.to_vec());
+        self.subscriber
+            .event(&self.plan.access, &mut self.scratch, now, &mut take);
+        for line in lines {
+            self.heard(&line, now);
+        }
+    }
+
+    fn heard(&mut self, line: &[u8], now: Instant) {
+        let keys = self.board.keyring.keys();
+        let Some(keys) = keys.as_ref() else {
+            // Whatever it says, the token will show that something was.
+            return;
+        };
+        match Bulletin::read(line, &self.plan.cluster, keys) {
+            Ok(bulletin) if bulletin.node == self.follower.node => {}
+            Ok(bulletin) => self.obey(&bulletin, now),
+            Err(disbelief) => {
+                self.board.stats.messages_refused.bump();
+                if self.may_log(now) {
+                    log::warn!("shared cache: a message is not believed ({disbelief:?})");
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, bulletin: &Bulletin, now: Instant) {
+        self.follower.met(&bulletin.node, now);
+        let (Some(token), word) = (bulletin.token, &bulletin.word) else {
+            return;
+        };
+        if *word == Word::Done {
+            return self.obeyed(token, &bulletin.node, now);
+        }
+        self.board.stats.messages.bump();
+        let verdict = self.follower.watch.told(token, bulletin.previous, now);
+        self.take_token();
+        match word {
+            _ if verdict == Verdict::Known => {}
+            Word::Withdrawn(key) => self.events.withdrawn(key),
+            Word::Grown(key) => self.events.grown(key),
+            Word::Purge(key) => self.events.purge(key.as_deref()),
+            Word::Done | Word::Hello => {}
+        }
+        self.judge(verdict);
+        if matches!(word, Word::Purge(_)) {
+            self.say(Word::Done, Some(token), None, now);
+        }
+    }
+
+    fn judge(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Known | Verdict::Told => return,
+            Verdict::Missed => {}
+            Verdict::MissedPurge => self.events.purge(None),
+        }
+        self.board.stats.missed.bump();
+        self.events.missed();
+    }
+
+    fn obeyed(&mut self, token: Token, node: &str, now: Instant) {
+        for ordered in &mut self.follower.ordered {
+            if ordered.token == token && !ordered.obeyed.iter().any(|known| known == node) {
+                ordered.obeyed.push(node.to_owned());
+            }
+        }
+        self.finish_orders(now);
+    }
+
+    /// Tells who obeyed, once all have or the time is over.
+    fn finish_orders(&mut self, now: Instant) {
+        let peers = self.follower.peers(now);
+        self.follower.ordered.retain_mut(|ordered| {
+            let silent: Vec<String> = peers
+                .iter()
+                .filter(|peer| !ordered.obeyed.contains(peer))
+                .cloned()
+                .collect();
+            if !silent.is_empty() && now < ordered.until {
+                return true;
+            }
+            ordered.obeyed.sort();
+            // Who ordered may have gone.
+            let _ = ordered.acks.try_send(Obedience {
+                published: true,
+                acknowledged: std::mem::take(&mut ordered.obeyed),
+                silent,
+            });
+            false
+        });
+    }
+
+    /// Publishes a message; what gets lost shows by the token.
+    fn say(&mut self, word: Word, token: Option<Token>, previous: Option<Token>, now: Instant) {
+        let Some(keys) = (*self.board.keyring.keys()).clone() else {
+            return;
+        };
+        let bulletin = Bulletin {
+            node: self.follower.node.clone(),
+            word,
+            token,
+            previous,
+        };
+        let line = bulletin.write(&self.plan.cluster, &keys.current);
+        let channel = self.board.channel();
+        let command = resp::command(&[b"PUBLISH", channel.as_bytes(), line.as_bytes()]);
+        let home = self.home().map(|(slot, _)| slot);
+        self.ask_lane(home, &command, Whom::Nobody, now + WRITE_MAX, now);
+    }
+
+    /// What others see of the token.
+    fn take_token(&mut self) {
+        let Some(token) = self.follower.watch.token() else {
+            return;
+        };
+        let held = self.board.generation.load();
+        if held.as_ref().is_none_or(|held| **held != token.generation) {
+            let generation = std::sync::Arc::new(token.generation);
+            self.board.generation.store(Some(generation));
+        }
+    }
+
+    pub(super) fn follow_tick(&mut self, now: Instant) {
+        self.notice_connections();
+        let due = |then: Option<Instant>, every| {
+            then.is_none_or(|then: Instant| now.saturating_duration_since(then) >= every)
+        };
+        let home = self.home().filter(|(_, lane)| lane.is_up());
+        let Some(home) = home.map(|(slot, _)| slot) else {
+            self.follower.polled = Some(now);
+            self.give_orders_up(now);
+            return;
+        };
+        if due(self.follower.polled, self.follower.poll_every) {
+            self.follower.polled = Some(now);
+            let name = self.board.token_name();
+            let command = resp::command(&[b"GET", name.as_bytes()]);
+            let whom = Whom::Token { asked: now };
+            self.ask_lane(Some(home), &command, whom, now + LOOK_MAX, now);
+        }
+        if due(self.follower.greeted, HELLO_EVERY) && self.board.keyring.is_loaded() {
+            self.follower.greeted = Some(now);
+            self.say(Word::Hello, None, None, now);
+        }
+        self.tell_next(home, now);
+        self.give_orders_up(now);
+        self.finish_orders(now);
+    }
+
+    /// A new connection, or another server: what was told or changed meanwhile may have been missed, or lost
+    /// with the server.
+    fn notice_connections(&mut self) {
+        let home = self.home().filter(|(_, lane)| lane.is_up());
+        let mut missed = false;
+        if let Some(now) = home.map(|(slot, lane)| (slot, lane.connected())) {
+            let before = self.follower.connections.replace(now);
+            missed |= before.is_some_and(|before| before != now);
+        }
+        let subscriptions = self.subscriber.subscribed();
+        if subscriptions != self.follower.subscriptions {
+            missed |= self.follower.subscriptions > 0;
+            self.follower.subscriptions = subscriptions;
+        }
+        if missed {
+            self.judge(Verdict::Missed);
+        }
+    }
+
+    pub(super) fn subscriber_tick(&mut self, now: Instant) {
+        let target = self.home().filter(|(_, lane)| lane.is_up());
+        let target = target.and_then(|(_, lane)| Some((lane.place().clone(), lane.reached()?)));
+        let target = target.as_ref().map(|(place, address)| (place, *address));
+        let registry = self.poll.registry();
+        self.subscriber
+            .tick(target, &self.plan.access, registry, now);
+    }
+
+    pub(super) fn token_shown(
+        &mut self,
+        reply: Result<Reply, Unmet>,
+        asked: Instant,
+        now: Instant,
+    ) {
+        match reply {
+            Ok(Reply::Bulk(value)) if Token::read(&value).is_some() => {
+                let Some(token) = Token::read(&value) else {
+                    return;
+                };
+                let verdict = self.follower.watch.polled(token, asked, now);
+                self.known_until();
+                self.judge(verdict);
+            }
+            Ok(Reply::Nil) => self.found_token(b"NX", now),
+            // Not ours, whoever wrote it.
+            Ok(Reply::Bulk(_)) => self.found_token(b"XX", now),
+            Ok(reply) => self.heed(&reply, now),
+            Err(_) => {}
+        }
+    }
+
+    fn known_until(&mut self) {
+        self.take_token();
+        if let Some(until) = self.follower.watch.fresh_until() {
+            self.board.set_fresh_until(until);
+        }
+    }
+
+    /// The engine has no token: one of the nodes that see that gives it one.
+    fn found_token(&mut self, unless: &[u8], now: Instant) {
+        let Some(token) = Token::first() else {
+            return;
+        };
+        let (name, text) = (self.board.token_name(), token.text());
+        let set = resp::command(&[b"SET", name.as_bytes(), text.as_bytes(), unless]);
+        let get = resp::command(&[b"GET", name.as_bytes()]);
+        let home = self.home().map(|(slot, _)| slot);
+        let deadline = now + LOOK_MAX;
+        self.ask_lane(home, &set, Whom::Nobody, deadline, now);
+        self.ask_lane(home, &get, Whom::Founded, deadline, now);
+    }
+
+    pub(super) fn token_founded(&mut self, reply: Result<Reply, Unmet>, now: Instant) {
+        let token = reply.ok().and_then(|reply| Token::read(reply.bytes()?));
+        if let Some(token) = token
+            && self.follower.watch.token() != Some(token)
+        {
+            log::info!("shared cache: the cluster has a new token");
+            let verdict = self.follower.watch.replaced(token, now);
+            self.take_token();
+            self.judge(verdict);
+        }
+    }
+
+    /// Sends the next change, one at a time.
+    fn tell_next(&mut self, home: Slot, now: Instant) {
+        let follower = &mut self.follower;
+        let waits = follower.again.is_some_and(|again| now < again);
+        if follower.telling || waits || !self.board.keyring.is_loaded() {
+            return;
+        }
+        let Some(token) = follower.watch.token() else {
+            return;
+        };
+        let Some(mut announcement) = follower.queue.pop_front() else {
+            return;
+        };
+        let new_generation = matches!(announcement.word, Word::Purge(_));
+        let Some(next) = token.next(new_generation) else {
+            follower.queue.push_front(announcement);
+            return;
+        };
+        announcement.token = Some(next);
+        follower.telling = true;
+        let (name, text) = (self.board.token_name(), next.text());
+        let command = resp::command(&[b"SET", name.as_bytes(), text.as_bytes(), b"GET"]);
+        let whom = Whom::Changed(Box::new(announcement));
+        self.ask_lane(Some(home), &command, whom, now + WRITE_MAX, now);
+    }
+
+    pub(super) fn token_changed(
+        &mut self,
+        announcement: Announcement,
+        reply: Result<Reply, Unmet>,
+        now: Instant,
+    ) {
+        self.follower.telling = false;
+        let previous = match &reply {
+            Ok(Reply::Nil) => Some(None),
+            Ok(Reply::Bulk(value)) => Some(Token::read(value)),
+            Ok(reply) => {
+                self.heed(reply, now);
+                None
+            }
+            Err(_) => None,
+        };
+        let (Some(previous), Some(token)) = (previous, announcement.token) else {
+            self.follower.again = Some(now + AGAIN);
+            self.follower.queue.push_front(announcement);
+            return;
+        };
+        self.follower.again = None;
+        let verdict = self.follower.watch.told(token, previous, now);
+        self.take_token();
+        self.judge(verdict);
+        self.say(announcement.word, Some(token), previous, now);
+        if let Some(acks) = announcement.acks {
+            self.follower.ordered.push(Ordered {
+                token,
+                until: announcement.until,
+                acks,
+                obeyed: Vec::new(),
+            });
+        }
+    }
+
+    /// Who ordered waits no longer; the change is told all the same, once it can be.
+    fn give_orders_up(&mut self, now: Instant) {
+        for announcement in &mut self.follower.queue {
+            if now >= announcement.until
+                && let Some(acks) = announcement.acks.take()
+            {
+                let silent = self.follower.peers.keys().cloned().collect();
+                let _ = acks.try_send(Obedience {
+                    silent,
+                    ..Obedience::default()
+                });
+            }
+        }
+    }
+}
