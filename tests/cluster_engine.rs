@@ -63,7 +63,7 @@ fn racing_nodes_agree_on_one_sealing_key() {
     let house = house();
     let redis = Redis::standalone(&house.pki);
     let site = Site::new();
-    let rounds = 5;
+    let rounds = 20;
     for round in 0..rounds {
         redis.cli(0, &["FLUSHALL"]);
         let nodes: Vec<_> = (0..8)

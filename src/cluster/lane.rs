@@ -293,11 +293,12 @@ impl<W> Lane<W> {
                 );
             }
             State::Opening { until } | State::LoggingIn { until, .. } if now >= until => {
-                self.fall(
-                    "it does not complete the connection in time".to_owned(),
-                    now,
-                    told,
-                );
+                let hint = match access.tls {
+                    Some(_) => "is its port a tls-port?",
+                    None => "does its port expect TLS?",
+                };
+                let why = format!("it does not complete the connection in time; {hint}");
+                self.fall(why, now, told);
             }
             State::Up => {
                 let stalled =

@@ -223,7 +223,7 @@ impl Redis {
 
     fn cli_of(&self, port: u16, as_admin: bool, args: &[&str]) -> (bool, String) {
         let port = port.to_string();
-        let mut all = vec!["-t", "5", "-p", &port, "--no-auth-warning"];
+        let mut all = vec!["-p", &port, "--no-auth-warning"];
         if as_admin {
             all.extend(["--user", "admin", "--pass", ADMIN]);
         }
