@@ -31,7 +31,10 @@ fn orders_come_by_the_control_socket() {
     ask(&socket, &key("k")).unwrap();
     until("purged", || running.node.shared().engine.cache().is_empty());
     assert_eq!(device.post(UNWRAP, &body).status, 200);
-    ask(&socket, &Order::Purge { key: None }).unwrap();
+    ask(&socket, &Order::Purge {
+            key: None,
+            cluster: false,
+        }).unwrap();
     until("purged", || running.node.shared().engine.cache().is_empty());
 
     let drained = ask(&socket, &Order::Drain { cancel: false }).unwrap();

@@ -113,6 +113,8 @@ pub enum Word {
     Done,
     /// The node is there.
     Hello,
+    /// The node leaves.
+    Bye,
 }
 
 impl Word {
@@ -123,6 +125,7 @@ impl Word {
             Self::Purge(key) => ("purge", key.as_deref()),
             Self::Done => ("done", None),
             Self::Hello => ("hello", None),
+            Self::Bye => ("bye", None),
         }
     }
 
@@ -133,6 +136,7 @@ impl Word {
             ("purge", key) => Self::Purge(key),
             ("done", None) => Self::Done,
             ("hello", None) => Self::Hello,
+            ("bye", None) => Self::Bye,
             _ => return None,
         })
     }

@@ -73,11 +73,27 @@ pub(super) struct Follower {
     subscriptions: u64,
 }
 
+/// The node's name and what tells it from another of that name, or from itself before a restart.
+fn instance(name: &str) -> String {
+    let token = Token::first().map_or_else(String::new, |token| token.text());
+    format!("{name}#{}", token.get(..8).unwrap_or("0"))
+}
+
+fn name_of(instance: &str) -> String {
+    instance.split('#').next().unwrap_or_default().to_owned()
+}
+
+fn names_of(instances: Vec<String>) -> Vec<String> {
+    let mut names: Vec<String> = instances.iter().map(|one| name_of(one)).collect();
+    names.sort();
+    names
+}
+
 impl Follower {
     pub(super) fn new(plan: &ClusterPlan, now: Instant) -> Self {
         Self {
             watch: Watch::default(),
-            node: plan.node.clone(),
+            node: instance(&plan.node),
             poll_every: plan.poll_every,
             polled: Some(now),
             queue: VecDeque::new(),
@@ -123,12 +139,15 @@ impl Follower {
         true
     }
 
+    /// Names of the others that are there.
     pub(super) fn peers(&self, now: Instant) -> Vec<String> {
+        names_of(self.instances(now))
+    }
+
+    fn instances(&self, now: Instant) -> Vec<String> {
         let young = |at: Instant| now.saturating_duration_since(at) < PEER_LIFE;
         let young = self.peers.iter().filter(|(_, at)| young(**at));
-        let mut names: Vec<String> = young.map(|(name, _)| name.clone()).collect();
-        names.sort();
-        names
+        young.map(|(instance, _)| instance.clone()).collect()
     }
 
     fn met(&mut self, node: &str, now: Instant) {
@@ -174,6 +193,10 @@ impl Runner {
     }
 
     fn obey(&mut self, bulletin: &Bulletin, now: Instant) {
+        if bulletin.word == Word::Bye {
+            self.follower.peers.remove(&bulletin.node);
+            return;
+        }
         self.follower.met(&bulletin.node, now);
         let (Some(token), word) = (bulletin.token, &bulletin.word) else {
             return;
@@ -189,7 +212,7 @@ impl Runner {
             Word::Withdrawn(key) => self.events.withdrawn(key),
             Word::Grown(key) => self.events.grown(key),
             Word::Purge(key) => self.events.purge(key.as_deref()),
-            Word::Done | Word::Hello => {}
+            Word::Done | Word::Hello | Word::Bye => {}
         }
         self.judge(verdict);
         if matches!(word, Word::Purge(_)) {
@@ -218,7 +241,7 @@ impl Runner {
 
     /// Tells who obeyed, once all have or the time is over.
     fn finish_orders(&mut self, now: Instant) {
-        let peers = self.follower.peers(now);
+        let peers = self.follower.instances(now);
         self.follower.ordered.retain_mut(|ordered| {
             let silent: Vec<String> = peers
                 .iter()
@@ -228,15 +251,20 @@ impl Runner {
             if !silent.is_empty() && now < ordered.until {
                 return true;
             }
-            ordered.obeyed.sort();
             // Who ordered may have gone.
             let _ = ordered.acks.try_send(Obedience {
                 published: true,
-                acknowledged: std::mem::take(&mut ordered.obeyed),
-                silent,
+                acknowledged: names_of(std::mem::take(&mut ordered.obeyed)),
+                silent: names_of(silent),
             });
             false
         });
+    }
+
+    /// Tells the others that this node leaves, as far as that goes.
+    pub(super) fn leave(&mut self, now: Instant) {
+        self.say(Word::Bye, None, None, now);
+        self.settle(now);
     }
 
     /// Publishes a message; what gets lost shows by the token.
@@ -448,7 +476,7 @@ impl Runner {
             if now >= announcement.until
                 && let Some(acks) = announcement.acks.take()
             {
-                let silent = self.follower.peers.keys().cloned().collect();
+                let silent = names_of(self.follower.peers.keys().cloned().collect());
                 let _ = acks.try_send(Obedience {
                     silent,
                     ..Obedience::default()

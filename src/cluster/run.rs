@@ -154,6 +154,7 @@ impl Runner {
             while !self.board.is_stopping() {
                 self.turn(&mut ready);
             }
+            self.leave(Instant::now());
         }));
         if turned.is_err() {
             log::error!("the loop of the shared cache panicked; this node goes on without it");
@@ -238,7 +239,7 @@ impl Runner {
     }
 
     /// Writes what was asked and deals with what was answered, until neither is left.
-    fn settle(&mut self, now: Instant) {
+    pub(super) fn settle(&mut self, now: Instant) {
         loop {
             self.flush(now);
             let told = std::mem::take(&mut self.told);
