@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{PrivateKeyDer, ServerName};
 use zeroize::Zeroizing;
 
 use crate::cluster::{self, Access, ClusterPlan, Mode, Place, Tools};
@@ -128,8 +129,10 @@ fn client_config(settings: &ClusterTls) -> Result<Arc<ClientConfig>, StartError>
                 let why = "can be read by others; run: chmod 600".to_owned();
                 return Err(failed(name, key, why));
             }
-            let private = pem::private_key(&read(name, key)?)
-                .map_err(|error| failed(name, key, error.to_string()))?;
+            let private = PrivateKeyDer::from_pem_slice(&read(name, key)?).map_err(|_| {
+                let why = "no private key in PEM is in it, or it is encrypted".to_owned();
+                failed(name, key, why)
+            })?;
             Some(Identity {
                 chain: certificates("kms.cluster.tls.cert.file", cert)?,
                 key: private,
