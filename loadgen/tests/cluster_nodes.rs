@@ -112,7 +112,18 @@ fn what_one_node_withdraws_no_other_serves() {
         longest.iter().all(|took| *took < Duration::from_secs(3)),
         "{longest:?}"
     );
-    // A deleted key, and one of its name made anew.
+}
+
+#[test]
+fn a_deleted_key_and_this_servers_own_serve_nobody() {
+    let house = House::new(sim_support::quick());
+    let redis = Redis::standalone(&house.pki);
+    let nodes: Vec<_> = (0..2)
+        .map(|at| house.node(&format!("n{at}"), &redis, ""))
+        .collect();
+    nodes.iter().for_each(|node| node.wait_joined(1));
+    let mut backend = nodes[0].backend();
+    let mut other = nodes[1].device();
     backend.create("gone");
     let old = backend.wrap("gone", &data_key(1));
     assert_eq!(other.unwrap("gone", &old), (200, data_key(1)));

@@ -1,7 +1,7 @@
 //! The shared cache in `/metrics`.
 
 use super::exposition::{family, number};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Report};
 
 /// Its counters and gauges, as text.
 pub(super) fn render(cluster: &Cluster, text: &mut String) {
@@ -50,6 +50,10 @@ pub(super) fn render(cluster: &Cluster, text: &mut String) {
             ("missed", stats.missed.get()),
         ],
     );
+    gauges(&report, text);
+}
+
+fn gauges(report: &Report, text: &mut String) {
     let up = report.servers.iter().filter(|server| server.up).count();
     for (name, help, value) in [
         (

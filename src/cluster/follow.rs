@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 use mio::Token as Slot;
 
 use super::bulletin::{Bulletin, Token, Word};
-use super::resp::{self, Reply};
+use super::resp;
 use super::run::{Runner, WRITE_MAX, Whom};
 use super::watch::{Verdict, Watch};
-use super::{Acks, ClusterPlan, Obedience, Unmet};
+use super::{Acks, ClusterPlan, Obedience};
 
 /// A look at the token may take so long.
-const LOOK_MAX: Duration = Duration::from_millis(250);
+pub(super) const LOOK_MAX: Duration = Duration::from_millis(250);
 /// A change that was not told is tried again.
-const AGAIN: Duration = Duration::from_millis(50);
+pub(super) const AGAIN: Duration = Duration::from_millis(50);
 const HELLO_EVERY: Duration = Duration::from_secs(2);
 /// A node not heard of for so long is not there.
 const PEER_LIFE: Duration = Duration::from_secs(15);
@@ -29,10 +29,10 @@ const ANNOUNCEMENTS_MAX: usize = 64;
 
 /// A change to be told.
 pub(super) struct Announcement {
-    word: Word,
-    acks: Option<Acks>,
-    until: Instant,
-    token: Option<Token>,
+    pub(super) word: Word,
+    pub(super) acks: Option<Acks>,
+    pub(super) until: Instant,
+    pub(super) token: Option<Token>,
 }
 
 impl Announcement {
@@ -47,24 +47,24 @@ impl Announcement {
 }
 
 /// An order that waits for the nodes to obey.
-struct Ordered {
-    token: Token,
-    until: Instant,
-    acks: Acks,
-    obeyed: Vec<String>,
+pub(super) struct Ordered {
+    pub(super) token: Token,
+    pub(super) until: Instant,
+    pub(super) acks: Acks,
+    pub(super) obeyed: Vec<String>,
 }
 
 /// See the module.
 pub(super) struct Follower {
-    watch: Watch,
+    pub(super) watch: Watch,
     node: String,
     poll_every: Duration,
     polled: Option<Instant>,
-    queue: VecDeque<Announcement>,
+    pub(super) queue: VecDeque<Announcement>,
     /// One is on its way.
-    telling: bool,
-    again: Option<Instant>,
-    ordered: Vec<Ordered>,
+    pub(super) telling: bool,
+    pub(super) again: Option<Instant>,
+    pub(super) ordered: Vec<Ordered>,
     peers: HashMap<String, Instant>,
     greeted: Option<Instant>,
     reported: Option<Instant>,
@@ -220,7 +220,7 @@ impl Runner {
         }
     }
 
-    fn judge(&mut self, verdict: Verdict) {
+    pub(super) fn judge(&mut self, verdict: Verdict) {
         match verdict {
             Verdict::Known | Verdict::Told => return,
             Verdict::Missed => {}
@@ -268,7 +268,13 @@ impl Runner {
     }
 
     /// Publishes a message; what gets lost shows by the token.
-    fn say(&mut self, word: Word, token: Option<Token>, previous: Option<Token>, now: Instant) {
+    pub(super) fn say(
+        &mut self,
+        word: Word,
+        token: Option<Token>,
+        previous: Option<Token>,
+        now: Instant,
+    ) {
         let Some(keys) = (*self.board.keyring.keys()).clone() else {
             return;
         };
@@ -286,7 +292,7 @@ impl Runner {
     }
 
     /// What others see of the token.
-    fn take_token(&mut self) {
+    pub(super) fn take_token(&mut self) {
         let Some(token) = self.follower.watch.token() else {
             return;
         };
@@ -350,124 +356,6 @@ impl Runner {
         let registry = self.poll.registry();
         self.subscriber
             .tick(target, &self.plan.access, registry, now);
-    }
-
-    pub(super) fn token_shown(
-        &mut self,
-        reply: Result<Reply, Unmet>,
-        asked: Instant,
-        now: Instant,
-    ) {
-        match reply {
-            Ok(Reply::Bulk(value)) if Token::read(&value).is_some() => {
-                let Some(token) = Token::read(&value) else {
-                    return;
-                };
-                let verdict = self.follower.watch.polled(token, asked, now);
-                self.known_until();
-                self.judge(verdict);
-            }
-            Ok(Reply::Nil) => self.found_token(b"NX", now),
-            // Not ours, whoever wrote it.
-            Ok(Reply::Bulk(_)) => self.found_token(b"XX", now),
-            Ok(reply) => self.heed(&reply, now),
-            Err(_) => {}
-        }
-    }
-
-    fn known_until(&mut self) {
-        self.take_token();
-        if let Some(until) = self.follower.watch.fresh_until() {
-            self.board.set_fresh_until(until);
-        }
-    }
-
-    /// The engine has no token: one of the nodes that see that gives it one.
-    fn found_token(&mut self, unless: &[u8], now: Instant) {
-        let Some(token) = Token::first() else {
-            return;
-        };
-        let (name, text) = (self.board.token_name(), token.text());
-        let set = resp::command(&[b"SET", name.as_bytes(), text.as_bytes(), unless]);
-        let get = resp::command(&[b"GET", name.as_bytes()]);
-        let home = self.home().map(|(slot, _)| slot);
-        let deadline = now + LOOK_MAX;
-        self.ask_lane(home, &set, Whom::Nobody, deadline, now);
-        self.ask_lane(home, &get, Whom::Founded, deadline, now);
-    }
-
-    pub(super) fn token_founded(&mut self, reply: Result<Reply, Unmet>, now: Instant) {
-        let token = reply.ok().and_then(|reply| Token::read(reply.bytes()?));
-        if let Some(token) = token
-            && self.follower.watch.token() != Some(token)
-        {
-            log::info!("shared cache: the cluster has a new token");
-            let verdict = self.follower.watch.replaced(token, now);
-            self.take_token();
-            self.judge(verdict);
-        }
-    }
-
-    /// Sends the next change, one at a time.
-    fn tell_next(&mut self, home: Slot, now: Instant) {
-        let follower = &mut self.follower;
-        let waits = follower.again.is_some_and(|again| now < again);
-        if follower.telling || waits || !self.board.keyring.is_loaded() {
-            return;
-        }
-        let Some(token) = follower.watch.token() else {
-            return;
-        };
-        let Some(mut announcement) = follower.queue.pop_front() else {
-            return;
-        };
-        let new_generation = matches!(announcement.word, Word::Purge(_));
-        let Some(next) = token.next(new_generation) else {
-            follower.queue.push_front(announcement);
-            return;
-        };
-        announcement.token = Some(next);
-        follower.telling = true;
-        let (name, text) = (self.board.token_name(), next.text());
-        let command = resp::command(&[b"SET", name.as_bytes(), text.as_bytes(), b"GET"]);
-        let whom = Whom::Changed(Box::new(announcement));
-        self.ask_lane(Some(home), &command, whom, now + WRITE_MAX, now);
-    }
-
-    pub(super) fn token_changed(
-        &mut self,
-        announcement: Announcement,
-        reply: Result<Reply, Unmet>,
-        now: Instant,
-    ) {
-        self.follower.telling = false;
-        let previous = match &reply {
-            Ok(Reply::Nil) => Some(None),
-            Ok(Reply::Bulk(value)) => Some(Token::read(value)),
-            Ok(reply) => {
-                self.heed(reply, now);
-                None
-            }
-            Err(_) => None,
-        };
-        let (Some(previous), Some(token)) = (previous, announcement.token) else {
-            self.follower.again = Some(now + AGAIN);
-            self.follower.queue.push_front(announcement);
-            return;
-        };
-        self.follower.again = None;
-        let verdict = self.follower.watch.told(token, previous, now);
-        self.take_token();
-        self.judge(verdict);
-        self.say(announcement.word, Some(token), previous, now);
-        if let Some(acks) = announcement.acks {
-            self.follower.ordered.push(Ordered {
-                token,
-                until: announcement.until,
-                acks,
-                obeyed: Vec::new(),
-            });
-        }
     }
 
     /// Who ordered waits no longer; the change is told all the same, once it can be.

@@ -30,6 +30,7 @@ mod slots;
 mod subscriber;
 #[cfg(test)]
 mod tests;
+mod token;
 mod watch;
 mod wrapped;
 

@@ -328,6 +328,20 @@ impl Node {
         });
     }
 
+    /// Puts until `other` finds it: a generation may end in between.
+    pub fn share_with(&self, other: &Self, sealed: &[u8], plaintext: &[u8]) {
+        wait_until("what one puts the other does not find", PATIENCE, || {
+            self.put(&self.name(sealed), plaintext);
+            match other.look_up(&other.name(sealed)) {
+                Ok(Some(found)) => {
+                    assert_eq!(found, plaintext, "a wrong plaintext");
+                    Some(())
+                }
+                _ => None,
+            }
+        });
+    }
+
     pub fn key_id(&self) -> Option<String> {
         self.cluster.report().key_id
     }

@@ -146,63 +146,65 @@ fn without_a_shared_cache_the_file_is_not_looked_at() {
     assert!(loaded.config.cache.cluster.is_none() && loaded.warnings.is_empty());
 }
 
+const WRONG: &[(&str, &str)] = &[
+    (
+        "kms.cluster.adresses=a",
+        "cluster.properties:3: unknown key kms.cluster.adresses; did you mean kms.cluster.addresses?",
+    ),
+    (
+        "nothing.like.it=a",
+        "the keys are listed in conf/cluster.properties",
+    ),
+    ("kms.cluster.budget.ms=0", "too small; expected 1 to 100 ms"),
+    (
+        "kms.cluster.mode=ring",
+        "expected one of standalone, sentinel, cluster",
+    ),
+    (
+        "kms.cluster.name=a b",
+        "expected letters, digits, - and _, at most 32",
+    ),
+    (
+        "kms.cluster.node=a/b",
+        "expected letters, digits, -, _ and dots",
+    ),
+    (
+        "kms.cluster.key=orders",
+        "it begins with connected-kms-cache",
+    ),
+    (
+        "kms.cluster.sentinel.master=m",
+        "kms.cluster.mode is standalone: set that to sentinel",
+    ),
+    (
+        "kms.cluster.addresses=a,b",
+        "names several servers and kms.cluster.mode is standalone",
+    ),
+    (
+        "kms.cluster.username=kms",
+        "kms.cluster.password is not set: kms.cluster.username is set",
+    ),
+    (
+        "kms.cluster.tls.cert.file=c",
+        "kms.cluster.tls.key.file is not set: certificate and private key belong together",
+    ),
+    (
+        "kms.cluster.tls.key.file=k",
+        "kms.cluster.tls.cert.file is not set",
+    ),
+    (
+        "kms.cluster.tls=off",
+        "cache.example.com:6379 may be another machine",
+    ),
+    (
+        "kms.cluster.tls.ca.file=",
+        "kms.cluster.tls.ca.file is not set: kms.cluster.tls is on",
+    ),
+];
+
 #[test]
 fn what_is_wrong_is_named_with_its_remedy() {
-    for (lines, want) in [
-        (
-            "kms.cluster.adresses=a",
-            "cluster.properties:3: unknown key kms.cluster.adresses; did you mean kms.cluster.addresses?",
-        ),
-        (
-            "nothing.like.it=a",
-            "the keys are listed in conf/cluster.properties",
-        ),
-        ("kms.cluster.budget.ms=0", "too small; expected 1 to 100 ms"),
-        (
-            "kms.cluster.mode=ring",
-            "expected one of standalone, sentinel, cluster",
-        ),
-        (
-            "kms.cluster.name=a b",
-            "expected letters, digits, - and _, at most 32",
-        ),
-        (
-            "kms.cluster.node=a/b",
-            "expected letters, digits, -, _ and dots",
-        ),
-        (
-            "kms.cluster.key=orders",
-            "it begins with connected-kms-cache",
-        ),
-        (
-            "kms.cluster.sentinel.master=m",
-            "kms.cluster.mode is standalone: set that to sentinel",
-        ),
-        (
-            "kms.cluster.addresses=a,b",
-            "names several servers and kms.cluster.mode is standalone",
-        ),
-        (
-            "kms.cluster.username=kms",
-            "kms.cluster.password is not set: kms.cluster.username is set",
-        ),
-        (
-            "kms.cluster.tls.cert.file=c",
-            "kms.cluster.tls.key.file is not set: certificate and private key belong together",
-        ),
-        (
-            "kms.cluster.tls.key.file=k",
-            "kms.cluster.tls.cert.file is not set",
-        ),
-        (
-            "kms.cluster.tls=off",
-            "cache.example.com:6379 may be another machine",
-        ),
-        (
-            "kms.cluster.tls.ca.file=",
-            "kms.cluster.tls.ca.file is not set: kms.cluster.tls is on",
-        ),
-    ] {
+    for (lines, want) in WRONG {
         let base: String = BASE
             .lines()
             .filter(|line| {
