@@ -1,5 +1,12 @@
 //! The shared cache against one real Redis over TLS: shared, refused, poisoned, hung, killed, told.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::doc_markdown,
+    missing_docs
+)]
 
 #[path = "cluster_support/mod.rs"]
 mod cluster_support;

@@ -1,7 +1,14 @@
 //! The shared cache while its servers change places: sentinels and a Redis Cluster, killed and frozen masters.
 //!
 //! Each takes some seconds of the engine's own: the long ones run with `./test --all`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::doc_markdown,
+    missing_docs
+)]
 
 #[path = "cluster_support/mod.rs"]
 mod cluster_support;

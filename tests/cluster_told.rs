@@ -1,5 +1,12 @@
 //! What the nodes of a shared cache tell each other through one real Redis, and what they notice untold.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::doc_markdown,
+    missing_docs
+)]
 
 #[path = "cluster_support/mod.rs"]
 mod cluster_support;

@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
+    clippy::doc_markdown,
     missing_docs
 )]
 
@@ -15,11 +16,18 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use cluster_support::{House, data_key};
+use cluster_support::{House, Member, data_key};
 use serde_json::json;
 use support::redis::Redis;
 
 const KEYS: usize = 20;
+
+/// Waits until each is ready and knows `others`.
+fn all_joined(nodes: &[Member<'_>], others: usize) {
+    for node in nodes {
+        node.wait_joined(others);
+    }
+}
 
 #[test]
 fn what_one_node_had_unwrapped_serves_the_others_and_itself_after_a_restart() {
@@ -28,7 +36,7 @@ fn what_one_node_had_unwrapped_serves_the_others_and_itself_after_a_restart() {
     let mut nodes: Vec<_> = (0..3)
         .map(|at| house.node(&format!("n{at}"), &redis, ""))
         .collect();
-    nodes.iter().for_each(|node| node.wait_joined(2));
+    all_joined(&nodes, 2);
     nodes[0].backend().create("demo");
     let mut device = nodes[0].device();
     let wrapped: Vec<String> = (0..KEYS)
@@ -79,7 +87,7 @@ fn what_one_node_withdraws_no_other_serves() {
     let nodes: Vec<_> = (0..2)
         .map(|at| house.node(&format!("n{at}"), &redis, ""))
         .collect();
-    nodes.iter().for_each(|node| node.wait_joined(1));
+    all_joined(&nodes, 1);
     let mut backend = nodes[0].backend();
     let mut other = nodes[1].device();
     let mut longest = [Duration::ZERO; 2];
@@ -101,7 +109,7 @@ fn what_one_node_withdraws_no_other_serves() {
         let took = other.until_status(&key, &old, 400, Instant::now());
         longest[usize::from(lost)] = longest[usize::from(lost)].max(took);
         assert_eq!(backend.unwrap(&key, &old).0, 400);
-        nodes.iter().for_each(|node| node.wait_joined(1));
+        all_joined(&nodes, 1);
     }
     println!(
         "withdrawn at the other node after {:?}, with messages lost after {:?}",
@@ -121,7 +129,7 @@ fn a_deleted_key_and_this_servers_own_serve_nobody() {
     let nodes: Vec<_> = (0..2)
         .map(|at| house.node(&format!("n{at}"), &redis, ""))
         .collect();
-    nodes.iter().for_each(|node| node.wait_joined(1));
+    all_joined(&nodes, 1);
     let mut backend = nodes[0].backend();
     let mut other = nodes[1].device();
     backend.create("gone");
@@ -161,7 +169,7 @@ fn an_order_to_purge_reaches_all_nodes_and_says_which() {
     let mut nodes: Vec<_> = (0..3)
         .map(|at| house.node(&format!("n{at}"), &redis, ""))
         .collect();
-    nodes.iter().for_each(|node| node.wait_joined(2));
+    all_joined(&nodes, 2);
     nodes[0].backend().create("demo");
     let wrapped = nodes[0].device().wrap("demo", &data_key(7));
     for node in &nodes {
@@ -201,16 +209,16 @@ fn without_the_engine_a_node_serves_its_own_cache_while_the_hsm_vouches_for_it()
     let nodes: Vec<_> = (0..2)
         .map(|at| house.node(&format!("n{at}"), &redis, ""))
         .collect();
-    nodes.iter().for_each(|node| node.wait_joined(1));
+    all_joined(&nodes, 1);
     let mut backend = nodes[0].backend();
     backend.create("demo");
     let wrapped = backend.wrap("demo", &data_key(1));
     let mut other = nodes[1].device();
     assert_eq!(other.unwrap("demo", &wrapped), (200, data_key(1)));
     redis.kill(0);
-    nodes
-        .iter()
-        .for_each(|node| node.node.wait_ready(200, "\"ready\""));
+    for node in &nodes {
+        node.wait_ready();
+    }
     // Past the second in which the last look at the token is good, its own cache is served all the same.
     let asked = nodes[1].by_hsm();
     let until = Instant::now() + Duration::from_secs(3);
@@ -248,6 +256,6 @@ fn without_the_engine_a_node_serves_its_own_cache_while_the_hsm_vouches_for_it()
     other.until_status("demo", &fresh, 200, Instant::now());
     // The engine is back, empty.
     redis.restart(0);
-    nodes.iter().for_each(|node| node.wait_joined(1));
+    all_joined(&nodes, 1);
     assert_eq!(nodes[0].device().unwrap("demo", &fresh), (200, data_key(2)));
 }

@@ -94,7 +94,7 @@ pub(super) fn cache(command: &Cache) -> ExitCode {
             key,
             cluster: true,
             at,
-        } => purge_everywhere(key.clone(), at),
+        } => purge_everywhere(key.as_deref(), at),
         Cache::Purge {
             key,
             cluster: false,
@@ -120,10 +120,10 @@ pub(super) fn cache(command: &Cache) -> ExitCode {
 }
 
 /// Exit code 1: not every node said that it obeyed.
-fn purge_everywhere(key: Option<String>, at: &Arguments) -> ExitCode {
+fn purge_everywhere(key: Option<&str>, at: &Arguments) -> ExitCode {
     let mut all = true;
     let purge = Order::Purge {
-        key: key.clone(),
+        key: key.map(str::to_owned),
         cluster: true,
     };
     let done = order(at, &purge, |answer| {
@@ -134,7 +134,7 @@ fn purge_everywhere(key: Option<String>, at: &Arguments) -> ExitCode {
         let (acknowledged, silent) = (list("acknowledged"), list("silent"));
         let published = answer["published"].as_bool() == Some(true);
         all = published && silent.is_empty();
-        let what = match &key {
+        let what = match key {
             Some(key) => format!("what was cached of key '{key}' is dropped at this node"),
             None => "all cached keys are dropped at this node".to_owned(),
         };
@@ -145,10 +145,12 @@ fn purge_everywhere(key: Option<String>, at: &Arguments) -> ExitCode {
         };
         let mut text = format!("{what}, {shared}");
         if !acknowledged.is_empty() {
-            text += &format!("\nobeyed: {}", acknowledged.join(", "));
+            text += "\nobeyed: ";
+            text += &acknowledged.join(", ");
         }
         if !silent.is_empty() {
-            text += &format!("\nNOT HEARD OF: {}", silent.join(", "));
+            text += "\nNOT HEARD OF: ";
+            text += &silent.join(", ");
         }
         text
     });

@@ -141,9 +141,10 @@ fn shared_cache(cluster: &Value) -> String {
     let down = list("servers")
         .iter()
         .filter(|server| server["up"].as_bool() == Some(false));
-    let down: String = down
-        .map(|server| format!("  {}: {}\n", word(server, "server"), word(server, "why")))
-        .collect();
+    let down = down.map(|server| {
+        "  ".to_owned() + &word(server, "server") + ": " + &word(server, "why") + "\n"
+    });
+    let down: String = down.collect();
     format!(
         "shared cache {} as {}: {}; {others}\n{down}",
         word(cluster, "cluster"),

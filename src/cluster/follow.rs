@@ -83,7 +83,7 @@ fn name_of(instance: &str) -> String {
     instance.split('#').next().unwrap_or_default().to_owned()
 }
 
-fn names_of(instances: Vec<String>) -> Vec<String> {
+fn names_of(instances: &[String]) -> Vec<String> {
     let mut names: Vec<String> = instances.iter().map(|one| name_of(one)).collect();
     names.sort();
     names
@@ -141,7 +141,7 @@ impl Follower {
 
     /// Names of the others that are there.
     pub(super) fn peers(&self, now: Instant) -> Vec<String> {
-        names_of(self.instances(now))
+        names_of(&self.instances(now))
     }
 
     fn instances(&self, now: Instant) -> Vec<String> {
@@ -254,8 +254,8 @@ impl Runner {
             // Who ordered may have gone.
             let _ = ordered.acks.try_send(Obedience {
                 published: true,
-                acknowledged: names_of(std::mem::take(&mut ordered.obeyed)),
-                silent: names_of(silent),
+                acknowledged: names_of(&ordered.obeyed),
+                silent: names_of(&silent),
             });
             false
         });
@@ -364,7 +364,8 @@ impl Runner {
             if now >= announcement.until
                 && let Some(acks) = announcement.acks.take()
             {
-                let silent = names_of(self.follower.peers.keys().cloned().collect());
+                let silent: Vec<String> = self.follower.peers.keys().cloned().collect();
+                let silent = names_of(&silent);
                 let _ = acks.try_send(Obedience {
                     silent,
                     ..Obedience::default()

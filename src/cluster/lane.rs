@@ -272,17 +272,15 @@ impl<W> Lane<W> {
     ) -> Option<String> {
         self.expire(now, told);
         match self.state {
-            State::Resting { until } if now >= until => match self.place.host.parse() {
-                Ok(address) => {
-                    self.addresses = vec![address];
-                    self.open(access, registry, now, told);
-                }
-                Err(_) => {
+            State::Resting { until } if now >= until => {
+                let Ok(address) = self.place.host.parse() else {
                     let until = now + RESOLVE_MAX;
                     self.state = State::Resolving { until };
                     return Some(self.place.host.clone());
-                }
-            },
+                };
+                self.addresses = vec![address];
+                self.open(access, registry, now, told);
+            }
             State::Resolving { until } if now >= until => {
                 self.resolved(
                     Err("the name server does not answer".to_owned()),

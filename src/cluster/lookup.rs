@@ -58,7 +58,7 @@ impl Lookup {
         }
     }
 
-    fn tell(mut self: Box<Self>, found: Found) {
+    fn tell(mut self, found: Found) {
         if let Some(done) = self.done.take() {
             done(found);
         }

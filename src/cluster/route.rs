@@ -302,10 +302,10 @@ impl Runner {
     pub(super) fn master_told(
         &mut self,
         sentinel: Slot,
-        reply: Result<Reply, Unmet>,
+        reply: &Result<Reply, Unmet>,
         now: Instant,
     ) {
-        let place = match &reply {
+        let place = match reply {
             Ok(Reply::Array(items)) => match items.as_slice() {
                 [host, port] => host.text().zip(port.text()),
                 _ => None,

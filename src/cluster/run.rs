@@ -263,9 +263,9 @@ impl Runner {
             }
             Whom::Token { asked } => self.token_shown(reply, asked, now),
             Whom::Founded => self.token_founded(reply, now),
-            Whom::Changed(announcement) => self.token_changed(*announcement, reply, now),
+            Whom::Changed(announcement) => self.token_changed(*announcement, &reply, now),
             Whom::Map(asked) => self.map_told(&asked, reply, now),
-            Whom::Master(sentinel) => self.master_told(sentinel, reply, now),
+            Whom::Master(sentinel) => self.master_told(sentinel, &reply, now),
             Whom::Role(slot) => self.role_told(slot, reply, now),
             Whom::Write | Whom::Nobody => {
                 if let Ok(reply) = &reply {

@@ -99,11 +99,11 @@ impl Runner {
     pub(super) fn token_changed(
         &mut self,
         announcement: Announcement,
-        reply: Result<Reply, Unmet>,
+        reply: &Result<Reply, Unmet>,
         now: Instant,
     ) {
         self.follower.telling = false;
-        let previous = match &reply {
+        let previous = match reply {
             Ok(Reply::Nil) => Some(None),
             Ok(Reply::Bulk(value)) => Some(Token::read(value)),
             Ok(reply) => {

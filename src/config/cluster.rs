@@ -1,6 +1,6 @@
 //! `cluster.properties` -> [`Cluster`]: read when `kms.cache.type = distributed`, by the rules of `kms.properties`.
 //!
-//! The original named its JGroups configuration in the same place: that is recognised and answered. Must never be
+//! The original named its `JGroups` configuration in the same place: that is recognised and answered. Must never be
 //! true: a password on its way in plaintext to another machine without being asked for. Called by `build`.
 
 pub mod table;
@@ -256,15 +256,12 @@ impl Builder<'_> {
     }
 
     fn cluster_addresses(&mut self, mode: &ClusterMode) -> Vec<Endpoint> {
-        let urls: Vec<Url> = match self.value(&table::ADDRESSES) {
-            Some(Value::Urls(urls)) => urls,
-            _ => {
-                self.missing(
-                    table::ADDRESSES.name,
-                    "name the server, the sentinels, or some servers of the cluster",
-                );
-                return Vec::new();
-            }
+        let Some(Value::Urls(urls)) = self.value(&table::ADDRESSES) else {
+            self.missing(
+                table::ADDRESSES.name,
+                "name the server, the sentinels, or some servers of the cluster",
+            );
+            return Vec::new();
         };
         if *mode == ClusterMode::Standalone && urls.len() > 1 {
             self.all.problems.push(Problem::Conflict {

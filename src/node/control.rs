@@ -71,7 +71,7 @@ fn carry(shared: &Shared, reloader: &Reloader, order: Order) -> Result<Value, St
             );
             Ok(json!({ "draining": !cancel, "connections": shared.connections() }))
         }
-        Order::Purge { key, cluster: true } => purge_everywhere(shared, key),
+        Order::Purge { key, cluster: true } => purge_everywhere(shared, key.as_deref()),
         Order::RenewKey => {
             let cluster = shared_cache(shared)?;
             cluster.renew_key();
@@ -101,12 +101,12 @@ fn shared_cache(shared: &Shared) -> Result<&Arc<Cluster>, String> {
 }
 
 /// Here, in the shared cache, and at all other nodes, which say that they have.
-fn purge_everywhere(shared: &Shared, key: Option<String>) -> Result<Value, String> {
+fn purge_everywhere(shared: &Shared, key: Option<&str>) -> Result<Value, String> {
     let cluster = shared_cache(shared)?;
     let entries = shared.engine.cache().len();
     // Nothing of it here is no error: others may have some.
-    let _ = shared.engine.purge(key.as_deref());
-    let obedience = cluster.order(Word::Purge(key.clone()));
+    let _ = shared.engine.purge(key);
+    let obedience = cluster.order(Word::Purge(key.map(str::to_owned)));
     log::info!(
         "purge at all nodes: published={} acknowledged={:?} silent={:?}",
         obedience.published,

@@ -229,7 +229,7 @@ pub fn plan(redis: &Redis, pki: Option<&Pki>, mode: Mode, name: &str) -> Cluster
         },
         access,
         budget: BUDGET,
-        ttl: Duration::from_secs(60),
+        ttl: Duration::from_mins(1),
         poll_every: Duration::from_millis(100),
         key_life: Duration::from_hours(24),
     }

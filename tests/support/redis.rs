@@ -49,8 +49,7 @@ fn users() -> String {
         .lines()
         .find_map(|line| line.trim().strip_prefix("user kms on >SECRET "))
         .unwrap_or_else(|| panic!("docs/cluster.md has no line for users.acl"))
-        .replace("NAME", "*")
-        .to_owned();
+        .replace("NAME", "*");
     format!(
         "user default off nopass -@all\nuser kms on >{PASSWORD} {rights}\nuser admin on >{ADMIN} ~* &* +@all\n\
          user replica on >{REPLICA} resetkeys resetchannels -@all +psync +replconf +ping\n"

@@ -236,19 +236,37 @@ impl Asker {
         Self { target, client }
     }
 
+    /// `None`: nobody takes the connection yet.
+    pub fn try_new(target: &Target) -> Option<Self> {
+        let client = Client::connect(target).ok()?;
+        let target = target.clone();
+        Some(Self { target, client })
+    }
+
+    /// As [`Self::ask`], where an answer need not come.
+    pub fn try_ask(&mut self, method: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
+        let path = format!("/v1/transit/{path}");
+        let body = body.to_string();
+        let answer = self
+            .client
+            .request(method, &path, None, body.as_bytes())
+            .ok()?;
+        let json = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+        Some((answer.status, json))
+    }
+
     /// Status and JSON; a connection that ended is made anew once.
     pub fn ask(&mut self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let path = format!("/v1/transit/{path}");
         let body = body.to_string();
-        let answer = match self.client.request(method, &path, None, body.as_bytes()) {
-            Ok(answer) => answer,
-            Err(_) => {
-                self.client = Client::connect(&self.target).unwrap();
-                self.client
-                    .request(method, &path, None, body.as_bytes())
-                    .unwrap()
-            }
-        };
+        let answer = self
+            .client
+            .request(method, &path, None, body.as_bytes())
+            .or_else(|_| {
+                self.client = Client::connect(&self.target)?;
+                self.client.request(method, &path, None, body.as_bytes())
+            })
+            .unwrap();
         let json = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
         (answer.status, json)
     }

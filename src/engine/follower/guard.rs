@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     const S: Duration = Duration::from_secs(1);
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     #[test]
     fn the_own_cache_is_served_while_somebody_vouches_for_it() {
