@@ -142,7 +142,20 @@ fn a_master_of_a_cluster_is_killed() {
     let (a, b) = two(&site, &redis, &pki, &Mode::Cluster);
     // The one that keeps the token is the worst to lose.
     let keeper = redis.keeper("kms:test:epoch");
+    let begun = Instant::now();
     redis.kill(keeper);
+    for (what, usable) in [
+        ("it is used without its token", false),
+        ("it is not used again", true),
+    ] {
+        wait_until(what, PATIENCE, || {
+            (a.cluster.is_usable(Instant::now()) == usable).then_some(())
+        });
+    }
+    println!(
+        "used again {:?} after its token's master was killed",
+        begun.elapsed()
+    );
     works_again(&a, &b);
 }
 
