@@ -26,13 +26,13 @@ mod resolve;
 pub mod resp;
 mod route;
 mod run;
-mod slots;
+pub mod slots;
 mod subscriber;
 #[cfg(test)]
 mod tests;
 mod token;
 mod watch;
-mod wrapped;
+pub mod wrapped;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
