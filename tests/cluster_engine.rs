@@ -140,7 +140,7 @@ fn spoiled<'a>(pki: &'a Pki, plain: &'a Redis) -> Vec<Spoiled<'a>> {
         ),
         (
             "no such name",
-            Box::new(|plan| plan.places[0].host = "no-such-host.invalid".to_owned()),
+            Box::new(|plan| "no-such-host.invalid".clone_into(&mut plan.places[0].host)),
             "cannot be resolved",
         ),
     ]

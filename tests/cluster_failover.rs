@@ -247,6 +247,31 @@ fn a_whole_shard_of_a_cluster_is_lost() {
 }
 
 #[test]
+#[ignore = "long: waits for a cluster to notice that it has no majority"]
+fn a_minority_master_answers_until_it_notices_and_heals() {
+    let folder = tempfile::tempdir().unwrap();
+    let pki = pki(&folder);
+    let redis = Redis::cluster(&pki);
+    let site = Site::new();
+    let (a, b) = two(&site, &redis, &pki, &Mode::Cluster);
+    let keeper = redis.keeper("kms:test:epoch");
+    let others: Vec<usize> = (0..6).filter(|at| *at != keeper).collect();
+    let begun = Instant::now();
+    for at in &others {
+        redis.servers[*at].process.signal_all("STOP");
+    }
+    wait_until("a lone master is believed for good", PATIENCE, || {
+        (!a.cluster.is_fresh(Instant::now())).then_some(())
+    });
+    println!("a lone master was believed for {:?}", begun.elapsed());
+    b.diary.clear();
+    for at in &others {
+        redis.servers[*at].process.signal_all("CONT");
+    }
+    works_again(&a, &b);
+}
+
+#[test]
 fn a_plaintext_engine_on_this_machine_works_too() {
     let folder = tempfile::tempdir().unwrap();
     let redis = Redis::plaintext(folder.path());

@@ -29,6 +29,8 @@ pub(super) const INBOX_MAX: usize = 8192;
 const OBEDIENCE_MAX: Duration = Duration::from_secs(2);
 /// From the start on: as long as the engine has not been reached, readiness waits for it no longer.
 const SETTLE_MAX: Duration = Duration::from_secs(3);
+/// Nor is a sealing key that does not come, though the engine is there: a broken cache must not keep a node out.
+const SETTLE_KEY_MAX: Duration = Duration::from_secs(30);
 
 /// What is counted.
 #[derive(Debug, Default)]
@@ -107,6 +109,8 @@ pub(super) struct Board {
     pub(super) ever_connected: AtomicBool,
     pub(super) subscribed: AtomicBool,
     pub(super) stopping: AtomicBool,
+    /// A change found no room to be told: all is to be dropped everywhere.
+    pub(super) unsaid: AtomicBool,
     /// The sealing key is to be replaced now.
     pub(super) renew: AtomicBool,
     pub(super) servers: Mutex<Vec<ServerReport>>,
@@ -129,6 +133,7 @@ impl Board {
             ever_connected: AtomicBool::new(false),
             subscribed: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            unsaid: AtomicBool::new(false),
             renew: AtomicBool::new(false),
             servers: Mutex::new(Vec::new()),
             peers: Mutex::new(Vec::new()),
@@ -301,18 +306,11 @@ impl Cluster {
 
     fn push_word(&self, word: Word, acks: Option<Acks>) {
         let until = Instant::now() + OBEDIENCE_MAX;
-        let mut message = Message::Announce { word, acks, until };
-        // Rare, and must not be lost: the loop empties its inbox within microseconds.
-        for _ in 0..1000 {
-            match self.inbox.push(message) {
-                Ok(()) => return,
-                Err(back) => message = back,
-            }
-            std::thread::yield_now();
+        let message = Message::Announce { word, acks, until };
+        if self.inbox.push(message).is_err() {
+            // Whatever it was, this says as much.
+            self.board.unsaid.store(true, Ordering::Release);
         }
-        log::error!(
-            "shared cache: other nodes could not be told of a change: the loop does not run"
-        );
     }
 
     /// Has the sealing key replaced now.
@@ -326,9 +324,11 @@ impl Cluster {
     /// Whether a load balancer may send clients here, as far as the shared cache goes: it has its key, or the
     /// engine cannot be reached and is not waited for any longer.
     pub fn is_settled(&self, now: Instant) -> bool {
+        let since = now.saturating_duration_since(self.board.start);
+        let unreached = !self.board.ever_connected.load(Ordering::Acquire);
         self.board.keyring.is_loaded()
-            || (!self.board.ever_connected.load(Ordering::Acquire)
-                && now.saturating_duration_since(self.board.start) >= SETTLE_MAX)
+            || (unreached && since >= SETTLE_MAX)
+            || since >= SETTLE_KEY_MAX
     }
 
     /// Whether the node knows the cluster's token.

@@ -5,6 +5,7 @@
 //! Runs on the loop.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mio::Token as Slot;
@@ -305,6 +306,10 @@ impl Runner {
 
     pub(super) fn follow_tick(&mut self, now: Instant) {
         self.notice_connections();
+        if self.board.unsaid.swap(false, Ordering::AcqRel) {
+            let everything = Announcement::new(Word::Purge(None), None, now);
+            self.follower.announce(everything);
+        }
         let due = |then: Option<Instant>, every| {
             then.is_none_or(|then: Instant| now.saturating_duration_since(then) >= every)
         };

@@ -204,6 +204,8 @@ fn flush(stream: &mut TcpStream, out: &mut Vec<u8>, at: &mut usize) -> Result<()
             Err(error) => return Err(socket(&error)),
         }
     }
+    // A password may have been in it.
+    crate::secret::wipe_slice(out);
     out.clear();
     *at = 0;
     Ok(())

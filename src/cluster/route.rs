@@ -312,12 +312,7 @@ impl Runner {
             },
             _ => None,
         };
-        let place = place.and_then(|(host, port)| {
-            Some(Place {
-                host: host.to_ascii_lowercase(),
-                port: port.parse().ok()?,
-            })
-        });
+        let place = place.and_then(|(host, port)| Place::named(host, port.parse().ok()?));
         let Some(place) = place else {
             self.route.votes.remove(&sentinel);
             return;

@@ -48,6 +48,18 @@ pub struct Place {
     pub port: u16,
 }
 
+impl Place {
+    /// A place that the engine names; `None` for what is no host, and must come into no log.
+    pub fn named(host: &str, port: u16) -> Option<Self> {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+        let is_host = (1..=255).contains(&host.len()) && host.bytes().all(legal);
+        is_host.then(|| Self {
+            host: host.to_ascii_lowercase(),
+            port,
+        })
+    }
+}
+
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.host.contains(':') {
@@ -81,14 +93,12 @@ impl SlotMap {
             let [host, port, ..] = master.items() else {
                 return None;
             };
-            let place = Place {
-                host: match host.text() {
-                    // A question mark: the server does not know its own name.
-                    None | Some("" | "?") => asked.host.clone(),
-                    Some(host) => host.to_ascii_lowercase(),
-                },
-                port: u16::try_from(port.integer()?).ok()?,
+            let host = match host.text() {
+                // A question mark: the server does not know its own name.
+                None | Some("" | "?") => &asked.host,
+                Some(host) => host,
             };
+            let place = Place::named(host, u16::try_from(port.integer()?).ok()?)?;
             match map.0.iter_mut().find(|(held, _)| *held == place) {
                 Some((_, slots)) => slots.push((first, last)),
                 None => map.0.push((place, vec![(first, last)])),
@@ -160,6 +170,10 @@ mod tests {
                 "*1\r\n*3\r\n:0\r\n:16384\r\n*2\r\n$1\r\na\r\n:1\r\n",
             ),
             ("no master", "*1\r\n*2\r\n:0\r\n:1\r\n"),
+            (
+                "a host that is none",
+                "*1\r\n*3\r\n:0\r\n:1\r\n*2\r\n$3\r\na\nb\r\n:1\r\n",
+            ),
             (
                 "no port",
                 "*1\r\n*3\r\n:0\r\n:1\r\n*2\r\n$1\r\na\r\n:70000\r\n",

@@ -109,7 +109,9 @@ impl Engine {
         };
         match unwrap.place.clone() {
             Some((cluster, named)) => {
-                cluster.lookup(&named, call.now, move |found| unwrap.found(found));
+                // Not the turn's beginning: the items before this one have had their share of it.
+                let now = self.time.now();
+                cluster.lookup(&named, now, move |found| unwrap.found(found));
             }
             None => unwrap.ask_hsm(),
         }

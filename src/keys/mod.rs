@@ -208,6 +208,11 @@ impl Directory {
         if withdrawn.len() >= WITHDRAWN_MAX {
             let young = |at: Instant| now.saturating_duration_since(at) < WITHDRAWN_LIFE;
             withdrawn.retain(|_, at| young(*at));
+            let oldest = withdrawn.iter().min_by_key(|(_, at)| **at);
+            let oldest = oldest.map(|(name, _)| Arc::clone(name));
+            if let Some(oldest) = oldest.filter(|_| withdrawn.len() >= WITHDRAWN_MAX) {
+                withdrawn.remove(&oldest);
+            }
         }
         withdrawn.insert(name.into(), now);
         drop(withdrawn);

@@ -313,3 +313,31 @@ fn the_example_file_is_the_table() {
             .replace("kms.cluster.tls.ca.file =\n", ""),
     );
 }
+
+#[test]
+fn what_a_node_may_have_at_the_hsm_is_bounded_by_connections_and_items() {
+    for (set, pool, batch, want) in [
+        (None, 4, 32, [4, 32]),
+        (Some(1000), 4, 32, [4, 32]),
+        (Some(64), 4, 32, [4, 16]),
+        (Some(3), 4, 32, [3, 1]),
+        (Some(1), 4, 32, [1, 1]),
+    ] {
+        let most = set.map_or(String::new(), |most| {
+            format!("kms.cluster.hsm.inflight.max={most}\n")
+        });
+        let folder = Folder::new(&format!("{BASE}{most}"));
+        let more = format!("kms.hsm.pool.size={pool}\nkms.hsm.batch.max={batch}\n");
+        let config = folder.load(&more, &[]).unwrap().config;
+        let plan = crate::config::plan::plan(&config, 2);
+        assert_eq!([plan.pool_size, plan.batch_max], want, "{set:?}");
+        let none = folder.load(&more, &[]).map(|mut loaded| {
+            loaded.config.cache.cluster = None;
+            crate::config::plan::plan(&loaded.config, 2).locked_bytes()
+        });
+        assert!(
+            plan.pool_size < pool || plan.locked_bytes() > none.unwrap(),
+            "{set:?}: no room for the cache"
+        );
+    }
+}
