@@ -203,6 +203,29 @@ fn an_order_to_purge_reaches_all_nodes_and_says_which() {
 }
 
 #[test]
+fn a_check_tells_whether_the_engine_lets_this_node_in() {
+    let house = House::new(sim_support::quick());
+    let mut redis = Redis::standalone(&house.pki);
+    let node = house.node("n0", &redis, "");
+    node.wait_joined(0);
+    let (_, said) = node.order(&["check"]);
+    let line = format!(
+        "up    shared cache, server localhost:{}: connected and logged in",
+        redis.servers[0].port
+    );
+    assert!(said.contains(&line), "{said}");
+    assert!(said.contains("kms.cluster.password = (set)"), "{said}");
+    redis.kill(0);
+    let (code, said) = node.order(&["check"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("is down: connecting failed"), "{said}");
+    std::fs::remove_file(house.pki.path("engineCA.crt")).unwrap();
+    let (code, said) = node.order(&["check"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("kms.cluster.tls.ca.file"), "{said}");
+}
+
+#[test]
 fn without_the_engine_a_node_serves_its_own_cache_while_the_hsm_vouches_for_it() {
     let house = House::new(sim_support::quick());
     let mut redis = Redis::standalone(&house.pki);

@@ -10,16 +10,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use serde::Serialize;
 
 use super::keeper::Keeper;
 use super::keyring::Keyring;
 use super::lookup::{Lookup, Named};
 use super::record::{self, Subject, What};
+use super::report::{Report, ServerReport, Stats};
 use super::resp::Reply;
 use super::run::{Message, Runner};
 use super::{Acks, ClusterPlan, Found, KeyWrap, Obedience, Tools, Unmet, Word, acks};
-use crate::metrics::Counter;
 use crate::net::inbox::Inbox;
 use crate::secret::{Arena, LockedBuf, SecretKey};
 
@@ -31,67 +30,6 @@ const OBEDIENCE_MAX: Duration = Duration::from_secs(2);
 const SETTLE_MAX: Duration = Duration::from_secs(3);
 /// Nor is a sealing key that does not come, though the engine is there: a broken cache must not keep a node out.
 const SETTLE_KEY_MAX: Duration = Duration::from_secs(30);
-
-/// What is counted.
-#[derive(Debug, Default)]
-pub struct Stats {
-    /// Lookups that found a plaintext.
-    pub found: Counter,
-    /// Lookups that found nothing.
-    pub absent: Counter,
-    /// Lookups that had no answer within their budget.
-    pub timed_out: Counter,
-    /// Lookups that were not sent: the server is down or does not answer.
-    pub not_asked: Counter,
-    /// Records that were not believed.
-    pub refused: Counter,
-    /// Records written, or sent at least.
-    pub written: Counter,
-    /// Records not written: the server is down, or too much waits.
-    pub not_written: Counter,
-    /// Messages of other nodes that were obeyed.
-    pub messages: Counter,
-    /// Messages that were not believed.
-    pub messages_refused: Counter,
-    /// Changes that no message told of.
-    pub missed: Counter,
-    /// Sealing keys in the engine that the HSM did not wrap.
-    pub keys_refused: Counter,
-}
-
-/// One server, for people.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct ServerReport {
-    /// Where.
-    pub server: String,
-    /// `server` or `sentinel`.
-    pub role: &'static str,
-    /// It is connected and answers.
-    pub up: bool,
-    /// What is wrong; empty: nothing.
-    pub why: String,
-}
-
-/// The shared cache now, for people.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Report {
-    /// Name of the cluster.
-    pub cluster: String,
-    /// Name of this node in it.
-    pub node: String,
-    /// It is used: connected, token and sealing key known.
-    pub usable: bool,
-    /// One line.
-    pub detail: String,
-    /// Tells the sealing key from others; no secret.
-    pub key_id: Option<String>,
-    /// Messages of other nodes come.
-    pub subscribed: bool,
-    /// Other nodes heard of within the last seconds.
-    pub peers: Vec<String>,
-    /// Each server.
-    pub servers: Vec<ServerReport>,
-}
 
 /// What all threads see.
 pub(super) struct Board {
@@ -329,6 +267,11 @@ impl Cluster {
         self.board.keyring.is_loaded()
             || (unreached && since >= SETTLE_MAX)
             || since >= SETTLE_KEY_MAX
+    }
+
+    /// Whether the server that holds the token is connected and answers.
+    pub fn is_connected(&self) -> bool {
+        self.board.connected.load(Ordering::Acquire)
     }
 
     /// Whether the node knows the cluster's token.

@@ -305,6 +305,9 @@ impl Runner {
     }
 
     pub(super) fn follow_tick(&mut self, now: Instant) {
+        if self.plan.looks_only {
+            return;
+        }
         self.notice_connections();
         if self.board.unsaid.swap(false, Ordering::AcqRel) {
             let everything = Announcement::new(Word::Purge(None), None, now);

@@ -60,7 +60,7 @@ impl Keeper {
     /// Until the shared cache is told to stop.
     pub(super) fn run(mut self) {
         while !self.board.is_stopping() {
-            if self.board.connected.load(Ordering::Acquire) {
+            if self.board.connected.load(Ordering::Acquire) && !self.board.plan.looks_only {
                 let trouble = self.look().err().unwrap_or_default();
                 let mut told = self.board.key_trouble.lock();
                 if *told != trouble && !trouble.is_empty() {

@@ -21,7 +21,9 @@ mod keyring;
 mod lane;
 mod link;
 mod lookup;
+mod probe;
 pub mod record;
+mod report;
 mod resolve;
 pub mod resp;
 mod route;
@@ -41,10 +43,12 @@ use std::time::{Duration, Instant};
 use crate::secret::{Arena, SecretBytes, SecretKey};
 
 pub use access::Access;
-pub use board::{Cluster, Report, ServerReport, Stats};
+pub use board::Cluster;
 pub use bulletin::Word;
 pub use lookup::Named;
+pub use probe::probe;
 pub use record::What;
+pub use report::{Report, ServerReport, Stats};
 pub use slots::Place;
 
 /// Bytes of locked buffers that the shared cache holds.
@@ -87,6 +91,8 @@ pub struct ClusterPlan {
     pub poll_every: Duration,
     /// How long one sealing key is used.
     pub key_life: Duration,
+    /// Connects and changes nothing: for [`probe`].
+    pub looks_only: bool,
 }
 
 /// Puts an opened plaintext into locked memory; `None`: there is no room.

@@ -32,6 +32,7 @@ pub use error::StartError;
 pub use lifecycle::until_signalled;
 pub use reload::{ReloadError, Reloader, Report};
 pub use roles::{ClientCa, RoleHolders, roles};
+pub use shared_cache::probe as probe_shared_cache;
 pub use trial::try_key;
 
 use crate::admin;

@@ -14,19 +14,23 @@ use rustls::pki_types::{PrivateKeyDer, ServerName};
 use zeroize::Zeroizing;
 
 use crate::cluster::{self, Access, ClusterPlan, Mode, Place, Tools};
+use crate::config::Config;
 use crate::config::cluster::{Cluster, ClusterLogin, ClusterMode, ClusterTls};
 use crate::config::plan::SHARED_CACHE_BYTES;
 use crate::engine::Engine;
 use crate::hsm::store::Store;
 use crate::keystore::pem;
 use crate::net::tls::{self, HsmTrust, Identity};
-use crate::secret::Arena;
+use crate::secret::{Arena, ArenaPlan};
 
 use super::StartError;
+use super::backend::Probed;
 use super::sealing::Sealing;
 
 /// Entries evicted when locked memory is full, before a store is tried again.
 const ROOM_ENTRIES: usize = 64;
+/// For [`probe`].
+const PROBE_MAX: Duration = Duration::from_secs(5);
 
 // What the plan reserves holds what the shared cache takes.
 const _: () = assert!(SHARED_CACHE_BYTES >= cluster::LOCKED_BYTES);
@@ -59,6 +63,37 @@ pub(super) fn start(
     let cluster = cluster::Cluster::start(plan, tools).map_err(StartError::Threads)?;
     engine.share(cluster, follower);
     Ok(())
+}
+
+/// Connects to the engine's servers and logs in, without starting a node; changes nothing there. Takes at most five
+/// seconds. Empty where no cache is shared.
+pub fn probe(config: &Config) -> Result<Vec<Probed>, StartError> {
+    let Some(settings) = &config.cache.cluster else {
+        return Ok(Vec::new());
+    };
+    let arena = Arena::reserve(&ArenaPlan {
+        key_bytes: 4096,
+        large_count: 0,
+        large_bytes: 0,
+        buffer_bytes: SHARED_CACHE_BYTES,
+        mode: None,
+    });
+    let found = cluster::probe(
+        plan(settings)?,
+        arena.map_err(StartError::Arena)?,
+        PROBE_MAX,
+    );
+    let found = found.map_err(StartError::Threads)?;
+    let probed = found.into_iter().map(|server| Probed {
+        place: format!("shared cache, {} {}", server.role, server.server),
+        detail: if server.up {
+            "connected and logged in".to_owned()
+        } else {
+            server.why
+        },
+        up: server.up,
+    });
+    Ok(probed.collect())
 }
 
 /// What the configuration says, with its files read.
@@ -105,6 +140,7 @@ pub(super) fn plan(settings: &Cluster) -> Result<ClusterPlan, StartError> {
         ttl: Duration::from_secs(settings.ttl_s),
         poll_every: Duration::from_millis(settings.poll_ms),
         key_life: Duration::from_secs(settings.key_life_h * 3600),
+        looks_only: false,
     })
 }
 

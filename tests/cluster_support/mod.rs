@@ -232,6 +232,7 @@ pub fn plan(redis: &Redis, pki: Option<&Pki>, mode: Mode, name: &str) -> Cluster
         ttl: Duration::from_mins(1),
         poll_every: Duration::from_millis(100),
         key_life: Duration::from_hours(24),
+        looks_only: false,
     }
 }
 
