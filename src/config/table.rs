@@ -30,6 +30,8 @@ pub enum Kind {
     Host,
     /// HSM addresses by comma.
     Urls,
+    /// Addresses of servers by comma, without a scheme.
+    Places,
     /// SHA-256 of a certificate.
     Fingerprint,
     /// One of these words; case does not matter.

@@ -226,10 +226,11 @@ impl Node {
         self.service.stop();
         let shared = Arc::clone(self.shared());
         self.service.join();
+        // First, so that nothing of the shared cache waits for it.
+        shared.engine.hsm().shutdown();
         if let Some(cluster) = shared.engine.shared_cache() {
             cluster.shutdown();
         }
-        shared.engine.hsm().shutdown();
         if let Some(control) = self.control {
             control.stop();
         }

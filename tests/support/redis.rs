@@ -75,7 +75,7 @@ impl Redis {
         redis
     }
 
-    /// One server without TLS, run by `program`: of Redis or of Valkey.
+    /// One server without TLS; `KMS_TEST_VALKEY` may name Valkey's program, to be run in the place of Redis's.
     pub fn plaintext(folder: &Path) -> Self {
         let mut redis = Self::new(folder, false);
         redis.start_one("");
@@ -152,8 +152,10 @@ impl Redis {
         fs::create_dir_all(&folder).unwrap();
         let text = format!("{}{more}", self.config(port, &folder));
         fs::write(folder.join("redis.conf"), text).unwrap();
-        let process = launch("redis-server", &folder, "redis.conf", &[]);
-        wait_for_port("redis-server", port);
+        let valkey = std::env::var("KMS_TEST_VALKEY").ok().filter(|_| !self.tls);
+        let program = valkey.as_deref().unwrap_or("redis-server");
+        let process = launch(program, &folder, "redis.conf", &[]);
+        wait_for_port(program, port);
         self.servers.push(Server {
             port,
             process,

@@ -19,8 +19,8 @@ keys! {
         "Name of this node, for people: letters, digits, -, _ and dots, at most 64.";
     MODE "kms.cluster.mode", Kind::Choice(&["standalone", "sentinel", "cluster"]), Value("standalone"),
         "How the engine's servers belong together: one server; a master that sentinels look after; a Redis Cluster.";
-    ADDRESSES "kms.cluster.addresses", Kind::Urls, Unset,
-        "host[:port], several by comma: the server (port 6379), the sentinels (26379), or some servers of the cluster (6379). Required.";
+    ADDRESSES "kms.cluster.addresses", Kind::Places, Unset,
+        "The server (port 6379), the sentinels (26379), or some servers of the cluster (6379). Required.";
     SENTINEL_MASTER "kms.cluster.sentinel.master", Kind::Text, Value("kms"),
         "What the sentinels call the master. Only with kms.cluster.mode = sentinel.";
     SENTINEL_USERNAME "kms.cluster.sentinel.username", Kind::Text, Unset,
