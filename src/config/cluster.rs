@@ -164,8 +164,8 @@ fn jgroups(file: &Path) -> Problem {
             line: 1,
         },
         reason: "this is the original's JGroups configuration. Nodes no longer find each other: they share a cache on \
-                 Redis or Valkey. Run `kms migrate` to have a cluster.properties made from it, or begin with \
-                 conf/cluster.properties, and name that in kms.distributed.cache.config.file"
+                 Redis or Valkey. Begin with conf/cluster.properties and docs/cluster.md, and name that file in \
+                 kms.distributed.cache.config.file; `kms migrate` takes over the rest of the original's settings"
             .to_owned(),
     }
 }
