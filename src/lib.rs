@@ -21,6 +21,7 @@ pub mod net;
 pub mod quota;
 
 pub mod api;
+pub mod cluster;
 pub mod hsm;
 
 pub mod keys;

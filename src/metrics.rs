@@ -78,6 +78,8 @@ pub struct Metrics {
     pub reloads: Counter,
     /// Reloads that were refused: the old state serves on.
     pub reloads_refused: Counter,
+    /// Unwraps (items) that the cache which the nodes share had.
+    pub shared: Counter,
     /// Cache entries that were fetched anew before their life was over.
     pub refreshes: Counter,
     /// Such fetches that the HSM refused or failed.

@@ -26,12 +26,20 @@ fn orders_come_by_the_control_socket() {
     );
     let key = |name: &str| Order::Purge {
         key: Some(name.to_owned()),
+        cluster: false,
     };
     assert!(ask(&socket, &key("never")).unwrap_err().contains("'never'"));
     ask(&socket, &key("k")).unwrap();
     until("purged", || running.node.shared().engine.cache().is_empty());
     assert_eq!(device.post(UNWRAP, &body).status, 200);
-    ask(&socket, &Order::Purge { key: None }).unwrap();
+    ask(
+        &socket,
+        &Order::Purge {
+            key: None,
+            cluster: false,
+        },
+    )
+    .unwrap();
     until("purged", || running.node.shared().engine.cache().is_empty());
 
     let drained = ask(&socket, &Order::Drain { cancel: false }).unwrap();

@@ -6,6 +6,7 @@
 // Counts and bytes become figures for people here; none comes near 2^52.
 #![allow(clippy::cast_precision_loss)]
 
+pub mod cluster;
 pub mod credentials;
 pub mod echo;
 pub mod environment;

@@ -5,6 +5,7 @@
 //! (`tests/mutation.rs`). See README.md.
 #![allow(clippy::expect_used, clippy::missing_panics_doc, missing_docs)]
 
+pub mod engine;
 pub mod files;
 pub mod http;
 pub mod json;
@@ -54,6 +55,8 @@ entries! {
     ciphertext_text: json::ciphertext_text, json::ciphertext_seeds, json::TOKENS, 60_000;
     base64: json::base64, json::base64_seeds, json::TOKENS, 60_000;
     proxy: proxy::proxy, proxy::seeds, proxy::TOKENS, 60_000;
+    engine_reply: engine::reply, engine::seeds, engine::TOKENS, 60_000;
+    sealing_key: engine::sealing_key, engine::key_seeds, engine::KEY_TOKENS, 60_000;
     ttlv: kmip::ttlv, kmip::request_seeds, kmip::TOKENS, 60_000;
     kmip_request: kmip::request, kmip::request_seeds, kmip::TOKENS, 60_000;
     kmip_response: kmip::response, kmip::response_seeds, kmip::TOKENS, 60_000;

@@ -81,7 +81,7 @@ macro_rules! tests {
 
 tests! {
     http_request http_response json transit_body transit_answer ciphertext_text base64
-    proxy ttlv kmip_request kmip_response hsm_batch keystore properties keyfile request_path
+    proxy engine_reply sealing_key ttlv kmip_request kmip_response hsm_batch keystore properties keyfile request_path
 }
 
 /// Runs the one input that `KMS_FUZZ_INPUT` gives.

@@ -45,7 +45,12 @@ pub enum Order {
         /// Of this key; all without it.
         #[serde(default)]
         key: Option<String>,
+        /// On all nodes that share a cache, and in that.
+        #[serde(default)]
+        cluster: bool,
     },
+    /// Have the shared cache sealed under a new key from now on.
+    RenewKey,
 }
 
 /// Carries an order out; the text of an error is for the operator.
@@ -197,7 +202,14 @@ mod tests {
         for (name, order, want) in [
             ("status", Order::Status, Ok("status")),
             ("drain", Order::Drain { cancel: true }, Ok("drain")),
-            ("purge", Order::Purge { key }, Ok("purge")),
+            (
+                "purge",
+                Order::Purge {
+                    key,
+                    cluster: false,
+                },
+                Ok("purge"),
+            ),
             ("reload", Order::Reload, Err("refused: no")),
         ] {
             let answer = ask(&path, &order);

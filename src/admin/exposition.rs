@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::Instant;
 
+use super::shared_cache;
 use crate::server::Shared;
 
 /// Everything that is counted, as text.
@@ -51,6 +52,9 @@ pub(super) fn render(shared: &Shared) -> String {
     }
     refreshes(shared, &mut text);
     audit(shared, &mut text);
+    if let Some(cluster) = shared.engine.shared_cache() {
+        shared_cache::render(cluster, &mut text);
+    }
     servers(shared, &mut text);
     certificates(shared, &mut text);
     gauges(shared, &mut text);
@@ -258,6 +262,7 @@ fn requests(shared: &Shared, text: &mut String) {
             ("5xx", metrics.sum(|worker| &worker.requests_failed)),
         ],
     );
+    let (misses, shared_unwraps) = (metrics.sum(|worker| &worker.misses), metrics.shared.get());
     family(
         text,
         "kms_unwraps_total",
@@ -266,12 +271,19 @@ fn requests(shared: &Shared, text: &mut String) {
         &[
             ("cache", metrics.sum(|worker| &worker.hits)),
             ("joined", metrics.sum(|worker| &worker.joins)),
-            ("hsm", metrics.sum(|worker| &worker.misses)),
+            ("shared", shared_unwraps),
+            ("hsm", misses.saturating_sub(shared_unwraps)),
         ],
     );
 }
 
-fn family(text: &mut String, name: &str, help: &str, label: &str, values: &[(&str, u64)]) {
+pub(super) fn family(
+    text: &mut String,
+    name: &str,
+    help: &str,
+    label: &str,
+    values: &[(&str, u64)],
+) {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
     for (value_of_label, value) in values {
@@ -279,7 +291,7 @@ fn family(text: &mut String, name: &str, help: &str, label: &str, values: &[(&st
     }
 }
 
-fn number(text: &mut String, name: &str, kind: &str, help: &str, value: u64) {
+pub(super) fn number(text: &mut String, name: &str, kind: &str, help: &str, value: u64) {
     let _ = writeln!(
         text,
         "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}"

@@ -1,5 +1,7 @@
 //! Whether a load balancer should send clients here.
 
+use std::time::Instant;
+
 use serde::Serialize;
 
 use crate::server::{Phase, Shared};
@@ -13,6 +15,9 @@ pub struct Readiness {
     pub backend: &'static str,
     /// What it is connected to, or what is wrong.
     pub backend_detail: String,
+    /// The cache that the nodes share; none: this node has its own only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_cache: Option<String>,
     /// HTTP status of the answer.
     #[serde(skip)]
     pub status: u16,
@@ -23,15 +28,20 @@ pub struct Readiness {
 pub fn readiness(shared: &Shared) -> Readiness {
     let health = shared.engine.hsm().health();
     let works = health.up && health.access.refused.is_none();
+    let cluster = shared.engine.shared_cache();
+    // Once it had its key it has it for good, so this holds back starting nodes alone.
+    let settled = cluster.is_none_or(|cluster| cluster.is_settled(Instant::now()));
+    let (works, was_up) = (works && settled, health.was_up && settled);
     let (state, status) = if shared.is_leaving() {
-        judge(shared.phase().max(Phase::Draining), works, health.was_up)
+        judge(shared.phase().max(Phase::Draining), works, was_up)
     } else {
-        judge(shared.phase(), works, health.was_up)
+        judge(shared.phase(), works, was_up)
     };
     Readiness {
         state,
         backend: shared.engine.hsm().name(),
         backend_detail: health.detail,
+        shared_cache: cluster.map(|cluster| cluster.report().detail),
         status,
     }
 }

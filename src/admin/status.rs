@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 use serde::Serialize;
 
 use super::readiness::{Readiness, readiness};
+use crate::cluster;
 use crate::engine::budget::Budget;
 use crate::hsm::ServerReport;
 use crate::server::Shared;
@@ -29,6 +30,9 @@ pub struct Status {
     pub certificates: Vec<CertificateEnd>,
     /// What would be served without the HSM.
     pub outage_budget: Budget,
+    /// The cache that the nodes share, in full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<cluster::Report>,
 }
 
 /// A certificate that the node lives by, or a list of revoked ones.
@@ -75,5 +79,6 @@ pub fn status(shared: &Shared) -> Status {
         cache_entries: shared.engine.cache().len(),
         certificates: certificates(shared),
         outage_budget: shared.engine.outage_budget(Instant::now()),
+        cluster: shared.engine.shared_cache().map(|cluster| cluster.report()),
     }
 }

@@ -98,6 +98,24 @@ pub enum Command<'a> {
     },
 }
 
+impl Command<'_> {
+    /// The key that it is about, if it is about one.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Decrypt { key, .. }
+            | Self::Encrypt { key, .. }
+            | Self::Rewrap { key, .. }
+            | Self::Datakey { key, .. }
+            | Self::RotateKey { key, .. }
+            | Self::ConfigKey { key, .. }
+            | Self::DeleteKey { key }
+            | Self::CreateKey { key, .. }
+            | Self::ReadKey { key, .. } => Some(key),
+            Self::ListKeys(_) | Self::Health | Self::About(_) | Self::LoginAs { .. } => None,
+        }
+    }
+}
+
 /// Endpoints that clients ask before and around the work. Open to every principal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum About {

@@ -154,6 +154,7 @@ fn examine_config(config: &Config, key: Option<&str>, report: &mut Report) {
                 Err(error) => report.errors.push(error.to_string()),
             }
             examine_back_end(config, &credentials, key, report);
+            examine_shared_cache(config, report);
         }
         Err(error) => report.errors.push(error.to_string()),
     }
@@ -220,6 +221,20 @@ fn examine_back_end(
             let errors = failed.map(|tried| format!("HSM {}: {}", tried.place, tried.detail));
             report.errors.extend(errors);
             report.back_end.extend(tried);
+        }
+        Err(error) => report.errors.push(error.to_string()),
+    }
+}
+
+/// The server starts without its engine too, but not without the files that it needs to log in there.
+fn examine_shared_cache(config: &Config, report: &mut Report) {
+    match node::probe_shared_cache(config) {
+        Ok(found) => {
+            for down in found.iter().filter(|probed| !probed.up) {
+                let text = format!("{} is down: {}", down.place, down.detail);
+                report.warnings.push(text);
+            }
+            report.back_end.extend(found);
         }
         Err(error) => report.errors.push(error.to_string()),
     }

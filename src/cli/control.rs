@@ -1,6 +1,6 @@
 //! `kms reload`, `kms drain`, `kms cache purge`: orders to the running server over its control socket.
 //!
-//! Exit code 0: done; 2: refused, or nobody answers.
+//! Exit code 0: done; 1: not every node of a cluster said that it obeyed; 2: refused, or nobody answers.
 #![allow(clippy::print_stdout)]
 
 use std::path::PathBuf;
@@ -42,6 +42,14 @@ pub(super) enum Cache {
         /// Name of the master key.
         #[arg(long, value_name = "NAME")]
         key: Option<String>,
+        /// At all nodes that share a cache, and in that; tells which obeyed.
+        #[arg(long)]
+        cluster: bool,
+        #[command(flatten)]
+        at: Arguments,
+    },
+    /// Have the cache that the nodes share sealed under a new key from now on.
+    RenewKey {
         #[command(flatten)]
         at: Arguments,
     },
@@ -81,14 +89,75 @@ pub(super) fn drain(arguments: &Drain) -> ExitCode {
 }
 
 pub(super) fn cache(command: &Cache) -> ExitCode {
-    let Cache::Purge { key, at } = command;
-    order(at, &Order::Purge { key: key.clone() }, |answer| {
-        let entries = answer["entries_before"].as_u64().unwrap_or(0);
-        match key {
-            Some(key) => format!("dropped what was cached of key '{key}'"),
-            None => format!("dropped {entries} cached keys"),
+    match command {
+        Cache::Purge {
+            key,
+            cluster: true,
+            at,
+        } => purge_everywhere(key.as_deref(), at),
+        Cache::Purge {
+            key,
+            cluster: false,
+            at,
+        } => {
+            let purge = Order::Purge {
+                key: key.clone(),
+                cluster: false,
+            };
+            order(at, &purge, |answer| {
+                let entries = answer["entries_before"].as_u64().unwrap_or(0);
+                match key {
+                    Some(key) => format!("dropped what was cached of key '{key}'"),
+                    None => format!("dropped {entries} cached keys"),
+                }
+            })
         }
-    })
+        Cache::RenewKey { at } => order(at, &Order::RenewKey, |_| {
+            "the next sealing key takes over within a second; what the present one sealed is read until its time is over"
+                .to_owned()
+        }),
+    }
+}
+
+/// Exit code 1: not every node said that it obeyed.
+fn purge_everywhere(key: Option<&str>, at: &Arguments) -> ExitCode {
+    let mut all = true;
+    let purge = Order::Purge {
+        key: key.map(str::to_owned),
+        cluster: true,
+    };
+    let done = order(at, &purge, |answer| {
+        let list = |name: &str| -> Vec<&str> {
+            let list = answer[name].as_array().into_iter().flatten();
+            list.filter_map(Value::as_str).collect()
+        };
+        let (acknowledged, silent) = (list("acknowledged"), list("silent"));
+        let published = answer["published"].as_bool() == Some(true);
+        all = published && silent.is_empty();
+        let what = match key {
+            Some(key) => format!("what was cached of key '{key}' is dropped at this node"),
+            None => "all cached keys are dropped at this node".to_owned(),
+        };
+        let shared = if published {
+            "and the shared cache begins anew"
+        } else {
+            "BUT the engine cannot be told now: the others are told once it can be"
+        };
+        let mut text = format!("{what}, {shared}");
+        if !acknowledged.is_empty() {
+            text += "\nobeyed: ";
+            text += &acknowledged.join(", ");
+        }
+        if !silent.is_empty() {
+            text += "\nNOT HEARD OF: ";
+            text += &silent.join(", ");
+        }
+        text
+    });
+    if done == ExitCode::SUCCESS && !all {
+        return ExitCode::from(1);
+    }
+    done
 }
 
 fn order(at: &Arguments, order: &Order, text: impl FnOnce(&Value) -> String) -> ExitCode {
@@ -100,8 +169,14 @@ fn order(at: &Arguments, order: &Order, text: impl FnOnce(&Value) -> String) -> 
         },
     };
     match admin::ask(&socket, order) {
-        Ok(answer) if at.json => println!("{answer:#}"),
-        Ok(answer) => println!("{}", text(&answer)),
+        Ok(answer) => {
+            let text = text(&answer);
+            if at.json {
+                println!("{answer:#}");
+            } else {
+                println!("{text}");
+            }
+        }
         Err(why) => {
             return fail(format!("the server at {}: {why}", socket.display()));
         }

@@ -117,12 +117,39 @@ fn text(status: &Value) -> String {
         word("state"),
         word("backend"),
         word("backend_detail"),
-        servers(&status["servers"]),
+        servers(&status["servers"]) + &shared_cache(&status["cluster"]),
         number("connections"),
         number("waiting"),
         number("cache_entries"),
         certificates(&status["certificates"]),
         budget(&status["outage_budget"])
+    )
+}
+
+/// The cache that the nodes share, where there is one, and each of its servers that is not up.
+fn shared_cache(cluster: &Value) -> String {
+    let word = |of: &Value, name: &str| of[name].as_str().unwrap_or("?").to_owned();
+    if cluster.is_null() {
+        return String::new();
+    }
+    let list = |name: &str| cluster[name].as_array().map_or(&[][..], Vec::as_slice);
+    let peers: Vec<&str> = list("peers").iter().filter_map(Value::as_str).collect();
+    let others = match peers.as_slice() {
+        [] => "no other node heard of".to_owned(),
+        peers => format!("other nodes: {}", peers.join(", ")),
+    };
+    let down = list("servers")
+        .iter()
+        .filter(|server| server["up"].as_bool() == Some(false));
+    let down = down.map(|server| {
+        "  ".to_owned() + &word(server, "server") + ": " + &word(server, "why") + "\n"
+    });
+    let down: String = down.collect();
+    format!(
+        "shared cache {} as {}: {}; {others}\n{down}",
+        word(cluster, "cluster"),
+        word(cluster, "node"),
+        word(cluster, "detail")
     )
 }
 

@@ -39,7 +39,7 @@ pub fn assignments(
     text: &[u8],
     left_out: &[String],
 ) -> Result<(Vec<Assignment>, Vec<Warning>), ConfigError> {
-    let all = source::gather(file, text, &[]);
+    let all = source::gather(&super::table::MAIN, file, text, &[]);
     let is_left_out = |key: &String| left_out.contains(key);
     let mut problems = all.problems;
     problems.retain(|problem| match problem {

@@ -9,10 +9,11 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::cluster;
 use super::error::{ConfigError, Problem, Warning};
 use super::model::{
-    Audit, AuditMode, CacheKind, CacheSettings, ClientLimits, Config, Control, KeystoreRef,
-    LogFormat, LogSettings, Origin, Server, Sizes,
+    Audit, AuditMode, CacheSettings, ClientLimits, Config, Control, KeystoreRef, LogFormat,
+    LogSettings, Origin, Server, Setting, Sizes,
 };
 use super::network::Network;
 use super::source::{self, Gathered};
@@ -69,9 +70,9 @@ pub fn parse(
     let environment: Vec<_> = environment.into_iter().collect();
     let mut builder = Builder {
         folder: file.parent().unwrap_or(Path::new("")),
-        all: source::gather(file, text, &environment),
+        all: source::gather(&table::MAIN, file, text, &environment),
     };
-    let config = builder.config(file);
+    let config = builder.config(file, &environment);
     let Gathered {
         mut problems,
         warnings,
@@ -86,14 +87,15 @@ pub fn parse(
     }
 }
 
-struct Builder<'a> {
-    folder: &'a Path,
-    all: Gathered,
+/// Gathers the parts.
+pub(super) struct Builder<'a> {
+    pub(super) folder: &'a Path,
+    pub(super) all: Gathered,
 }
 
 impl Builder<'_> {
     /// The value in force: set, or the default; `None` if unset, derived or refused.
-    fn value(&self, key: &Key) -> Option<Value> {
+    pub(super) fn value(&self, key: &Key) -> Option<Value> {
         match (self.all.held.get(key.name), key.default) {
             (Some(held), _) => Some(held.value.clone()),
             (None, KeyDefault::Value(text)) => value::check(key.kind, text, self.folder).ok(),
@@ -101,7 +103,7 @@ impl Builder<'_> {
         }
     }
 
-    fn number(&self, key: &Key) -> Option<usize> {
+    pub(super) fn number(&self, key: &Key) -> Option<usize> {
         if let Some(Value::Number(number)) = self.value(key) {
             usize::try_from(number).ok()
         } else {
@@ -109,7 +111,7 @@ impl Builder<'_> {
         }
     }
 
-    fn text(&self, key: &Key) -> Option<String> {
+    pub(super) fn text(&self, key: &Key) -> Option<String> {
         if let Some(Value::Text(text)) = self.value(key) {
             Some(text)
         } else {
@@ -117,7 +119,7 @@ impl Builder<'_> {
         }
     }
 
-    fn word(&self, key: &Key) -> &'static str {
+    pub(super) fn word(&self, key: &Key) -> &'static str {
         if let Some(Value::Choice(word)) = self.value(key) {
             word
         } else {
@@ -125,7 +127,7 @@ impl Builder<'_> {
         }
     }
 
-    fn path(&self, key: &Key) -> Option<std::path::PathBuf> {
+    pub(super) fn path(&self, key: &Key) -> Option<std::path::PathBuf> {
         if let Some(Value::Path(path)) = self.value(key) {
             Some(path)
         } else {
@@ -133,7 +135,7 @@ impl Builder<'_> {
         }
     }
 
-    fn secret(&self, key: &Key) -> Option<SecretString> {
+    pub(super) fn secret(&self, key: &Key) -> Option<SecretString> {
         if let Some(Value::Secret(secret)) = self.value(key) {
             Some(secret)
         } else {
@@ -141,7 +143,7 @@ impl Builder<'_> {
         }
     }
 
-    fn origin(&self, name: &str) -> Origin {
+    pub(super) fn origin(&self, name: &str) -> Origin {
         self.all
             .held
             .get(name)
@@ -149,7 +151,7 @@ impl Builder<'_> {
     }
 
     /// Notes that a needed key is missing, unless its value was refused already.
-    fn missing(&mut self, name: &str, remedy: &str) {
+    pub(super) fn missing(&mut self, name: &str, remedy: &str) {
         if !self.all.refused.iter().any(|refused| refused == name) {
             self.all.problems.push(Problem::Missing {
                 key: name.to_owned(),
@@ -158,12 +160,12 @@ impl Builder<'_> {
         }
     }
 
-    fn config(&mut self, file: &Path) -> Option<Config> {
+    fn config(&mut self, file: &Path, environment: &[(OsString, OsString)]) -> Option<Config> {
         let keystore = self.keystore();
         let hsm = self.hsm();
-        let cache = self.cache();
         let roles = self.roles();
-        let settings = self.settings();
+        let mut settings = self.settings();
+        let cache = self.cache(environment, &mut settings);
         let (keystore, client_alias) = (keystore?, self.text(&table::KEYSTORE_ALIAS)?);
         let Some(Value::Address(address)) = self.value(&table::SERVER_ADDRESS) else {
             return None;
@@ -310,18 +312,33 @@ impl Builder<'_> {
         })
     }
 
-    fn cache(&mut self) -> Option<CacheSettings> {
-        if self.word(&table::CACHE_TYPE) == "distributed" {
-            self.not_served(
-                &table::CACHE_TYPE,
-                "distributed",
-                "use none: each node then keeps its own cache",
-            );
-        }
+    fn cache(
+        &mut self,
+        environment: &[(OsString, OsString)],
+        settings: &mut Vec<Setting>,
+    ) -> Option<CacheSettings> {
+        let cluster = if self.word(&table::CACHE_TYPE) == "distributed" {
+            let file = self.path(&table::CACHE_CLUSTER_FILE)?;
+            let read = cluster::read(&file, environment);
+            settings.extend(read.settings);
+            self.all.problems.extend(read.problems);
+            self.all.warnings.extend(read.warnings);
+            if self.word(&table::HSM_PROTOCOL) == "EMBEDDED" {
+                self.all.problems.push(Problem::Conflict {
+                    origin: self.origin(table::CACHE_TYPE.name),
+                    reason: "kms.cache.type is distributed and kms.hsm.protocol is EMBEDDED: each node would have \
+                             master keys of its own, so there is nothing to share; use none"
+                        .to_owned(),
+                });
+            }
+            Some(read.cluster?)
+        } else {
+            None
+        };
         let ttl_s = u32::try_from(self.number(&table::CACHE_TTL_S)?).ok()?;
         let stale_max_s = u32::try_from(self.number(&table::CACHE_STALE_MAX_S)?).ok()?;
         Some(CacheSettings {
-            kind: CacheKind::Local,
+            cluster,
             entries_max: self.number(&table::CACHE_ENTRIES_MAX)?,
             ttl_s,
             stale_max_s,

@@ -30,6 +30,8 @@ pub enum Problem {
         key: String,
         /// The nearest known key.
         suggestion: Option<String>,
+        /// The file that lists them.
+        example: &'static str,
     },
     /// The value does not fit the key.
     BadValue {
@@ -67,17 +69,6 @@ pub enum Problem {
         /// Its permission bits.
         mode: u32,
     },
-    /// Known, but not in this version.
-    NotServedYet {
-        /// Where.
-        origin: Origin,
-        /// Which key.
-        key: String,
-        /// The value.
-        value: String,
-        /// What to use meanwhile.
-        remedy: String,
-    },
 }
 
 impl std::fmt::Display for Problem {
@@ -93,11 +84,12 @@ impl std::fmt::Display for Problem {
                 origin,
                 key,
                 suggestion,
+                example,
             } => {
                 write!(f, "{origin}: unknown key {key}")?;
                 match suggestion {
                     Some(near) => write!(f, "; did you mean {near}?"),
-                    None => f.write_str("; the keys are listed in conf/kms.properties"),
+                    None => write!(f, "; the keys are listed in {example}"),
                 }
             }
             Self::BadValue {
@@ -119,17 +111,6 @@ impl std::fmt::Display for Problem {
                 "{key}: {} can be read by others (mode {mode:04o}); run: chmod 600 {0}",
                 path.display()
             ),
-            Self::NotServedYet {
-                origin,
-                key,
-                value,
-                remedy,
-            } => {
-                write!(
-                    f,
-                    "{origin}: {key} = {value} is not served by this version yet; {remedy}"
-                )
-            }
         }
     }
 }
@@ -141,8 +122,7 @@ impl Problem {
             Self::Syntax { origin, .. }
             | Self::UnknownKey { origin, .. }
             | Self::BadValue { origin, .. }
-            | Self::Conflict { origin, .. }
-            | Self::NotServedYet { origin, .. } => match origin {
+            | Self::Conflict { origin, .. } => match origin {
                 Origin::File { line, .. } => *line,
                 _ => usize::MAX,
             },

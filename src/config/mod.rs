@@ -7,6 +7,7 @@
 
 mod assigned;
 mod build;
+pub mod cluster;
 mod error;
 mod model;
 mod names;
@@ -23,14 +24,14 @@ pub use assigned::{Assigned, Assignment, assignments, java_properties};
 pub use build::{Loaded, load, parse};
 pub use error::{ConfigError, Problem, Warning};
 pub use model::{
-    Audit, AuditMode, CacheKind, CacheSettings, Config, Control, Embedded, Hsm, KeystoreRef,
-    KmipCipher, KmipCredential, LogFormat, LogSettings, Origin, Protocol, RoleCa, RoleSettings,
-    Server, Setting, Sizes, Vault, VaultAuth, VaultAzure,
+    Audit, AuditMode, CacheSettings, Config, Control, Embedded, Hsm, KeystoreRef, KmipCipher,
+    KmipCredential, LogFormat, LogSettings, Origin, Protocol, RoleCa, RoleSettings, Server,
+    Setting, Sizes, Vault, VaultAuth, VaultAzure,
 };
 pub use names::{SanGlob, SubjectGlob};
 pub use network::Network;
 pub use source::reread_secret;
-pub use template::render_template;
+pub use template::{render_cluster_template, render_template};
 pub use url::Endpoint;
 pub use value::OPERATION_NAMES;
 

@@ -201,19 +201,11 @@ pub struct Hsm {
     pub vault: Option<Vault>,
 }
 
-/// Whose cache it is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum CacheKind {
-    /// This node's own.
-    Local,
-}
-
 /// Size and life of the cache.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct CacheSettings {
-    /// Whose.
-    pub kind: CacheKind,
+    /// The cache that the nodes share; `None`: this node's own is all.
+    pub cluster: Option<super::cluster::Cluster>,
     /// Entries.
     pub entries_max: usize,
     /// Life of an entry.

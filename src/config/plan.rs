@@ -23,6 +23,8 @@ pub const INPUT_BYTES: usize = 64 * KIB;
 pub const OUTPUT_BYTES: usize = 256 * KIB;
 /// One of the two buffers of an HSM connection.
 pub const HSM_BUFFER_BYTES: usize = 128 * KIB;
+/// Buffers and keys of the shared cache.
+pub const SHARED_CACHE_BYTES: usize = 48 * KIB;
 /// Large regions together take no more than this, save that there are at least two.
 const LARGE_TOTAL_BYTES_MAX: usize = 64 * KIB * KIB;
 
@@ -49,6 +51,8 @@ pub struct Plan {
     pub handshake_threads: usize,
     /// Connections to the HSM; 0 with EMBEDDED.
     pub pool_size: usize,
+    /// Items of one message to it.
+    pub batch_max: usize,
     /// Jobs that may wait for the back end.
     pub queue_max: usize,
     /// Distinct fetches at once.
@@ -104,18 +108,20 @@ pub fn plan(config: &Config, cores: usize) -> Plan {
             )
         }
     };
-    let pool = note("HSM connections", value, rule);
-    let derived = (pool * config.hsm.batch_max * 16).clamp(1024, 65_536);
+    let (pool, batch, pool_rule) = at_once(config, value, rule);
+    let pool = note("HSM connections", pool, pool_rule);
+    let derived = (pool * batch * 16).clamp(1024, 65_536);
     let rule = "16 full messages for each connection, at least 1024, at most 65536";
     let (value, rule) = choose(config.hsm.queue_max, "kms.hsm.queue.max", derived, rule);
     let queue = note("jobs waiting", value, rule);
-    let flights_max = in_flight(config, pool, queue, &mut note);
+    let flights_max = in_flight(config, [pool, batch, queue], &mut note);
     let [client_inflight_max, address_connections_max] = of_one_client(config, queue, &mut note);
     let arena = arena(config, [workers, handshakes, pool, queue], &mut note);
     Plan {
         worker_threads: workers,
         handshake_threads: handshakes,
         pool_size: pool,
+        batch_max: batch,
         queue_max: queue,
         flights_max,
         client_inflight_max,
@@ -133,17 +139,41 @@ fn choose(set: Option<usize>, key: &str, derived: usize, rule: &str) -> (usize, 
     }
 }
 
+/// Connections and items of a message, within what a node of a cluster may have at the HSM at once. All of it
+/// bounded by what the pool does anyway, so that clients keep their turns.
+fn at_once(config: &Config, pool: usize, rule: String) -> (usize, usize, String) {
+    let batch = config.hsm.batch_max;
+    let cluster = config.cache.cluster.as_ref();
+    let Some(most) = cluster.and_then(|cluster| cluster.hsm_inflight_max) else {
+        return (pool, batch, rule);
+    };
+    let most = (most / config.hsm.pipeline_max).max(1);
+    if pool == 0 || pool * batch <= most {
+        return (pool, batch, rule);
+    }
+    let fewer = pool.min(most);
+    let rule = if fewer < pool {
+        "kms.cluster.hsm.inflight.max".to_owned()
+    } else {
+        rule
+    };
+    (fewer, (most / fewer).max(1), rule)
+}
+
 /// What may be on its way to the HSM besides the jobs waiting.
 fn in_flight(
     config: &Config,
-    pool: usize,
-    queue: usize,
+    [pool, batch, queue]: [usize; 3],
     note: &mut impl FnMut(&'static str, usize, String) -> usize,
 ) -> usize {
     note(
         "items of one HSM message",
-        config.hsm.batch_max,
-        "kms.hsm.batch.max; fewer to a server that was found to take fewer".to_owned(),
+        batch,
+        if batch == config.hsm.batch_max {
+            "kms.hsm.batch.max; fewer to a server that was found to take fewer".to_owned()
+        } else {
+            "kms.cluster.hsm.inflight.max, divided by the connections".to_owned()
+        },
     );
     let rule = match config.hsm.pipeline_max {
         1 => "kms.hsm.kmip.pipeline.max; 1: each waits for the answer to the last",
@@ -159,7 +189,7 @@ fn in_flight(
     );
     note(
         "refreshes waiting",
-        pool * config.hsm.batch_max,
+        pool * batch,
         "one message for each HSM connection; none is sent while clients' jobs wait".to_owned(),
     );
     note(
@@ -231,13 +261,19 @@ fn arena(
     );
     // The thread that renews a Vault's token has a connection of its own.
     let others = usize::from(config.hsm.protocol == Protocol::Vault);
+    let shared = config
+        .cache
+        .cluster
+        .as_ref()
+        .map_or(0, |_| SHARED_CACHE_BYTES);
     let buffers = workers * (INPUT_BYTES + OUTPUT_BYTES)
         + handshakes * INPUT_BYTES
-        + (pool + others) * 2 * HSM_BUFFER_BYTES;
+        + (pool + others) * 2 * HSM_BUFFER_BYTES
+        + shared;
     let buffers = note(
         "locked bytes for buffers",
         buffers,
-        "64 KiB in and 256 KiB out for each worker, 64 KiB for each handshake thread, twice 128 KiB for each HSM connection".to_owned(),
+        "64 KiB in and 256 KiB out for each worker, 64 KiB for each handshake thread, twice 128 KiB for each HSM connection, 48 KiB for the shared cache".to_owned(),
     );
     let arena = ArenaPlan {
         key_bytes: keys,

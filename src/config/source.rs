@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::error::{Problem, Warning};
 use super::model::Origin;
 use super::properties::{self, FILE_BYTES_MAX};
-use super::table::{self, Default as KeyDefault, KEYS, Key};
+use super::table::{self, Book, Default as KeyDefault, Key};
 use super::value::{self, Value};
 use crate::secret::SecretString;
 
@@ -54,17 +54,22 @@ struct Raw {
 
 type Level = BTreeMap<String, Raw>;
 
-/// Gathers from the text of `file` and from `environment`.
-pub(super) fn gather(file: &Path, text: &[u8], environment: &[(OsString, OsString)]) -> Gathered {
+/// Gathers the keys of `book` from the text of `file` and from `environment`.
+pub(super) fn gather(
+    book: &Book,
+    file: &Path,
+    text: &[u8],
+    environment: &[(OsString, OsString)],
+) -> Gathered {
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut all = Gathered::default();
-    let mut level = from_file(file, text, &mut all);
+    let mut level = from_file(book, file, text, &mut all);
     all.roles = level
         .keys()
         .filter_map(|name| table::role_part(name))
         .map(|(role, _)| role.to_owned())
         .collect();
-    level.extend(from_environment(environment, &mut all));
+    level.extend(from_environment(book, environment, &mut all));
     all.roles = level
         .keys()
         .filter_map(|name| table::role_part(name))
@@ -83,7 +88,7 @@ pub(super) fn gather(file: &Path, text: &[u8], environment: &[(OsString, OsStrin
     all
 }
 
-fn from_file(file: &Path, text: &[u8], all: &mut Gathered) -> Level {
+fn from_file(book: &Book, file: &Path, text: &[u8], all: &mut Gathered) -> Level {
     let (entries, problems) = properties::parse(file, text);
     all.problems.extend(problems);
     let mut level = Level::new();
@@ -92,12 +97,13 @@ fn from_file(file: &Path, text: &[u8], all: &mut Gathered) -> Level {
             path: file.to_owned(),
             line: entry.line,
         };
-        let Some((name, key, spelling)) = named(&entry.key) else {
-            let suggestion = table::suggest(&entry.key);
+        let Some((name, key, spelling)) = named(book, &entry.key) else {
+            let suggestion = book.suggest(&entry.key);
             all.problems.push(Problem::UnknownKey {
                 origin,
                 key: entry.key,
                 suggestion,
+                example: book.example,
             });
             continue;
         };
@@ -125,22 +131,23 @@ fn from_file(file: &Path, text: &[u8], all: &mut Gathered) -> Level {
 }
 
 /// The key behind a name in the file, and the name it is kept under.
-fn named(written: &str) -> Option<(String, &'static Key, Spelling)> {
-    if let Some(key) = table::find(written) {
+fn named(book: &Book, written: &str) -> Option<(String, &'static Key, Spelling)> {
+    if let Some(key) = book.find(written) {
         return Some((written.to_owned(), key, Spelling::Plain));
     }
-    if let Some(key) = KEYS
+    if let Some(key) = book
+        .keys
         .iter()
         .copied()
         .find(|key| key.old_name == Some(written))
     {
         return Some((key.name.to_owned(), key, Spelling::Old));
     }
-    if let Some((role, key)) = table::role_part(written) {
+    if let Some((role, key)) = table::role_part(written).filter(|_| book.has_roles) {
         return Some((key.name.replace("NAME", role), key, Spelling::Plain));
     }
     let name = written.strip_suffix(".file")?;
-    let key = table::find(name).filter(|key| key.is_secret())?;
+    let key = book.find(name).filter(|key| key.is_secret())?;
     Some((name.to_owned(), key, Spelling::SecretFile))
 }
 
@@ -193,14 +200,20 @@ fn place(level: &mut Level, name: String, raw: Raw, all: &mut Gathered) {
     }
 }
 
-fn from_environment(environment: &[(OsString, OsString)], all: &mut Gathered) -> Level {
+fn from_environment(
+    book: &Book,
+    environment: &[(OsString, OsString)],
+    all: &mut Gathered,
+) -> Level {
     let mut level = Level::new();
     for (variable, content) in environment {
-        let Some(variable) = variable.to_str().filter(|name| name.starts_with("KMS_")) else {
+        let mine = |name: &&str| name.starts_with(book.environment) && !is_of_another(book, name);
+        let Some(variable) = variable.to_str().filter(mine) else {
             continue;
         };
-        let Some((name, key, spelling)) = environment_key(variable, &all.roles) else {
-            let suggestion = KEYS
+        let Some((name, key, spelling)) = environment_key(book, variable, &all.roles) else {
+            let suggestion = book
+                .keys
                 .iter()
                 .map(|key| key.environment_name())
                 .min_by_key(|known| strsim::damerau_levenshtein(known, variable))
@@ -238,15 +251,26 @@ fn from_environment(environment: &[(OsString, OsString)], all: &mut Gathered) ->
     level
 }
 
-fn environment_key(variable: &str, roles: &[String]) -> Option<(String, &'static Key, Spelling)> {
-    if let Some(key) = KEYS
+/// Variables of cluster.properties are no mistakes in kms.properties.
+fn is_of_another(book: &Book, variable: &str) -> bool {
+    let other = super::cluster::table::CLUSTER.environment;
+    book.environment != other && variable.starts_with(other)
+}
+
+fn environment_key(
+    book: &Book,
+    variable: &str,
+    roles: &[String],
+) -> Option<(String, &'static Key, Spelling)> {
+    if let Some(key) = book
+        .keys
         .iter()
         .copied()
         .find(|key| key.environment_name() == variable)
     {
         return Some((key.name.to_owned(), key, Spelling::Plain));
     }
-    if let Some((upper, part)) = table::role_environment(variable) {
+    if let Some((upper, part)) = table::role_environment(variable).filter(|_| book.has_roles) {
         let known = roles
             .iter()
             .find(|role| table::environment_name(role) == upper);
@@ -256,7 +280,8 @@ fn environment_key(variable: &str, roles: &[String]) -> Option<(String, &'static
         return Some((name, key, Spelling::Plain));
     }
     let name = variable.strip_suffix("_FILE")?;
-    let key = KEYS
+    let key = book
+        .keys
         .iter()
         .copied()
         .find(|key| key.is_secret() && key.environment_name() == name)?;

@@ -30,6 +30,8 @@ pub enum Kind {
     Host,
     /// HSM addresses by comma.
     Urls,
+    /// Addresses of servers by comma, without a scheme.
+    Places,
     /// SHA-256 of a certificate.
     Fingerprint,
     /// One of these words; case does not matter.
@@ -106,75 +108,104 @@ pub(super) fn environment_name(key: &str) -> String {
     key.to_ascii_uppercase().replace(['.', '-'], "_")
 }
 
-/// The key of this name; old names are not found here.
-pub fn find(name: &str) -> Option<&'static Key> {
-    KEYS.iter().copied().find(|key| key.name == name)
+/// The keys of one kind of file.
+#[derive(Debug)]
+pub struct Book {
+    /// In the order of the example file.
+    pub keys: &'static [&'static Key],
+    /// Whether there are keys of roles too: [`ROLE_KEYS`].
+    pub has_roles: bool,
+    /// The example file.
+    pub example: &'static str,
+    /// How the names of its environment variables begin.
+    pub environment: &'static str,
 }
 
-/// The known name nearest to `name`, if one is near.
-pub fn suggest(name: &str) -> Option<String> {
-    let lower = name.to_ascii_lowercase();
-    let secrets = KEYS
-        .iter()
-        .filter(|key| key.is_secret())
-        .map(|key| format!("{}.file", key.name));
-    let role = lower
-        .strip_prefix("kms.role.")
-        .and_then(|rest| rest.split_once('.'))
-        .map(|(role, _)| role);
-    let roles = role.into_iter().flat_map(|role| {
-        ROLE_KEYS
+/// `kms.properties`.
+pub static MAIN: Book = Book {
+    keys: KEYS,
+    has_roles: true,
+    example: "conf/kms.properties",
+    environment: "KMS_",
+};
+
+impl Book {
+    /// The key of this name; old names are not found here.
+    pub fn find(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().copied().find(|key| key.name == name)
+    }
+
+    /// The known name nearest to `name`, if one is near.
+    pub fn suggest(&self, name: &str) -> Option<String> {
+        let lower = name.to_ascii_lowercase();
+        let secrets = self
+            .keys
             .iter()
-            .map(move |key| key.name.replace("NAME", role))
-    });
-    let names = KEYS.iter().map(|key| key.name.to_owned());
-    names
-        .chain(secrets)
-        .chain(roles)
-        .map(|known| {
-            (
-                strsim::jaro_winkler(&lower, &known),
-                strsim::damerau_levenshtein(&lower, &known),
-                known,
-            )
-        })
-        .filter(|(_, edits, known)| *edits * 4 <= known.len())
-        .min_by(|a, b| a.1.cmp(&b.1).then(b.0.total_cmp(&a.0)))
-        .map(|(_, _, known)| known)
+            .filter(|key| key.is_secret())
+            .map(|key| format!("{}.file", key.name));
+        let role = lower
+            .strip_prefix("kms.role.")
+            .filter(|_| self.has_roles)
+            .and_then(|rest| rest.split_once('.'))
+            .map(|(role, _)| role);
+        let roles = role.into_iter().flat_map(|role| {
+            ROLE_KEYS
+                .iter()
+                .map(move |key| key.name.replace("NAME", role))
+        });
+        let names = self.keys.iter().map(|key| key.name.to_owned());
+        names
+            .chain(secrets)
+            .chain(roles)
+            .map(|known| {
+                (
+                    strsim::jaro_winkler(&lower, &known),
+                    strsim::damerau_levenshtein(&lower, &known),
+                    known,
+                )
+            })
+            .filter(|(_, edits, known)| *edits * 4 <= known.len())
+            .min_by(|a, b| a.1.cmp(&b.1).then(b.0.total_cmp(&a.0)))
+            .map(|(_, _, known)| known)
+    }
 }
 
-const fn number(min: u64, max: u64, unit: &'static str) -> Kind {
+pub(super) const fn number(min: u64, max: u64, unit: &'static str) -> Kind {
     Kind::Number { min, max, unit }
 }
 
+/// A list of keys: a static each, and one of all.
 macro_rules! keys {
-    ($($id:ident $name:literal $(was $old:literal)? $(only $($only:literal)+)?, $kind:expr, $default:expr, $help:literal;)*) => {
+    ($list:ident: $($id:ident $name:literal $(was $old:literal)? $(only $($only:literal)+)?, $kind:expr, $default:expr, $help:literal;)*) => {
         $(
             #[doc = concat!("`", $name, "`: ", $help)]
-            pub static $id: Key = Key {
+            pub static $id: $crate::config::table::Key = $crate::config::table::Key {
                 name: $name,
-                old_name: first(&[$($old)?]),
+                old_name: $crate::config::table::first(&[$($old)?]),
                 kind: $kind,
                 default: $default,
                 only_with: &[$($($only),+)?],
                 help: $help,
             };
         )*
-        /// Every key, in the order of the example file. The role keys are in [`ROLE_KEYS`].
-        pub static KEYS: &[&Key] = &[$(&$id),*];
+        /// Every key, in the order of the example file.
+        pub static $list: &[&$crate::config::table::Key] = &[$(&$id),*];
     };
 }
 
-const fn first(list: &[&'static str]) -> Option<&'static str> {
+pub(super) const fn first(list: &[&'static str]) -> Option<&'static str> {
     match list {
         [one, ..] => Some(one),
         [] => None,
     }
 }
 
+pub(super) use keys;
+
 use self::Default::{Derived, None as Unset, Value};
 
 keys! {
+    KEYS:
     SERVER_ADDRESS "kms.server.address", Kind::Address, Value("0.0.0.0"),
         "Address the service listens on.";
     SERVER_PORT "kms.server.port", number(0, 65535, ""), Value("8443"),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::table::{Default, KEYS, Key, ROLE_KEYS};
+use super::table::{Book, Default, Key, MAIN, ROLE_KEYS};
 use super::value::expected;
 
 const HEAD: &str = "\
@@ -14,13 +14,34 @@ const HEAD: &str = "\
 # Check this file with: kms check --config FILE
 ";
 
+const CLUSTER_HEAD: &str = "\
+# Connected KMS: every setting of the cache that several nodes share. docs/cluster.md tells how to set it up.
+#
+# kms.properties names this file: kms.cache.type = distributed, kms.distributed.cache.config.file = FILE
+# A setting that is commented out has the value shown. An environment variable wins over this file:
+# KMS_CLUSTER_ADDRESSES over kms.cluster.addresses, and so on. A password may be kept in a file of its own,
+# mode 0600: kms.cluster.password.file = /etc/kms/cluster.password
+# Check it with: kms check
+";
+
 /// The example file: every key, commented out, with default, range and help.
 pub fn render_template() -> String {
-    let mut text = HEAD.to_owned();
+    render_book(&MAIN, HEAD)
+}
+
+/// The same of `cluster.properties`.
+pub fn render_cluster_template() -> String {
+    render_book(&super::cluster::table::CLUSTER, CLUSTER_HEAD)
+}
+
+/// Keys are grouped by the second part of their names, where it differs.
+fn render_book(book: &Book, head: &str) -> String {
+    let mut text = head.to_owned();
     let mut group = "";
-    for key in KEYS.iter().copied().chain(&ROLE_KEYS) {
+    let roles: &[Key] = if book.has_roles { &ROLE_KEYS } else { &[] };
+    for key in book.keys.iter().copied().chain(roles) {
         let this = key.name.split('.').nth(1).unwrap_or_default();
-        if this != group {
+        if this != group && book.has_roles {
             group = this;
             _ = writeln!(text, "\n# ---- {group} ----");
         }

@@ -69,7 +69,10 @@ pub(super) fn check(kind: Kind, text: &str, folder: &Path) -> Result<Value, Stri
         }
         Kind::Socket => Value::Socket(url::parse_socket(text)?),
         Kind::Host => Value::Text(url::parse_host(text)?),
-        Kind::Urls => Value::Urls(url::parse_list(text)?),
+        Kind::Places if text.contains("://") => {
+            return Err("a server is named without a scheme".to_owned());
+        }
+        Kind::Urls | Kind::Places => Value::Urls(url::parse_list(text)?),
         Kind::Fingerprint => Value::Fingerprint(fingerprint(text)?),
         Kind::Choice(words) => {
             let word = words.iter().find(|word| word.eq_ignore_ascii_case(text));
@@ -101,6 +104,7 @@ pub(super) fn expected(kind: Kind) -> String {
         Kind::Socket => "address:port, such as 127.0.0.1:8444 or [::1]:8444".to_owned(),
         Kind::Host => "a host name or IP address, without port".to_owned(),
         Kind::Urls => "[https://]host[:port], several by comma".to_owned(),
+        Kind::Places => "host[:port], several by comma, IPv6 in brackets".to_owned(),
         Kind::Fingerprint => "64 hex digits, with or without colons".to_owned(),
         Kind::Choice(words) => format!("one of {}", words.join(", ")),
         Kind::Number { min, max, unit: "" } => format!("{min} to {max}"),

@@ -12,7 +12,7 @@ use crate::hsm::{Errand, HsmError, Job, KeyState};
 use crate::secret::SecretKey;
 
 use super::fetch::{Purpose, Wanted};
-use super::{Call, Engine, FlightKey};
+use super::{Brought, Call, Engine, FlightKey, sharing};
 
 impl Engine {
     /// The entry if it is ready, counted as a hit.
@@ -22,6 +22,9 @@ impl Engine {
         wanted: &Wanted<'_>,
         purpose: Purpose,
     ) -> Option<SecretKey> {
+        if !self.serves_own() {
+            return None;
+        }
         if purpose == Purpose::Rewrap {
             let key = self.cache.get(&wanted.digest, call.now)?;
             self.metrics.worker(call.waiter.worker).hits.bump();
@@ -59,14 +62,16 @@ impl Engine {
             return;
         };
         let (keeper, metrics) = (self.keeper(wanted), Arc::clone(&self.metrics));
+        let (place, time) = (self.place_of(call, wanted), self.time.clone());
         let done = Box::new(move |outcome| {
             keeper.keep(&outcome, None);
+            sharing::put(&place, &outcome, &time);
             match &outcome {
                 Ok(_) => metrics.refreshes.bump(),
                 Err(HsmError::GaveWay) => metrics.refreshes_given_up.bump(),
                 Err(_) => metrics.refreshes_failed.bump(),
             }
-            lead.finish(outcome);
+            lead.finish(outcome.map(Brought::Hsm));
         });
         let job = Job::new(wanted.request(), call.deadline, done);
         self.hsm.submit_spare(errand(wanted.digest), job);
@@ -103,7 +108,7 @@ impl Engine {
     /// An entry whose life is over; for a request that the HSM did not answer. A version that is known
     /// not to be active any more is not served so, whatever the HSM would have done.
     pub(super) fn stale(&self, call: &Call<'_>, wanted: &Wanted<'_>) -> Option<SecretKey> {
-        if wanted.version.state != KeyState::Active {
+        if wanted.version.state != KeyState::Active || !self.serves_own() {
             return None;
         }
         let key = self.cache.get_stale(&wanted.digest, call.now)?;

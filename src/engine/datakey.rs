@@ -19,7 +19,7 @@ use crate::wire::transit::{self, DatakeyBody};
 use super::crypt::{self, Key, Unmet};
 use super::fetch::{hold, item_waiter};
 use super::gather::{Item, Wants};
-use super::{Call, Engine, Flow, Gather, Outcome, faults};
+use super::{Brought, Call, Engine, Flow, Gather, faults};
 
 /// Of the largest data key.
 const BYTES_MAX: usize = 64;
@@ -103,13 +103,18 @@ impl Engine {
         gather.await_item(PLAINTEXT, Wants::Plaintext, 0, true);
         let store = std::sync::Arc::clone(&self.store);
         self.submit(call, Request::Random { bytes }, move |outcome| {
-            lead.finish(checked_random(&store, bytes, outcome));
+            let outcome = checked_random(&store, bytes, outcome);
+            lead.finish(outcome.map(Brought::Hsm));
         });
     }
 }
 
 /// The HSM's random bytes, if it gave as many as were asked for; our own if it has none to give.
-fn checked_random(store: &Store, bytes: usize, outcome: Outcome) -> Outcome {
+fn checked_random(
+    store: &Store,
+    bytes: usize,
+    outcome: Result<Answer, HsmError>,
+) -> Result<Answer, HsmError> {
     static SAID: AtomicBool = AtomicBool::new(false);
     match outcome {
         Ok(Answer::Plaintext(key)) if key.len() != bytes => {

@@ -29,7 +29,9 @@ impl Engine {
             Key::Parked => return Ok(Flow::Parked),
         };
         if gather.items.is_empty() {
-            let answered = if body.batch {
+            let answered = if !self.serves_own() {
+                false
+            } else if body.batch {
                 self.decrypt_hits(call, &known, body, reply)
             } else {
                 self.decrypt_hit(call, &known, body, reply)?

@@ -9,13 +9,14 @@ use std::sync::atomic::Ordering;
 use crate::api::Fault;
 use crate::cache::{Digest, Family};
 use crate::flight::{Joined, Lead};
-use crate::hsm::{HsmError, Job, KeyVersion, Request};
+use crate::hsm::{Answer, HsmError, Job, KeyVersion, Request};
 use crate::secret::{SecretBytes, SecretKey};
 
 use super::crypt::Sealer;
 use super::gather::{Item, KEY_ITEM, KeyAnswer, Wants};
 use super::learn::Learner;
-use super::{Call, Engine, FlightKey, Flow, Gather, Outcome, Waiter, faults};
+use super::sharing::Announcer;
+use super::{Brought, Call, Engine, FlightKey, Flow, Gather, Outcome, Waiter, faults};
 
 /// An unwrap to fetch.
 pub(super) struct Wanted<'a> {
@@ -122,7 +123,7 @@ impl Engine {
         let learner = self.learner(name, &request);
         self.submit(call, request, move |outcome| {
             learner.learn(&outcome);
-            lead.finish(outcome);
+            lead.finish(outcome.map(Brought::Hsm));
         });
     }
 
@@ -133,6 +134,7 @@ impl Engine {
             name,
             request,
             self.time.clone(),
+            Announcer::of(self),
         )
     }
 
@@ -141,7 +143,7 @@ impl Engine {
         &self,
         call: &Call<'_>,
         request: Request,
-        done: impl FnOnce(Outcome) + Send + 'static,
+        done: impl FnOnce(Result<Answer, HsmError>) + Send + 'static,
     ) {
         if is_an_operation(&request) {
             self.metrics.worker(call.waiter.worker).others.bump();
@@ -202,23 +204,6 @@ impl Engine {
         }
     }
 
-    fn submit_unwrap(
-        &self,
-        call: &Call<'_>,
-        wanted: &Wanted<'_>,
-        purpose: Purpose,
-        lead: Lead<FlightKey, Waiter, Outcome>,
-    ) {
-        let (keeper, quota) = (self.keeper(wanted), Arc::clone(call.quota));
-        self.submit(call, wanted.request(), move |outcome| {
-            match purpose {
-                Purpose::Decrypt => keeper.keep(&outcome, Some(&quota)),
-                Purpose::Rewrap => keeper.note(&outcome),
-            }
-            lead.finish(outcome);
-        });
-    }
-
     /// Has the HSM wrap a plaintext. The result never fills the cache: a client that verifies by
     /// unwrapping must learn now, not after the TTL, if the HSM returned a bad ciphertext.
     pub(super) fn fetch_sealed(
@@ -254,7 +239,7 @@ impl Engine {
                     {
                         keys.doubt(&name);
                     }
-                    lead.finish(outcome);
+                    lead.finish(outcome.map(Brought::Hsm));
                 });
             }
             _ => gather.items[index] = Item::Failed(faults::of(&HsmError::Overloaded)),

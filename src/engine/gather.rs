@@ -9,7 +9,7 @@ use crate::quota::Held;
 use crate::secret::SecretKey;
 
 use super::ahead::is_outage;
-use super::{Outcome, faults};
+use super::{Brought, Outcome, faults};
 
 /// The item number of the key record itself.
 pub const KEY_ITEM: u32 = u32::MAX;
@@ -78,6 +78,8 @@ pub enum Source {
     Hsm,
     /// The cache, past the entry's life.
     Stale,
+    /// The cache that the nodes share.
+    Shared,
 }
 
 /// What an item's ticket must bring.
@@ -205,6 +207,10 @@ impl Gather {
     /// Takes a ticket in. A joiner whose leader ran out of time, and that has time left itself,
     /// goes back to untried: a leader's deadline is not shared.
     pub fn accept(&mut self, item: u32, outcome: Outcome, time_left: bool) {
+        let (outcome, shared) = match outcome.map(Brought::apart) {
+            Ok((answer, shared)) => (Ok(answer), shared),
+            Err(error) => (Err(error), false),
+        };
         if item == KEY_ITEM {
             if let KeyAnswer::Waiting { leads } = self.key {
                 self.waiting -= 1;
@@ -232,6 +238,12 @@ impl Gather {
             return;
         };
         self.waiting -= 1;
+        let source = usize::try_from(item)
+            .ok()
+            .and_then(|item| self.sources.get_mut(item));
+        if let (true, true, Some(source)) = (shared, leads, source) {
+            *source = Source::Shared;
+        }
         *slot = match (wants, outcome) {
             (Wants::Plaintext | Wants::PlaintextOrStale, Ok(Answer::Plaintext(key))) => {
                 Item::Plaintext(key)

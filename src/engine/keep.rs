@@ -11,9 +11,9 @@ use crate::keys::Directory;
 use crate::net::time::Time;
 use crate::quota::Client;
 
+use super::Engine;
 use super::fetch::Wanted;
 use super::refused::Refused;
-use super::{Engine, Outcome};
 
 /// Waits with a job for its answer.
 pub(super) struct Keeper {
@@ -62,7 +62,7 @@ impl Wanted<'_> {
 impl Keeper {
     /// Keeps a plaintext within the share of `client`; one that replaces its own entry has no client,
     /// for it takes no more room than before.
-    pub(super) fn keep(&self, outcome: &Outcome, client: Option<&Client>) {
+    pub(super) fn keep(&self, outcome: &Result<Answer, HsmError>, client: Option<&Client>) {
         match outcome {
             Ok(Answer::Plaintext(key)) => {
                 let now = self.time.now();
@@ -76,7 +76,7 @@ impl Keeper {
     }
 
     /// Takes note of a refusal only.
-    pub(super) fn note(&self, outcome: &Outcome) {
+    pub(super) fn note(&self, outcome: &Result<Answer, HsmError>) {
         match outcome {
             Err(HsmError::AuthenticationFailed) => {
                 self.cache.forget(&self.digest);

@@ -10,7 +10,7 @@ use crate::hsm::{Answer, HsmError, Request};
 use crate::keys::{Directory, Learnt, Source};
 use crate::net::time::Time;
 
-use super::Outcome;
+use super::sharing::Announcer;
 
 /// Waits with a job for its answer.
 pub(super) struct Learner {
@@ -19,7 +19,20 @@ pub(super) struct Learner {
     name: Arc<str>,
     source: Source,
     time: Time,
-    deletes: bool,
+    change: Change,
+    announcer: Announcer,
+}
+
+/// What the request does to the key, as far as other nodes go.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Change {
+    /// Nothing that they need to know.
+    None,
+    /// A new version.
+    Grows,
+    /// Minimum versions perhaps.
+    Configures,
+    Deletes,
 }
 
 impl Learner {
@@ -30,6 +43,7 @@ impl Learner {
         name: Arc<str>,
         request: &Request,
         time: Time,
+        announcer: Announcer,
     ) -> Self {
         let source = match request {
             Request::Find { .. } => Source::Lookup { asked: time.now() },
@@ -41,17 +55,25 @@ impl Learner {
             name,
             source,
             time,
-            deletes: matches!(request, Request::Delete { .. }),
+            change: match request {
+                Request::Rotate { .. } => Change::Grows,
+                Request::Configure { .. } => Change::Configures,
+                Request::Delete { .. } => Change::Deletes,
+                _ => Change::None,
+            },
+            announcer,
         }
     }
 
-    /// Keeps what the answer says. During an outage the last known record goes on serving.
-    pub(super) fn learn(&self, outcome: &Outcome) {
+    /// Keeps what the answer says, and tells the other nodes of a change. During an outage the last known record
+    /// goes on serving.
+    pub(super) fn learn(&self, outcome: &Result<Answer, HsmError>) {
         match outcome {
             Ok(Answer::Key(Some(record))) => {
                 let learnt = self
                     .keys
                     .learn(Arc::clone(record), self.source, self.time.now());
+                self.announce(&learnt);
                 if let Learnt::Changed { purge } = learnt
                     && !purge.is_empty()
                 {
@@ -59,19 +81,41 @@ impl Learner {
                 }
             }
             Ok(Answer::Key(None)) => self.forget(),
-            Err(HsmError::ObjectNotFound) if self.deletes => self.forget(),
+            Err(HsmError::ObjectNotFound) if self.change == Change::Deletes => self.forget(),
             // The HSM may have done it: let the next request look.
             Err(
                 HsmError::TimedOut
                 | HsmError::Unavailable(_)
                 | HsmError::Protocol(_)
                 | HsmError::Abandoned,
-            ) if matches!(self.source, Source::Change) => self.keys.doubt(&self.name),
+            ) if matches!(self.source, Source::Change) => {
+                self.keys.doubt(&self.name);
+                if self.change != Change::None {
+                    self.announcer.withdrawn(&self.name);
+                }
+            }
             _ => {}
         }
     }
 
+    /// Where nothing was withdrawn the others need only look; what is new to this node may not be to them.
+    fn announce(&self, learnt: &Learnt) {
+        let withdrawn = match learnt {
+            Learnt::Changed { purge } => !purge.is_empty(),
+            Learnt::Same => false,
+            Learnt::New | Learnt::Outdated | Learnt::Full => self.change == Change::Configures,
+        };
+        match self.change {
+            Change::None => {}
+            _ if withdrawn => self.announcer.withdrawn(&self.name),
+            _ => self.announcer.grown(&self.name),
+        }
+    }
+
     fn forget(&self) {
+        if self.change == Change::Deletes {
+            self.announcer.withdrawn(&self.name);
+        }
         if let Some(families) = self.keys.forget(&self.name, self.source) {
             self.purge("is gone from", &families);
         }

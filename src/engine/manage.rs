@@ -11,7 +11,7 @@ use crate::wire::transit::{self, ConfigBody, IgnoredBody, ListQuery};
 use super::crypt::Key;
 use super::fetch::{hold, item_waiter};
 use super::gather::{Item, KeyAnswer, Wants};
-use super::{Call, Engine, FlightKey, Flow, Gather, faults, key};
+use super::{Brought, Call, Engine, FlightKey, Flow, Gather, faults, key, sharing};
 
 const VERSION_ZERO_WARNING: &str = "since Vault 0.3 (prior to the OpenBao fork), transit key numbering \
                                     starts at 1; forcing minimum to 1";
@@ -41,6 +41,7 @@ impl Engine {
                     .map(AsRef::as_ref)
                     .filter(|name| after.is_empty() || *name > after)
                     .filter(|name| call.role.allows(Operation::List, name))
+                    .filter(|name| !sharing::is_reserved(name))
                     .take(query.limit.unwrap_or(usize::MAX))
                     .collect();
                 if names.is_empty() {
@@ -64,7 +65,9 @@ impl Engine {
         match self.flights.join(FlightKey::Names, waiter, || None::<()>) {
             Ok(Joined::Lead(lead)) => {
                 gather.await_item(0, Wants::Names, 0, true);
-                self.submit(call, Request::List, move |outcome| lead.finish(outcome));
+                self.submit(call, Request::List, move |outcome| {
+                    lead.finish(outcome.map(Brought::Hsm));
+                });
             }
             Ok(Joined::Waiting | Joined::WaitingFirst) => {
                 gather.await_item(0, Wants::Names, 0, false);

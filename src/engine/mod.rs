@@ -19,6 +19,7 @@ mod digest;
 mod encrypt;
 mod faults;
 mod fetch;
+pub mod follower;
 pub mod gather;
 mod health;
 mod keep;
@@ -28,6 +29,7 @@ mod manage;
 mod purge;
 mod refused;
 mod rewrap;
+mod sharing;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -43,6 +45,7 @@ use crate::keys::Directory;
 use crate::metrics::Metrics;
 use crate::net::time::Time;
 use crate::quota;
+use crate::secret::SecretKey;
 use crate::wire::Out;
 
 pub use faults::of as fault_of;
@@ -55,7 +58,22 @@ use refused::Refused;
 const ROOM_ENTRIES: usize = 16;
 
 /// What a waiter is told.
-pub type Outcome = Result<Answer, HsmError>;
+pub type Outcome = Result<Brought, HsmError>;
+
+/// An answer, and who had it.
+#[derive(Clone, Debug)]
+pub enum Brought {
+    /// The back end.
+    Hsm(Answer),
+    /// The cache that the nodes share: an unwrap.
+    Shared(SecretKey),
+}
+
+impl From<Answer> for Brought {
+    fn from(answer: Answer) -> Self {
+        Self::Hsm(answer)
+    }
+}
 
 /// Names one fetch: equal fetches are one flight.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -132,6 +150,8 @@ pub struct Engine {
     time: Time,
     /// As a UUID's text.
     cluster_id: String,
+    /// The cache that the nodes share.
+    sharing: Option<sharing::Sharing>,
 }
 
 impl Engine {
@@ -167,6 +187,7 @@ impl Engine {
             metrics,
             time,
             cluster_id: health::random_uuid()?,
+            sharing: None,
         })
     }
 
@@ -187,6 +208,10 @@ impl Engine {
         gather: &mut Gather,
         reply: &mut Reply<'_, O>,
     ) -> Flow {
+        if command.key().is_some_and(sharing::is_reserved) {
+            reply.fault(&Fault::new(403, sharing::RESERVED_TEXT));
+            return Flow::Answered;
+        }
         let done = match command {
             Command::Decrypt { key, body } => self.decrypt(call, key, body, gather, reply),
             Command::Encrypt { key, body } => self.encrypt(call, key, body, gather, reply),

@@ -10,12 +10,14 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use parking_lot::Mutex;
 
 use crate::cache::Family;
 use crate::hsm::{KeyRecord, KeyState, KeyVersion};
@@ -26,6 +28,10 @@ pub const NAMES_MAX: usize = 65_536;
 pub const METADATA_TTL: Duration = Duration::from_secs(30);
 /// How long a refresh may take before another request starts a new one.
 const REFRESH_RETRY: Duration = Duration::from_secs(5);
+
+/// Withdrawals remembered before old ones are let go: no question to the back end lasts that long.
+const WITHDRAWN_MAX: usize = 1024;
+const WITHDRAWN_LIFE: Duration = Duration::from_mins(15);
 
 /// What is known of one key.
 #[derive(Debug)]
@@ -128,6 +134,7 @@ pub struct Directory {
     names: DashMap<Arc<str>, Arc<Known>>,
     families: AtomicU32,
     start: Instant,
+    withdrawn: Mutex<HashMap<Arc<str>, Instant>>,
 }
 
 impl Directory {
@@ -137,6 +144,7 @@ impl Directory {
             names: DashMap::new(),
             families: AtomicU32::new(0),
             start,
+            withdrawn: Mutex::new(HashMap::new()),
         }
     }
 
@@ -161,6 +169,9 @@ impl Directory {
     /// Keeps `record` as of `now`.
     pub fn learn(&self, record: Arc<KeyRecord>, source: Source, now: Instant) -> Learnt {
         let room = self.names.len() < NAMES_MAX;
+        if self.was_withdrawn_after(&record.name, source) {
+            return Learnt::Outdated;
+        }
         match self.names.entry(Arc::clone(&record.name)) {
             Entry::Occupied(held) if held.get().outdates(source) => Learnt::Outdated,
             Entry::Occupied(mut held) => {
@@ -188,6 +199,42 @@ impl Directory {
         self.names
             .remove_if(name, |_, known| !known.outdates(source))
             .map(|(_, known)| known.families.clone())
+    }
+
+    /// Forgets `name`, which another node has changed: the next request looks it up, and an answer to a question
+    /// asked before `now` is not kept. Returns the families to purge.
+    pub fn withdraw(&self, name: &str, now: Instant) -> Option<Box<[Family]>> {
+        let mut withdrawn = self.withdrawn.lock();
+        if withdrawn.len() >= WITHDRAWN_MAX {
+            let young = |at: Instant| now.saturating_duration_since(at) < WITHDRAWN_LIFE;
+            withdrawn.retain(|_, at| young(*at));
+            let oldest = withdrawn.iter().min_by_key(|(_, at)| **at);
+            let oldest = oldest.map(|(name, _)| Arc::clone(name));
+            if let Some(oldest) = oldest.filter(|_| withdrawn.len() >= WITHDRAWN_MAX) {
+                withdrawn.remove(&oldest);
+            }
+        }
+        withdrawn.insert(name.into(), now);
+        drop(withdrawn);
+        self.names
+            .remove(name)
+            .map(|(_, known)| known.families.clone())
+    }
+
+    fn was_withdrawn_after(&self, name: &str, source: Source) -> bool {
+        let Source::Lookup { asked } = source else {
+            return false;
+        };
+        let withdrawn = self.withdrawn.lock();
+        withdrawn.get(name).is_some_and(|at| asked < *at)
+    }
+
+    /// Every name known.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        self.names
+            .iter()
+            .map(|entry| Arc::clone(entry.key()))
+            .collect()
     }
 
     /// The families of all versions of `name` that were met.

@@ -87,7 +87,7 @@ fn pool_plan(name: &'static str, config: &Config, plan: &Plan) -> PoolPlan {
     PoolPlan {
         name,
         connections: plan.pool_size,
-        batch_max: config.hsm.batch_max,
+        batch_max: plan.batch_max,
         pipeline_max: config.hsm.pipeline_max,
         queue_max: plan.queue_max,
         connect_timeout: CONNECT_TIMEOUT,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::admin::{self, Control, ControlHandle, Order};
+use crate::cluster::{Cluster, Word};
 use crate::config::Config;
 use crate::server::Shared;
 
@@ -70,7 +71,16 @@ fn carry(shared: &Shared, reloader: &Reloader, order: Order) -> Result<Value, St
             );
             Ok(json!({ "draining": !cancel, "connections": shared.connections() }))
         }
-        Order::Purge { key } => {
+        Order::Purge { key, cluster: true } => purge_everywhere(shared, key.as_deref()),
+        Order::RenewKey => {
+            let cluster = shared_cache(shared)?;
+            cluster.renew_key();
+            Ok(json!({ "renewing": true }))
+        }
+        Order::Purge {
+            key,
+            cluster: false,
+        } => {
             let entries = shared.engine.cache().len();
             if !shared.engine.purge(key.as_deref()) {
                 return Err(format!(
@@ -81,4 +91,33 @@ fn carry(shared: &Shared, reloader: &Reloader, order: Order) -> Result<Value, St
             Ok(json!({ "key": key, "entries_before": entries }))
         }
     }
+}
+
+fn shared_cache(shared: &Shared) -> Result<&Arc<Cluster>, String> {
+    let cluster = shared.engine.shared_cache();
+    cluster.ok_or_else(|| {
+        "this node shares its cache with no others: kms.cache.type is none".to_owned()
+    })
+}
+
+/// Here, in the shared cache, and at all other nodes, which say that they have.
+fn purge_everywhere(shared: &Shared, key: Option<&str>) -> Result<Value, String> {
+    let cluster = shared_cache(shared)?;
+    let entries = shared.engine.cache().len();
+    // Nothing of it here is no error: others may have some.
+    let _ = shared.engine.purge(key);
+    let obedience = cluster.order(Word::Purge(key.map(str::to_owned)));
+    log::info!(
+        "purge at all nodes: published={} acknowledged={:?} silent={:?}",
+        obedience.published,
+        obedience.acknowledged,
+        obedience.silent
+    );
+    Ok(json!({
+        "key": key,
+        "entries_before": entries,
+        "published": obedience.published,
+        "acknowledged": obedience.acknowledged,
+        "silent": obedience.silent,
+    }))
 }

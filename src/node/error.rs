@@ -64,6 +64,8 @@ pub enum StartError {
     Identity(IdentityError),
     /// The back end could not be set up.
     Backend(String),
+    /// The shared cache could not be set up.
+    SharedCache(String),
     /// A listener could not be opened.
     Listen {
         /// The configuration key.
@@ -105,7 +107,7 @@ impl fmt::Display for StartError {
             Self::Certificate { alias, why } => write!(f, "certificate '{alias}': {why}"),
             Self::ServerCertificate(why) => write!(f, "server certificate: {why}"),
             Self::Identity(error) => write!(f, "{error}"),
-            Self::Backend(why) => f.write_str(why),
+            Self::Backend(why) | Self::SharedCache(why) => f.write_str(why),
             Self::Audit(error) => write!(f, "{error}"),
             Self::Control { path, error } => write!(
                 f,

@@ -14,6 +14,8 @@ mod housekeeping;
 mod lifecycle;
 mod reload;
 mod roles;
+mod sealing;
+mod shared_cache;
 mod trial;
 mod watch;
 
@@ -30,6 +32,7 @@ pub use error::StartError;
 pub use lifecycle::until_signalled;
 pub use reload::{ReloadError, Reloader, Report};
 pub use roles::{ClientCa, RoleHolders, roles};
+pub use shared_cache::probe as probe_shared_cache;
 pub use trial::try_key;
 
 use crate::admin;
@@ -221,9 +224,13 @@ impl Node {
             std::thread::sleep(Duration::from_millis(20));
         }
         self.service.stop();
-        let hsm = Arc::clone(self.shared().engine.hsm());
+        let shared = Arc::clone(self.shared());
         self.service.join();
-        hsm.shutdown();
+        // First, so that nothing of the shared cache waits for it.
+        shared.engine.hsm().shutdown();
+        if let Some(cluster) = shared.engine.shared_cache() {
+            cluster.shutdown();
+        }
         if let Some(control) = self.control {
             control.stop();
         }
@@ -264,7 +271,7 @@ impl Site<'_> {
         let mail_max = WAITERS_MAX + config.sizes.connections_max;
         let (seats, ports) = server::ports(workers, mail_max).map_err(StartError::Threads)?;
         let inboxes = Arc::clone(&ports);
-        let engine = Engine::new(
+        let mut engine = Engine::new(
             Arc::clone(self.cache),
             hsm,
             EngineLimits {
@@ -276,6 +283,9 @@ impl Site<'_> {
             move |waiter, outcome| server::deliver(&inboxes, waiter, outcome),
         )
         .map_err(|_| StartError::Random)?;
+        if let Some(cluster) = &config.cache.cluster {
+            shared_cache::start(cluster, &mut engine, self.arena)?;
+        }
         let settings = settings(config, plan, deadlines);
         let quota = Arc::new(Quota::new(&quota(config, plan), start));
         let mut shared = Shared::new(engine, pins, tls, metrics, quota, self.arena, settings);

@@ -6,6 +6,7 @@
 
 mod arena;
 mod bytes;
+pub mod cipher;
 pub mod harden;
 mod wipe;
 mod wipe_alloc;

@@ -186,6 +186,7 @@ fn source(gather: &Gather, index: usize) -> &'static str {
         Source::Joined => "joined",
         Source::Hsm => "hsm",
         Source::Stale => "stale",
+        Source::Shared => "shared",
     }
 }
 

@@ -12,6 +12,7 @@ pub mod openbao;
 pub mod pki;
 pub mod process;
 pub mod pykmip;
+pub mod redis;
 pub mod site;
 
 use std::net::{TcpListener, TcpStream};

@@ -1,6 +1,6 @@
 //! Our own server as operators run it: the program, a configuration file, its log.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl Node {
 
     /// Starts it with these environment variables, and waits until it says that it serves.
     pub fn start_with(config: &Path, environment: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kms"));
+        let mut command = Command::new(program());
         command.args(["serve", "--config"]).arg(config);
         command.envs(environment.iter().copied());
         let mut process = Process::start(&mut command, &config.with_extension("log"));
@@ -66,6 +66,21 @@ impl Node {
             self.process.log()
         );
     }
+}
+
+/// Our program: also for the tests of another package, beside which it is built.
+pub fn program() -> PathBuf {
+    if let Some(built) = option_env!("CARGO_BIN_EXE_kms") {
+        return built.into();
+    }
+    let tests = std::env::current_exe().unwrap();
+    let folder = tests.parent().and_then(Path::parent).unwrap();
+    let program = folder.join("kms");
+    assert!(
+        program.exists(),
+        "kms is not built: cargo build --workspace"
+    );
+    program
 }
 
 fn port_of(line: &str, name: &str) -> Option<u16> {

@@ -34,7 +34,7 @@ pub struct Captured {
     pub at: Instant,
     pub deadline: Instant,
     pub done: Done,
-    pub outcome: Outcome,
+    pub outcome: Result<kms::hsm::Answer, kms::hsm::HsmError>,
 }
 
 /// The pool as the engine sees it. Ends of jobs are kept until the node's clock gets there.

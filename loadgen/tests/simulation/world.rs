@@ -32,7 +32,7 @@ pub enum Event {
     Scout,
     Sweep,
     Tick,
-    Complete(Done, Outcome),
+    Complete(Done, Result<kms::hsm::Answer, kms::hsm::HsmError>),
     Deadline(u32),
     Incident(Incident),
 }

@@ -13,16 +13,16 @@ pub(super) struct Cache<'a> {
     pub(super) nodes: Option<&'a Jgroups>,
 }
 
-/// Lines about the cache. This version has a cache in each node and none between them, so the type stays `none` and
-/// the nodes are named for the day that changes.
+/// Lines about the cache. What the nodes share is kept elsewhere now, so the type stays `none` until that is set up;
+/// the nodes are named for whoever does.
 pub(super) fn write(cache: &Cache<'_>, output: &mut Output) {
     let Some(place) = &cache.distributed else {
         return;
     };
     output.heading("cache");
     output.comment(format!(
-        "Was distributed ({place}). In this version each node has a cache of its own, which needs no other node; with \
-         one that shares it, these lines switch that on:"
+        "Was distributed ({place}). The nodes now share a cache on a Redis or Valkey of the site, which \
+         cluster.properties names (docs/cluster.md); once that is there, these lines switch it on:"
     ));
     output.propose("kms.cache.type", "distributed");
     output.propose(

@@ -77,7 +77,7 @@ impl Installation {
         if let Some(place) = &distributed {
             report.lost(
                 format!("{place} kms.cache.type = distributed"),
-                "each node has a cache of its own in this version; the nodes are named in kms.properties",
+                "nodes share a cache on Redis or Valkey now (docs/cluster.md); the nodes are named in kms.properties",
             );
         }
         let file = "kms.distributed.cache.config.file";

@@ -121,7 +121,7 @@ impl Settings {
 
     /// Whether the protocol reads this key.
     fn is_read(&self, key: &str) -> bool {
-        let only_with = table::find(key).map_or(&[][..], |key| key.only_with);
+        let only_with = table::MAIN.find(key).map_or(&[][..], |key| key.only_with);
         only_with.is_empty() || only_with.contains(&self.protocol())
     }
 

@@ -1,9 +1,9 @@
 //! The back end's part of the configuration, and what each `kms.hsm.protocol` needs or ignores.
 
 use super::Builder;
-use crate::config::error::{Problem, Warning};
+use crate::config::error::Warning;
 use crate::config::model::{Embedded, Hsm, KmipCipher, KmipCredential, Protocol};
-use crate::config::table::{self, KEYS, Key};
+use crate::config::table::{self, KEYS};
 use crate::config::url::{Endpoint, Url};
 use crate::config::value::Value;
 
@@ -106,16 +106,6 @@ impl Builder<'_> {
             file: file?,
             passphrase: passphrase?,
         })
-    }
-
-    pub(super) fn not_served(&mut self, key: &Key, value: &str, remedy: &str) {
-        let (origin, key) = (self.origin(key.name), key.name.to_owned());
-        self.all.problems.push(Problem::NotServedYet {
-            origin,
-            key,
-            value: value.to_owned(),
-            remedy: remedy.to_owned(),
-        });
     }
 
     fn warn_ignored(&mut self, protocol: &str) {

@@ -94,20 +94,7 @@ impl Builder<'_> {
 
     /// Every key for `kms check`, roles last.
     pub(super) fn settings(&self) -> Vec<Setting> {
-        let one = |name: &str, default: KeyDefault| {
-            let held = self.all.held.get(name);
-            let value = match (held, default) {
-                (Some(held), _) => held.shown.clone(),
-                (None, KeyDefault::Value(text)) => text.to_owned(),
-                (None, KeyDefault::Derived(rule)) => format!("({rule})"),
-                (None, KeyDefault::None) => "(not set)".to_owned(),
-            };
-            Setting {
-                key: name.to_owned(),
-                value,
-                origin: self.origin(name),
-            }
-        };
+        let one = |name: &str, default: KeyDefault| self.setting(name, default);
         let keys = KEYS.iter().map(|key| one(key.name, key.default));
         let held = self
             .all
@@ -131,5 +118,21 @@ impl Builder<'_> {
         };
         keys.chain(roles.iter().map(|name| one(name, default(name))))
             .collect()
+    }
+
+    /// What holds for one key.
+    pub(in crate::config) fn setting(&self, name: &str, default: KeyDefault) -> Setting {
+        let held = self.all.held.get(name);
+        let value = match (held, default) {
+            (Some(held), _) => held.shown.clone(),
+            (None, KeyDefault::Value(text)) => text.to_owned(),
+            (None, KeyDefault::Derived(rule)) => format!("({rule})"),
+            (None, KeyDefault::None) => "(not set)".to_owned(),
+        };
+        Setting {
+            key: name.to_owned(),
+            value,
+            origin: self.origin(name),
+        }
     }
 }

@@ -92,7 +92,7 @@ fn bad_values_name_what_is_wrong() {
         ),
         (
             "kms.cache.type=distributed",
-            "not served by this version yet",
+            "/etc/kms/cluster.properties: cannot be read",
         ),
         ("kms.cache.type=shared", "expected one of none, distributed"),
         ("kms.hsm.fingerprint=abcd", "4 hex digits; expected 64"),

@@ -1,95 +1,22 @@
-//! AES-256-GCM and Argon2id with their traces wiped.
+//! Argon2id with its traces wiped, random bytes, and room for a plaintext in passing.
 //!
-//! A key rests in the arena as 32 bytes. Each operation expands it into ring's key schedule on the
-//! stack (well under a microsecond with AES-NI) rather than keep a schedule, which starts with the
-//! raw key, in ordinary memory. ring does not wipe it, so the stack below is overwritten after.
-//! Must never be true: a caller of ring's keys outside [`seal`] and [`open`].
+//! AES-256-GCM is `secret::cipher`'s. Must never be true: Argon2's memory freed with what it held.
 
-use std::hint::black_box;
 use std::time::Instant;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::error::KeyFileError;
-use crate::limits::{NONCE_BYTES, TAG_BYTES};
+use crate::secret::cipher::overwrite_stack;
+pub(super) use crate::secret::cipher::{open, seal};
 use crate::secret::{Arena, LockedBuf, SecretString};
 
 /// Bytes of a master key and of the key that seals the file.
 pub(super) const KEY_BYTES: usize = 32;
 /// Bytes of the salt of Argon2id.
 pub(super) const SALT_BYTES: usize = 16;
-/// More than ring's schedule and its callees' frames.
-const STACK_BYTES: usize = 8 * 1024;
-
-/// The tag is wrong, or the key has another length.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Refused;
-
-/// Encrypts `data` in place; the tag is given apart.
-pub(super) fn seal(
-    key: &[u8],
-    nonce: [u8; NONCE_BYTES],
-    associated_data: &[u8],
-    data: &mut [u8],
-) -> Result<[u8; TAG_BYTES], Refused> {
-    let tag = seal_with_schedule(key, nonce, associated_data, data);
-    overwrite_stack();
-    tag
-}
-
-/// Decrypts `data`, which ends in its tag, in place; the plaintext's length, all but the tag.
-pub(super) fn open(
-    key: &[u8],
-    nonce: [u8; NONCE_BYTES],
-    associated_data: &[u8],
-    data: &mut [u8],
-) -> Result<usize, Refused> {
-    let len = open_with_schedule(key, nonce, associated_data, data);
-    overwrite_stack();
-    len
-}
-
-#[inline(never)]
-fn seal_with_schedule(
-    key: &[u8],
-    nonce: [u8; NONCE_BYTES],
-    associated_data: &[u8],
-    data: &mut [u8],
-) -> Result<[u8; TAG_BYTES], Refused> {
-    let schedule = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).map_err(|_| Refused)?);
-    let nonce = Nonce::assume_unique_for_key(nonce);
-    let tag = schedule
-        .seal_in_place_separate_tag(nonce, Aad::from(associated_data), data)
-        .map_err(|_| Refused)?;
-    tag.as_ref().try_into().map_err(|_| Refused)
-}
-
-#[inline(never)]
-fn open_with_schedule(
-    key: &[u8],
-    nonce: [u8; NONCE_BYTES],
-    associated_data: &[u8],
-    data: &mut [u8],
-) -> Result<usize, Refused> {
-    let schedule = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).map_err(|_| Refused)?);
-    let nonce = Nonce::assume_unique_for_key(nonce);
-    let plaintext = schedule
-        .open_in_place(nonce, Aad::from(associated_data), data)
-        .map_err(|_| Refused)?;
-    Ok(plaintext.len())
-}
-
-/// Zeroes the stretch of stack that the callee before has just left.
-#[inline(never)]
-fn overwrite_stack() {
-    let mut stretch = [0_u8; STACK_BYTES];
-    stretch.zeroize();
-    black_box(&stretch);
-}
-
 /// What Argon2id costs, as recorded in the file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Cost {
