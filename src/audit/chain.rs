@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam::utils::CachePadded;
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::line::{put, put_hex, put_number, put_text};
-use super::{AuditError, Log, Mode, Record};
+use super::{AuditError, Log, Mode, Record, Written};
 
 /// Bytes that wait in best-effort mode while the log cannot be written.
 const WAITING_BYTES_MAX: usize = 1024 * 1024;
@@ -26,6 +27,7 @@ struct Link {
 /// Lines of one worker.
 pub struct Chain {
     pub(super) log: Arc<Log>,
+    counters: Arc<CachePadded<Written>>,
     /// In hexadecimal; random, so no two chains of a site share one.
     id: String,
     written: Link,
@@ -57,6 +59,7 @@ impl Chain {
             mac: [0; 32],
         };
         Ok(Self {
+            counters: log.count_another(),
             log,
             id: String::from_utf8_lossy(&text).into_owned(),
             written: link,
@@ -177,6 +180,8 @@ impl Chain {
             }
             None => 0,
         };
+        self.counters.lines.add(whole as u64);
+        self.counters.bytes.add(taken as u64);
         self.is_torn |= taken > upto;
         self.lines.drain(..upto);
         self.ends.drain(..whole);

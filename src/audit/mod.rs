@@ -20,6 +20,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use crossbeam::utils::CachePadded;
+use parking_lot::Mutex;
 
 use crate::metrics::Counter;
 
@@ -97,6 +99,17 @@ pub struct Log {
     pub dropped: Counter,
     /// Writes that failed.
     pub failed: Counter,
+    /// Of each chain, on cache lines of its own.
+    written: Mutex<Vec<Arc<CachePadded<Written>>>>,
+}
+
+/// What is in the file of one chain, or of all.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Whole lines.
+    pub lines: Counter,
+    /// Bytes, pieces of lines included.
+    pub bytes: Counter,
 }
 
 impl Log {
@@ -110,7 +123,23 @@ impl Log {
             key,
             dropped: Counter::default(),
             failed: Counter::default(),
+            written: Mutex::default(),
         }))
+    }
+
+    /// Lines and bytes written since the start.
+    pub fn written(&self) -> (u64, u64) {
+        let all = self.written.lock();
+        all.iter().fold((0, 0), |(lines, bytes), one| {
+            (lines + one.lines.get(), bytes + one.bytes.get())
+        })
+    }
+
+    /// For another chain.
+    fn count_another(&self) -> Arc<CachePadded<Written>> {
+        let one = Arc::<CachePadded<Written>>::default();
+        self.written.lock().push(Arc::clone(&one));
+        one
     }
 
     /// Opens the file by its name again, after logrotate moved it. On error the old one stays in use.

@@ -21,6 +21,7 @@ use std::time::Instant;
 
 use rustls::ClientConfig;
 
+use crate::metrics::HsmMetrics;
 use crate::secret::{SecretBytes, SecretKey};
 
 pub use change::KeyChange;
@@ -295,6 +296,10 @@ pub trait Hsm: Send + Sync {
     /// Each configured server in its order; none where the back end is in this process.
     fn servers(&self) -> Vec<ServerReport> {
         Vec::new()
+    }
+    /// What its connections count, where there are any.
+    fn metrics(&self) -> Option<&HsmMetrics> {
+        None
     }
     /// How ciphertexts are laid out; never changes.
     fn envelope(&self) -> Envelope {

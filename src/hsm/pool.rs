@@ -19,6 +19,7 @@ use rustls::ClientConfig;
 
 use super::ServerReport;
 use super::{Access, Answer, ClientTag, Envelope, Errand, Health, Hsm, HsmError, Job};
+use crate::metrics::{Exchanged, HsmMetrics};
 use crate::net::lane::{Refused, SparePlan};
 use crate::net::time::Time;
 
@@ -88,6 +89,8 @@ pub struct Served {
     pub busy: bool,
     /// The server takes fewer items a message than it was given, and what it said.
     pub learnt: Option<ItemsMax>,
+    /// Each message that was sent.
+    pub messages: Vec<Exchanged>,
 }
 
 /// How many items a server was found to take in one message, and why.
@@ -142,6 +145,8 @@ struct Queued {
     job: Job,
     /// It has died with a connection once.
     tried: bool,
+    /// Since when it waits; `None`: nobody waits for it, or that was counted before.
+    since: Option<Instant>,
 }
 
 /// The pool.
@@ -229,7 +234,11 @@ impl Hsm for Pool {
 
     fn submit(&self, job: Job) {
         let (client, deadline) = (job.client.0, job.deadline);
-        let queued = Queued { job, tried: false };
+        let queued = Queued {
+            job,
+            tried: false,
+            since: Some(self.shared.time.now()),
+        };
         match self.shared.lane.push(client, queued, deadline) {
             Ok(()) => {}
             Err(Refused::Full(queued)) => queued.fail(HsmError::Overloaded),
@@ -239,7 +248,11 @@ impl Hsm for Pool {
 
     fn submit_spare(&self, errand: Errand, job: Job) {
         let deadline = job.deadline;
-        let queued = Queued { job, tried: false };
+        let queued = Queued {
+            job,
+            tried: false,
+            since: None,
+        };
         match self.shared.lane.push_spare(errand.0, queued, deadline) {
             Ok(()) => {}
             Err(Refused::Full(queued)) => queued.fail(HsmError::GaveWay),
@@ -270,6 +283,10 @@ impl Hsm for Pool {
 
     fn servers(&self) -> Vec<ServerReport> {
         self.shared.fleet.lock().report(self.shared.time.now())
+    }
+
+    fn metrics(&self) -> Option<&HsmMetrics> {
+        Some(&self.shared.metrics)
     }
 
     fn envelope(&self) -> Envelope {

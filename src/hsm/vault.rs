@@ -33,6 +33,7 @@ use super::dial::Address;
 use super::pool::{Connector, Pool, PoolPlan, Session as PoolSession};
 use super::store::Store;
 use super::{Access, ClientTag, Envelope, Errand, Health, Hsm, Job};
+use crate::metrics::HsmMetrics;
 use crate::secret::SecretString;
 use book::Book;
 use keeper::Keeper;
@@ -189,6 +190,10 @@ impl Hsm for Vault {
 
     fn servers(&self) -> Vec<ServerReport> {
         Hsm::servers(&self.pool)
+    }
+
+    fn metrics(&self) -> Option<&HsmMetrics> {
+        Hsm::metrics(&self.pool)
     }
 
     /// Up while a server answers, once there has been a good token: that it is refused later is no outage,

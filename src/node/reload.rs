@@ -149,7 +149,7 @@ impl Reloader {
             Ok(mut report) => {
                 let warnings = loaded.warnings.iter().map(ToString::to_string);
                 report.warnings.splice(0..0, warnings);
-                self.shared.metrics.reloads.bump();
+                self.shared.metrics.reloaded(true);
                 log_report(&report);
                 Ok(report)
             }
@@ -158,7 +158,7 @@ impl Reloader {
     }
 
     fn refuse(&self, error: ReloadError) -> ReloadError {
-        self.shared.metrics.reloads_refused.bump();
+        self.shared.metrics.reloaded(false);
         log::error!("reload refused, the old state serves on: {error}");
         error
     }

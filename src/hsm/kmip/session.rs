@@ -18,6 +18,7 @@ use super::super::{Done, Envelope, HsmError, Job, Request};
 use super::keys;
 use super::link::{Link, LinkError};
 use crate::limits::IV_BYTES;
+use crate::metrics::Exchanged;
 use crate::net::time::Time;
 use crate::secret::{LockedBuf, SecretString};
 use crate::wire::kmip::{
@@ -80,6 +81,8 @@ pub struct Session {
     until: Option<Instant>,
     /// Single items that the HSM refused without looking into them.
     refused_whole: usize,
+    /// Messages sent since the last look.
+    messages: Vec<Exchanged>,
     /// Messages in a row whose answers came in another order than their questions.
     unordered: usize,
     out: LockedBuf,
@@ -145,6 +148,7 @@ impl Session {
         read: impl FnOnce(Reader<'_>) -> Result<T, KmipError>,
     ) -> Result<T, Fault> {
         let id = self.ids.next_id();
+        let sent = self.time.now();
         let operation = payload.operation();
         self.send(
             [Call {
@@ -154,8 +158,9 @@ impl Session {
             4 * 1024,
             deadline,
         )?;
-        let answer = self.link.receive(ANSWER_BYTES_MAX, deadline)?;
-        let items = decode_response(answer).map_err(broken)?.items;
+        let answer = self.link.receive(ANSWER_BYTES_MAX, deadline);
+        note(&mut self.messages, 0, sent, self.time.now(), &answer);
+        let items = decode_response(answer?).map_err(broken)?.items;
         let mut items = items.collect::<Result<Vec<_>, _>>().map_err(broken)?;
         let (Some(item), true) = (items.pop(), items.is_empty()) else {
             return Err(protocol("the HSM answered one request with several items"));
@@ -212,6 +217,7 @@ impl PoolSession for Session {
 
     fn serve_pipelined(&mut self, messages: Vec<Vec<Job>>, until: Option<Instant>) -> Served {
         self.until = until;
+        self.messages.clear();
         let flying_max = messages.len();
         let (mut batches, mut others) = (VecDeque::new(), Vec::new());
         for jobs in messages {
@@ -226,6 +232,7 @@ impl PoolSession for Session {
                 self.serve_key(job, &mut served);
             }
         }
+        served.messages = std::mem::take(&mut self.messages);
         served
     }
 
@@ -308,6 +315,20 @@ impl Session {
         let mut all = vec![[0; IV_BYTES]; count];
         self.random.fill(all.as_flattened_mut()).ok()?;
         Some(all)
+    }
+}
+
+/// Notes a message that was answered, or was not in time; one whose connection died tells nothing of the HSM.
+fn note(
+    messages: &mut Vec<Exchanged>,
+    items: usize,
+    sent: Instant,
+    now: Instant,
+    answer: &Result<&[u8], LinkError>,
+) {
+    if matches!(answer, Ok(_) | Err(LinkError::TimedOut)) {
+        let took = now.saturating_duration_since(sent);
+        messages.push(Exchanged { items, took });
     }
 }
 

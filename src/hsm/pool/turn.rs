@@ -29,7 +29,7 @@ pub(super) struct Turn {
 impl Turn {
     /// Of jobs that leave the queue now, for messages of up to `batch_max`.
     pub(super) fn new(shared: &Shared, ready: Vec<Queued>, batch_max: usize) -> Self {
-        stamp(&ready, shared.time.now());
+        leave(shared, &ready, shared.time.now());
         let under_way = UnderWay::new(&shared.under_way, ready.len());
         let (again, first): (Vec<_>, Vec<_>) = ready.into_iter().partition(|queued| queued.tried);
         Self {
@@ -82,6 +82,9 @@ impl Turn {
         served: Served,
     ) -> Option<String> {
         self.is_busy |= served.busy;
+        for message in &served.messages {
+            shared.metrics.exchanged(*message);
+        }
         if self.is_alone {
             return self.settle_alone(shared, served);
         }
@@ -147,16 +150,23 @@ fn messages(mut jobs: impl Iterator<Item = Job>, batch_max: usize) -> Vec<Vec<Jo
     messages.take_while(|message| !message.is_empty()).collect()
 }
 
-/// Tells those who want to know that their job has left the queue. One that is queued again keeps
+/// Jobs leave the queue: that is counted, and told to those who want to know. One that is queued again keeps
 /// its first time.
-fn stamp(ready: &[Queued], now: Instant) {
-    for sent in ready.iter().filter_map(|queued| queued.job.sent.as_deref()) {
-        let _ = sent.set(now);
+fn leave(shared: &Shared, ready: &[Queued], now: Instant) {
+    for queued in ready {
+        shared.count_wait(queued, now);
+        if let Some(sent) = queued.job.sent.as_deref() {
+            let _ = sent.set(now);
+        }
     }
 }
 
 fn tried(tried: bool) -> impl Fn(Job) -> Queued {
-    move |job| Queued { job, tried }
+    move |job| Queued {
+        job,
+        tried,
+        since: None,
+    }
 }
 
 pub(super) fn put_back(shared: &Shared, back: Vec<Queued>) {

@@ -212,6 +212,7 @@ impl Seat {
             return (next, Pace::Closed);
         }
         for queued in drained.expired {
+            shared.count_wait(&queued, shared.time.now());
             queued.fail(HsmError::TimedOut);
         }
         for queued in drained.given_up {

@@ -18,6 +18,7 @@ use super::book::Token;
 use super::fault::{Fault, judge};
 use super::http::{Call, CallError, Client};
 use super::{Site, json, keys};
+use crate::metrics::Exchanged;
 use crate::net::scratch::Scratch;
 use crate::secret::LockedBuf;
 use crate::wire::json::Value;
@@ -45,6 +46,8 @@ pub(super) struct Ask<'a> {
     pub(super) has_body: bool,
     pub(super) bytes_max: usize,
     pub(super) is_secret: bool,
+    /// Wraps and unwraps in it; 0: it is about something else.
+    pub(super) items: usize,
     pub(super) deadline: Instant,
 }
 
@@ -59,6 +62,8 @@ pub(super) struct Session {
     pub(super) place: String,
     /// What answers there.
     product: String,
+    /// Requests sent since the last look.
+    messages: Vec<Exchanged>,
 }
 
 impl Session {
@@ -82,6 +87,7 @@ impl Session {
             plain: buffer(PLAIN_BYTES)?,
             place: format!("{}:{}", address.host, address.port),
             product: String::new(),
+            messages: Vec::new(),
         };
         session.product = session.look(deadline)?;
         Ok(session)
@@ -140,7 +146,8 @@ impl Session {
                 .as_deref()
                 .map(|name| ("X-Vault-Namespace", name)),
         );
-        self.client.call(&Call {
+        let sent = Instant::now();
+        let status = self.client.call(&Call {
             method: ask.method,
             path: ask.path,
             headers: &headers,
@@ -148,7 +155,15 @@ impl Session {
             bytes_max: ask.bytes_max,
             is_secret: ask.is_secret,
             deadline: ask.deadline,
-        })
+        });
+        // One whose connection died tells nothing of the Vault.
+        if matches!(status, Ok(_) | Err(CallError::TimedOut)) {
+            self.messages.push(Exchanged {
+                items: ask.items,
+                took: sent.elapsed(),
+            });
+        }
+        status
     }
 
     /// Path of something in the Transit engine.
@@ -188,6 +203,7 @@ impl PoolSession for Session {
 
     fn serve(&mut self, jobs: Vec<Job>, until: Option<Instant>) -> Served {
         let mut served = Served::default();
+        self.messages.clear();
         let (groups, others) = crypt::gather(jobs);
         for group in groups {
             self.exchange(group, until, &mut served);
@@ -199,6 +215,7 @@ impl PoolSession for Session {
                 self.serve_key(job, &mut served);
             }
         }
+        served.messages = std::mem::take(&mut self.messages);
         served
     }
 

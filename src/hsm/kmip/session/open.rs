@@ -64,6 +64,7 @@ impl Session {
             ids: ItemIds::default(),
             random: SystemRandom::new(),
             single: false,
+            messages: Vec::new(),
             unordered: 0,
             envelope,
             mac_verify: false,
