@@ -199,7 +199,7 @@ mod tests {
         let all = [TimeHistogram::of_times(), TimeHistogram::of_times()];
         all[0].observe_time(Duration::from_micros(5));
         all[1].observe_time(Duration::from_micros(6));
-        all[1].observe_time(Duration::from_secs(60));
+        all[1].observe_time(Duration::from_mins(1));
         let seen = Seen::sum(&all);
         let front: Vec<u64> = seen.cumulative.iter().map(|(_, count)| *count).collect();
         assert_eq!(front[..3], [1, 2, 2]);

@@ -248,15 +248,12 @@ impl Session {
         let is_staying = shared.phase() <= Phase::Serving && !shared.is_leaving();
         let keep_alive = request.head.keep_alive && is_staying;
         // A request that was parked keeps the deadline of its first run.
-        let deadline = self
-            .gather
-            .deadline()
-            .unwrap_or(desk.clock.now + shared.settings.request_timeout);
+        let (timeout, parked) = (shared.settings.request_timeout, self.gather.deadline());
+        let deadline = parked.unwrap_or(desk.clock.now + timeout);
         if request.head.server_timing {
             self.timing.get_or_insert_default();
         }
         let request_id = desk.ids.next();
-        let timeout = shared.settings.request_timeout;
         let mut book = Book::new(desk.audit.as_mut(), &self.address, request_id, timeout);
         let mut reply = Reply::new(
             &mut desk.reply,
@@ -280,7 +277,6 @@ impl Session {
             decoded: &mut desk.decoded,
         };
         let (gather, timing) = (&mut self.gather, self.timing.as_deref());
-        let parked = gather.deadline();
         let (flow, kind) = run(
             request, shared, &mut call, gather, &mut reply, timing, &mut book,
         );
@@ -294,9 +290,9 @@ impl Session {
             }
             Flow::Answered => {
                 let counters = shared.metrics.worker(desk.worker);
-                tally::count(counters, &reply, gather);
                 let since = parked.and_then(|deadline| deadline.checked_sub(timeout));
                 desk.tally.answered(kind, since, counters);
+                tally::count(counters, &reply, gather);
                 self.state = if keep_alive {
                     State::Idle
                 } else {
