@@ -1,5 +1,12 @@
 //! `/metrics`: what is counted under which label, in a form that Prometheus' own parser takes, as docs/metrics.md says.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// Counts are whole numbers far below 2^52.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::float_cmp,
+    clippy::cast_precision_loss
+)]
 
 mod service_support;
 
