@@ -8,6 +8,8 @@
     clippy::cast_precision_loss
 )]
 
+#[path = "metrics/document.rs"]
+mod document;
 mod service_support;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -297,7 +299,7 @@ fn expired(house: &House) -> Issued {
     let day = std::time::Duration::from_hours(24);
     house
         .authority
-        .issue_between(&leaf, now - 3 * day, now - day)
+        .issue_between(&leaf, now.saturating_sub(3 * day), now.saturating_sub(day))
         .unwrap()
 }
 

@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod change;
+pub mod check;
 mod dial;
 pub mod embedded;
 pub mod envelope;
@@ -26,7 +27,7 @@ use crate::secret::{SecretBytes, SecretKey};
 
 pub use change::KeyChange;
 pub use envelope::Envelope;
-pub use fleet::ServerReport;
+pub use fleet::{ServerReport, ServerState};
 pub use kind::{KeyKind, KeySpec};
 
 /// A back end's own name for one version of a key (KMIP: Unique Identifier, or [`ObjectId::pair`]

@@ -17,17 +17,21 @@ use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::ClientConfig;
 
-use super::ServerReport;
-use super::{Access, Answer, ClientTag, Envelope, Errand, Health, Hsm, HsmError, Job};
+use super::fleet::Ailment;
+use super::{
+    Access, Answer, ClientTag, Envelope, Errand, Health, Hsm, HsmError, Job, ServerReport,
+};
 use crate::metrics::{Exchanged, HsmMetrics};
 use crate::net::lane::{Refused, SparePlan};
 use crate::net::time::Time;
 
+mod check;
 mod scout;
 mod shared;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod upkeep;
 mod worker;
 
 pub use scout::Scout;
@@ -73,7 +77,7 @@ pub trait Session {
         false
     }
     /// Asks the HSM something small.
-    fn probe(&mut self, deadline: Instant) -> Result<(), String>;
+    fn probe(&mut self, deadline: Instant) -> Result<(), Ailment>;
 }
 
 /// What became of a [`Session::serve`].
@@ -265,13 +269,22 @@ impl Hsm for Pool {
     }
 
     fn health(&self) -> Health {
+        let standing = self.shared.fleet.lock().standing();
         let status = self.shared.status.lock();
+        let stands = status.live > 0;
+        let detail = match standing.trouble {
+            Some(trouble) if stands => trouble,
+            _ => status.detail.clone(),
+        };
         Health {
-            up: status.live > 0,
+            up: stands && standing.up,
             was_up: status.was_up,
             queued: self.shared.lane.len(),
-            detail: status.detail.clone(),
-            access: Access::default(),
+            detail,
+            access: Access {
+                refused: standing.refused.filter(|_| stands),
+                ends_in_s: None,
+            },
         }
     }
 

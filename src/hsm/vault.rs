@@ -210,7 +210,7 @@ impl Hsm for Vault {
             was_up: health.was_up && standing.was_good,
             detail,
             access: Access {
-                refused: standing.refused,
+                refused: standing.refused.or(health.access.refused),
                 ends_in_s: standing.ends_in_s,
             },
             ..health

@@ -3,19 +3,15 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use ring::rand::{SecureRandom, SystemRandom};
-
 use crate::config::Config;
 use crate::engine::fault_of;
-use crate::hsm::{Answer, Hsm, HsmError, Job, KeyState, Request};
-use crate::secret::SecretBytes;
+use crate::hsm::{Answer, Hsm, HsmError, Job, KeyState, Request, check};
 
 use super::backend::{self, Probed};
 use super::{Credentials, StartError};
 
 /// For each question.
 const TIMEOUT: Duration = Duration::from_secs(5);
-const DATA_KEY_BYTES: usize = 32;
 
 /// Wraps a random data key under `key` at each address by itself, and unwraps it there. Changes nothing at the HSM.
 pub fn try_key(
@@ -58,44 +54,31 @@ fn round_trip(hsm: &dyn Hsm, key: &str) -> Result<u32, String> {
         .into_iter()
         .find(|version| version.state == KeyState::Active);
     let version = version.ok_or("none of its versions is active")?;
-    let mut data_key = vec![0; DATA_KEY_BYTES];
-    SystemRandom::new()
-        .fill(&mut data_key)
-        .map_err(|_| "the kernel gives no random numbers")?;
-    let data_key = SecretBytes::new(data_key);
-    let wrap = Request::Encrypt {
-        object: version.object.clone(),
-        plaintext: SecretBytes::from_slice(data_key.expose()),
-        associated_data: Vec::new(),
-    };
-    let Answer::Sealed(sealed) = ask(hsm, wrap)? else {
-        return Err("another answer than asked for".to_owned());
-    };
-    let unwrap = Request::Decrypt {
-        object: version.object.clone(),
-        sealed,
-        associated_data: Vec::new(),
-    };
-    let Answer::Plaintext(plaintext) = ask(hsm, unwrap)? else {
-        return Err("another answer than asked for".to_owned());
-    };
-    if plaintext.expose(|plaintext| plaintext == data_key.expose()) {
-        Ok(version.number)
-    } else {
-        Err("the HSM UNWRAPPED SOMETHING ELSE than what it had wrapped: do not use it".to_owned())
+    match check::round_trip(&version.object, |request| put(hsm, request)) {
+        Ok(()) => Ok(version.number),
+        Err(HsmError::Protocol(check::LIES)) => Err(format!(
+            "the HSM WRAPPED ONE THING AND UNWRAPPED ANOTHER: do not use it ({})",
+            check::LIES
+        )),
+        Err(error) => Err(text(&error)),
     }
 }
 
+fn text(error: &HsmError) -> String {
+    fault_of(error).text.into_owned()
+}
+
 fn ask(hsm: &dyn Hsm, request: Request) -> Result<Answer, String> {
+    put(hsm, request).map_err(|error| text(&error))
+}
+
+fn put(hsm: &dyn Hsm, request: Request) -> Result<Answer, HsmError> {
     let (tell, told) = mpsc::channel();
     let done = Box::new(move |outcome: Result<Answer, HsmError>| {
         // Nobody listens any more after the time is over.
         let _ = tell.send(outcome);
     });
     hsm.submit(Job::new(request, Instant::now() + TIMEOUT, done));
-    match told.recv_timeout(TIMEOUT + Duration::from_secs(1)) {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(fault_of(&error).text.into_owned()),
-        Err(_) => Err(format!("no answer in {} s", TIMEOUT.as_secs())),
-    }
+    let outcome = told.recv_timeout(TIMEOUT + Duration::from_secs(1));
+    outcome.unwrap_or(Err(HsmError::TimedOut))
 }

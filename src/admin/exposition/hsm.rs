@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
+use crate::hsm::ServerState;
 use crate::metrics::HsmMetrics;
 use crate::server::Shared;
 
 use super::text::Type::{Counter, Gauge, Histogram};
-use super::text::{Text, Unit};
+use super::text::{Text, Unit, seconds};
 
 pub(super) fn put(text: &mut Text, shared: &Shared) {
     state(text, shared);
@@ -64,6 +65,30 @@ fn servers(text: &mut Text, shared: &Shared) {
     );
     for server in &servers {
         text.sample(&[("server", &server.label)], server.live);
+    }
+    text.family(
+        "kms_hsm_server_state",
+        Gauge,
+        "1 for the state of this HSM, 0 for all others: it does what it is asked (active), it answers and refused or \
+         spoilt the last check (degraded), it is not reached (unavailable), it was not asked yet (unknown).",
+    );
+    for server in &servers {
+        for state in ServerState::ALL {
+            let labels = [("server", &*server.label), ("state", state.label())];
+            text.sample(&labels, u8::from(server.state == state));
+        }
+    }
+    text.family(
+        "kms_hsm_server_check_seconds",
+        Gauge,
+        "How long the last check of this HSM took that succeeded; 0 before the first.",
+    );
+    for server in &servers {
+        let us = server.check_us.unwrap_or(0);
+        text.sample(
+            &[("server", &server.label)],
+            seconds(us.saturating_mul(1000)),
+        );
     }
 }
 

@@ -12,6 +12,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroize;
 
 use super::super::batch::{Batch, Finished, Form, ItemIds, clean};
+use super::super::fleet::Ailment;
 use super::super::pool::{Served, Session as PoolSession};
 use super::super::store::Store;
 use super::super::{Done, Envelope, HsmError, Job, Request};
@@ -244,12 +245,12 @@ impl PoolSession for Session {
         self.offers_random
     }
 
-    fn probe(&mut self, deadline: Instant) -> Result<(), String> {
+    fn probe(&mut self, deadline: Instant) -> Result<(), Ailment> {
         match self.call(RequestPayload::Query(&[open::OPERATIONS]), deadline, |_| {
             Ok(())
         }) {
             Ok(()) | Err(Fault::Failed { .. }) => Ok(()),
-            Err(Fault::Link(error)) => Err(format!("{}: {error}", self.place)),
+            Err(Fault::Link(error)) => Err(Ailment::Broken(format!("{}: {error}", self.place))),
         }
     }
 }

@@ -12,6 +12,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::super::HsmError;
 use super::super::fleet::{Ending, Fleet, ServerId};
+use super::check::HealthKey;
 use super::{Connector, PoolPlan, Queued, SWEEP};
 use crate::metrics::HsmMetrics;
 use crate::net::lane::{Lane, Mark};
@@ -44,6 +45,7 @@ pub(super) struct Shared {
     pub(super) under_way: Arc<AtomicUsize>,
     pub(super) time: Time,
     pub(super) metrics: HsmMetrics,
+    pub(super) health_key: Arc<HealthKey>,
     /// State of the generator that spreads pauses; its numbers keep nothing secret.
     pub(super) spread: AtomicU64,
     pub(super) status: Mutex<Status>,
@@ -64,6 +66,7 @@ impl Shared {
             under_way: Arc::default(),
             time,
             metrics: HsmMetrics::default(),
+            health_key: Arc::default(),
             spread: AtomicU64::new(seed),
             epoch: AtomicU64::new(0),
             is_several: servers.len() > 1,

@@ -28,7 +28,8 @@ pub(super) struct Turn {
 
 impl Turn {
     /// Of jobs that leave the queue now, for messages of up to `batch_max`.
-    pub(super) fn new(shared: &Shared, ready: Vec<Queued>, batch_max: usize) -> Self {
+    pub(super) fn new(shared: &Shared, mut ready: Vec<Queued>, batch_max: usize) -> Self {
+        shared.health_key.watch(&mut ready);
         leave(shared, &ready, shared.time.now());
         let under_way = UnderWay::new(&shared.under_way, ready.len());
         let (again, first): (Vec<_>, Vec<_>) = ready.into_iter().partition(|queued| queued.tried);
@@ -86,7 +87,7 @@ impl Turn {
             shared.metrics.exchanged(*message);
         }
         if self.is_alone {
-            return self.settle_alone(shared, served);
+            return self.settle_alone(shared, server, served);
         }
         if let Some(learnt) = &served.learnt {
             let mut fleet = shared.fleet.lock();
@@ -100,16 +101,20 @@ impl Turn {
                 );
             }
         }
-        if served.broken.is_none() {
-            shared.fleet.lock().served(server);
-        }
+        note_success(shared, server, &served);
         let died = served.retry.into_iter().map(tried(true));
         let unsent = served.unsent.into_iter().map(tried(false));
         put_back(shared, died.chain(unsent).collect());
         served.broken
     }
 
-    fn settle_alone(&mut self, shared: &Shared, served: Served) -> Option<String> {
+    fn settle_alone(
+        &mut self,
+        shared: &Shared,
+        server: ServerId,
+        served: Served,
+    ) -> Option<String> {
+        note_success(shared, server, &served);
         let why = served.broken.as_deref().unwrap_or("the connection ended");
         for job in served.retry {
             (job.done)(Err(HsmError::Unavailable(why.into())));
@@ -120,6 +125,14 @@ impl Turn {
             put_back(shared, unsent.chain(rest).collect());
         }
         served.broken
+    }
+}
+
+/// The server answered; that it is at its limit is an answer.
+fn note_success(shared: &Shared, server: ServerId, served: &Served) {
+    if served.broken.is_none() {
+        let now = shared.time.now();
+        shared.fleet.lock().served(server, now);
     }
 }
 

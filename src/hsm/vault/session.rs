@@ -11,11 +11,12 @@ use zeroize::Zeroize;
 
 use super::super::batch::clean;
 use super::super::dial::Address;
+use super::super::fleet::Ailment;
 use super::super::pool::{Served, Session as PoolSession};
 use super::super::store::Store;
-use super::super::{HsmError, Job};
+use super::super::{HsmError, Job, Request};
 use super::book::Token;
-use super::fault::{Fault, judge};
+use super::fault::{Fault, is_denied, judge};
 use super::http::{Call, CallError, Client};
 use super::{Site, json, keys};
 use crate::metrics::Exchanged;
@@ -36,6 +37,8 @@ const PLAIN_BYTES: usize = 4 * 1024;
 pub(super) const LOCKED_BYTES_PER_SESSION: usize = REQUEST_BYTES + PLAIN_BYTES;
 /// Bytes of an answer about the server, or of an error.
 const SMALL_BYTES_MAX: usize = 64 * 1024;
+/// A name that no key should have.
+const NO_KEY: &str = "connected-kms-no-such-key";
 /// How long a refused request waits to be sent again with another token.
 const TOKEN_WAIT_MAX: Duration = Duration::from_secs(2);
 
@@ -223,9 +226,23 @@ impl PoolSession for Session {
         self.client.is_quiet()
     }
 
-    fn probe(&mut self, deadline: Instant) -> Result<(), String> {
-        let looked = self.look(deadline).map(drop);
-        looked.map_err(|why| format!("{}: {why}", self.place))
+    /// How the server is, and a key that is not there: for that the token must be good and the engine there.
+    fn probe(&mut self, deadline: Instant) -> Result<(), Ailment> {
+        let broken = |place: &str, why: &str| Err(Ailment::Broken(format!("{place}: {why}")));
+        if let Err(why) = self.look(deadline) {
+            return broken(&self.place, &why);
+        }
+        let name = NO_KEY.into();
+        let found = keys::serve(self, &Request::Find { name }, deadline);
+        self.client.forget();
+        match found.map_err(|stop| stop.fault) {
+            Err(Fault::Jobs(HsmError::Declined(why))) if !is_denied(&why) => {
+                Err(Ailment::Refuses(why))
+            }
+            // Neither the token, which has its own keeper, nor what its policy allows.
+            Ok(_) | Err(Fault::Jobs(_)) => Ok(()),
+            Err(fault) => broken(&self.place, &fault.broken().unwrap_or_default()),
+        }
     }
 }
 

@@ -118,7 +118,7 @@ impl Session for OfServer {
     fn is_quiet(&mut self) -> bool {
         self.world.mood(self.server) != Mood::Refuses
     }
-    fn probe(&mut self, _: Instant) -> Result<(), String> {
+    fn probe(&mut self, _: Instant) -> Result<(), Ailment> {
         Ok(())
     }
 }
