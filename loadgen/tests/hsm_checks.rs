@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use kms::admin::{Status, status};
 use kms::hsm::ServerState;
+use kms::node::{Credentials, TrialOutcome};
+use kms_loadgen::sim::{HsmPlan, Preset};
 use sim_support::service::Service;
-use sim_support::{Bench, quick};
+use sim_support::{Bench, quick, sim};
 
 /// A check is due after 10 s and may take 5; a busy machine takes its time too.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -105,4 +107,55 @@ fn checks_are_few_and_none_while_clients_are_served() {
         idle.elapsed()
     );
     assert_eq!(metrics().checks_failed.get(), 0);
+}
+
+/// As `kms check` meets and tries an HSM, without a node: outcome, and what is said.
+fn try_at(bench: &Bench, key: Option<&str>) -> (TrialOutcome, String) {
+    let file = bench.site.file("kms.properties");
+    let loaded = kms::config::load(&file, []).unwrap();
+    let credentials = Credentials::load(&loaded.config).unwrap();
+    let probed = kms::node::probe(&loaded.config, &credentials).unwrap();
+    assert!(probed.iter().all(|one| one.up), "{probed:?}");
+    let ahead_s = probed[0].clock_ahead_s.unwrap();
+    assert!(ahead_s.abs() < 5, "{probed:?}");
+    let places: Vec<String> = probed.into_iter().map(|one| one.place).collect();
+    let mut tried = kms::node::try_keys(&loaded.config, &credentials, &places, key).unwrap();
+    assert_eq!(tried.len(), 1, "{tried:?}");
+    let tried = tried.remove(0);
+    (tried.outcome, tried.detail)
+}
+
+#[test]
+fn a_check_tries_a_key_that_it_is_given_or_finds() {
+    use TrialOutcome::{Fails, Lies, NoKey, Works};
+    let none = sim(Preset::Null.model(), |_| HsmPlan {
+        keys: Vec::new(),
+        ..HsmPlan::default()
+    });
+    let (outcome, said) = try_at(&none, None);
+    assert!(outcome == NoKey && said.contains("has none"), "{said}");
+    let bench = quick();
+    for (order, key, want, part) in [
+        ("clear", None, Works, "under 'demo' version 1 in "),
+        ("clear", Some("demo"), Works, "under 'demo' version 1 in "),
+        ("clear", Some("dem"), Fails, "there is no such key"),
+        (
+            "wrong-tag",
+            None,
+            Lies,
+            "DOES NOT UNWRAP WHAT IT HAS WRAPPED",
+        ),
+        (
+            "partial every=1",
+            Some("demo"),
+            Fails,
+            "refused the operation",
+        ),
+    ] {
+        bench.order(order);
+        let (outcome, said) = try_at(&bench, key);
+        assert_eq!(outcome, want, "{order} {key:?}: {said}");
+        assert!(said.contains(part), "{order} {key:?}: {said}");
+        bench.order("clear");
+    }
 }

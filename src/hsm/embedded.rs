@@ -13,6 +13,7 @@ mod keyfile;
 mod keyring;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod writer;
 
 use std::path::Path;
@@ -27,6 +28,7 @@ pub(crate) use cipher::Cost;
 pub use error::KeyFileError;
 pub use format::FormatError;
 pub use keyfile::{backup, opens, restore};
+pub use trial::{Tried, try_file};
 
 use super::store::{MakeRoom, Store};
 use super::{Access, Answer, Health, Hsm, HsmError, Job, KeyState, ObjectId, Request};

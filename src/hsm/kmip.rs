@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 
-use super::Envelope;
 use super::dial::dial;
 use super::pool::{Connector, Pool, PoolPlan, Session as PoolSession};
 use super::store::Store;
+use super::{Envelope, Found};
 use crate::secret::SecretString;
 
 mod keys;
@@ -61,12 +61,16 @@ pub fn probe(
     plan: KmipPlan,
     store: Store,
     timeout: Duration,
-) -> Vec<(String, Result<String, String>)> {
+) -> Vec<(String, Result<Found, String>)> {
     let connector = KmipConnector::new(plan, store);
     let probe = |address: &Address| {
         let opened = connector.open(address, Instant::now() + timeout);
         let place = format!("{}:{}", address.host, address.port);
-        (place, opened.map(|session| session.describe()))
+        let found = opened.map(|session| Found {
+            what: session.describe(),
+            clock_unix_s: session.clock_unix_s,
+        });
+        (place, found)
     };
     connector.plan.addresses.iter().map(probe).collect()
 }

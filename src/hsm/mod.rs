@@ -276,6 +276,15 @@ pub struct Access {
     pub ends_in_s: Option<u64>,
 }
 
+/// What a look at one server found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Found {
+    /// What it is, for people.
+    pub what: String,
+    /// Its clock, seconds since 1970, if it tells.
+    pub clock_unix_s: Option<i64>,
+}
+
 /// A back end.
 pub trait Hsm: Send + Sync {
     /// For logs and `/readyz`: `kmip1`, `embedded`.

@@ -32,7 +32,7 @@ use super::ServerReport;
 use super::dial::Address;
 use super::pool::{Connector, Pool, PoolPlan, Session as PoolSession};
 use super::store::Store;
-use super::{Access, ClientTag, Envelope, Errand, Health, Hsm, Job};
+use super::{Access, ClientTag, Envelope, Errand, Found, Health, Hsm, Job};
 use crate::metrics::HsmMetrics;
 use crate::secret::SecretString;
 use book::Book;
@@ -118,12 +118,15 @@ pub fn probe(
     plan: VaultPlan,
     store: Store,
     timeout: Duration,
-) -> Vec<(String, Result<String, String>)> {
+) -> Vec<(String, Result<Found, String>)> {
     let (site, auth, _) = prepare(plan, store);
     let probe = |address: &Address| {
         let found = Session::open(&site, address, Instant::now() + timeout).and_then(|session| {
             let token = keeper::examine(&site, &auth, address, timeout)?;
-            Ok(format!("{}; {token}", session.describe()))
+            Ok(Found {
+                what: format!("{}; {token}", session.describe()),
+                clock_unix_s: session.client.clock_unix_s,
+            })
         });
         (format!("{}:{}", address.host, address.port), found)
     };

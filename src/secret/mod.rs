@@ -6,6 +6,7 @@
 
 mod arena;
 mod bytes;
+mod clock;
 pub mod harden;
 mod wipe;
 mod wipe_alloc;
@@ -15,6 +16,7 @@ pub use arena::{
     memlock_limit,
 };
 pub use bytes::{NotUtf8, SecretBytes, SecretString};
+pub use clock::clock_is_kept;
 pub use wipe_alloc::WipeOnFree;
 
 /// Zeroes `bytes` in a way the compiler may not leave out.

@@ -90,6 +90,8 @@ pub struct Session {
     store: Arc<Store>,
     place: String,
     vendor: String,
+    /// The HSM's clock when it was asked what it can do, seconds since 1970.
+    pub(super) clock_unix_s: Option<i64>,
 }
 
 impl Session {
