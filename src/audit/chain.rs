@@ -35,8 +35,6 @@ pub struct Chain {
     pub(super) lines: Vec<u8>,
     /// Ends of the lines in `lines`, and the link after each.
     ends: Vec<(usize, Link)>,
-    /// The file ends within a line of ours.
-    is_torn: bool,
     /// Since when it cannot be written, and when that was last tried.
     failing: Option<Instant>,
     lost: u64,
@@ -66,7 +64,6 @@ impl Chain {
             waiting: link,
             lines: Vec::new(),
             ends: Vec::new(),
-            is_torn: false,
             failing: None,
             lost: 0,
             anchored: (now, 0),
@@ -148,13 +145,6 @@ impl Chain {
         {
             return true;
         }
-        if self.is_torn {
-            let (torn, error) = self.log.append(b"\n");
-            if torn == 0 {
-                return self.fail(now, error);
-            }
-            self.is_torn = false;
-        }
         let (taken, error) = self.log.append(&self.lines);
         self.keep_from(taken);
         match error {
@@ -182,7 +172,6 @@ impl Chain {
         };
         self.counters.lines.add(whole as u64);
         self.counters.bytes.add(taken as u64);
-        self.is_torn |= taken > upto;
         self.lines.drain(..upto);
         self.ends.drain(..whole);
         for (end, _) in &mut self.ends {

@@ -11,6 +11,7 @@
 mod chain;
 mod key;
 mod line;
+mod tail;
 pub mod verify;
 
 use std::fs::{File, OpenOptions};
@@ -28,6 +29,8 @@ use crate::metrics::Counter;
 pub use chain::Chain;
 pub use key::AuditKey;
 pub use line::{Record, Who};
+
+use tail::Tail;
 
 /// What happens when the log cannot be written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -94,6 +97,9 @@ impl std::error::Error for AuditError {}
 pub struct Log {
     settings: Settings,
     file: ArcSwap<File>,
+    /// Held while one worker appends: on a full disk the kernel takes part of a write, and nobody's line may
+    /// follow a piece of another's.
+    tail: Mutex<Tail>,
     key: AuditKey,
     /// Lines that were dropped in best-effort mode.
     pub dropped: Counter,
@@ -116,10 +122,11 @@ impl Log {
     /// Opens it, and makes it and its key if they are not there.
     pub fn open(settings: Settings) -> Result<Arc<Self>, AuditError> {
         let key = AuditKey::open_or_make(&settings.key_file)?;
-        let file = open(&settings)?;
+        let (file, tail) = open(&settings)?;
         Ok(Arc::new(Self {
             settings,
             file: ArcSwap::from_pointee(file),
+            tail: Mutex::new(tail),
             key,
             dropped: Counter::default(),
             failed: Counter::default(),
@@ -144,7 +151,10 @@ impl Log {
 
     /// Opens the file by its name again, after logrotate moved it. On error the old one stays in use.
     pub fn reopen(&self) -> Result<(), AuditError> {
-        self.file.store(Arc::new(open(&self.settings)?));
+        let (file, tail) = open(&self.settings)?;
+        let mut held = self.tail.lock();
+        self.file.store(Arc::new(file));
+        *held = tail;
         Ok(())
     }
 
@@ -155,38 +165,35 @@ impl Log {
 
     /// Appends; how many bytes were taken, and why not all.
     fn append(&self, bytes: &[u8]) -> (usize, Option<io::Error>) {
-        use io::Write;
+        let mut tail = self.tail.lock();
         let file = self.file.load();
-        let mut written = 0;
-        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-            match (&**file).write(rest) {
-                Ok(0) => return (written, Some(io::ErrorKind::WriteZero.into())),
-                Ok(count) => written += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return (written, Some(error)),
-            }
-        }
+        let (written, error) = tail.append(&mut &**file, bytes);
+        drop(tail);
         let synced = if self.settings.sync {
             file.sync_data()
         } else {
             Ok(())
         };
-        (written, synced.err())
+        (written, error.or(synced.err()))
     }
 }
 
-fn open(settings: &Settings) -> Result<File, AuditError> {
+fn open(settings: &Settings) -> Result<(File, Tail), AuditError> {
     let file = &settings.file;
-    let opened = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .open(file);
-    opened.map_err(|error| AuditError::File {
+    let fail = |error| AuditError::File {
         key: "kms.audit.file",
         file: file.clone(),
         error,
-    })
+    };
+    let opened = OpenOptions::new()
+        .append(true)
+        .read(true)
+        .create(true)
+        .mode(0o640)
+        .open(file)
+        .map_err(fail)?;
+    let tail = Tail::of(&opened).map_err(fail)?;
+    Ok((opened, tail))
 }
 
 #[cfg(test)]
