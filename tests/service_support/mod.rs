@@ -14,6 +14,7 @@ pub mod desk;
 pub mod device_ca;
 pub mod fake_hsm;
 pub mod on_disk;
+pub mod program;
 pub mod scrape;
 pub mod transit;
 
