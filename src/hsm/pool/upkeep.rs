@@ -43,6 +43,7 @@ pub(super) fn probe(shared: &Shared, conn: &mut Conn, why: Probe) -> Result<(), 
 
 /// The new way to connect does not work: the old connection serves on, and it is tried again later.
 pub(super) fn stay(shared: &Shared, mut old: Conn, why: &str) -> Conn {
+    shared.metrics.connect_failed.bump();
     let mut fleet = shared.fleet.lock();
     fleet.stayed(old.server);
     log::warn!(
@@ -55,14 +56,21 @@ pub(super) fn stay(shared: &Shared, mut old: Conn, why: &str) -> Conn {
     old
 }
 
+/// Whether it is not yet time to look around: what did not work is tried again later, what is new at once.
+fn is_early(shared: &Shared, conn: &Conn, epoch: u64) -> bool {
+    shared.since(conn.looked) < LOOK_AROUND && epoch == conn.tried
+}
+
 /// Now and then: whether the connection is to be made anew, or another server has too few.
 pub(super) fn look_around(shared: &Shared, mut conn: Conn) -> Doing {
-    if shared.since(conn.looked) < LOOK_AROUND {
+    let epoch = shared.epoch.load(Ordering::Acquire);
+    if is_early(shared, &conn, epoch) {
         return Doing::Draining(conn);
     }
     conn.looked = shared.time.now();
     let mut fleet = shared.fleet.lock();
-    let better = if conn.epoch < shared.epoch.load(Ordering::Acquire) {
+    let better = if conn.epoch < epoch {
+        conn.tried = epoch;
         fleet.again(conn.server);
         Some(conn.server)
     } else {

@@ -90,6 +90,8 @@ pub(super) struct Conn {
     pub(super) server: ServerId,
     pub(super) session: Box<dyn Session>,
     pub(super) epoch: u64,
+    /// The newest way to connect that was tried for it.
+    pub(super) tried: u64,
     last_use: Instant,
     pub(super) looked: Instant,
     busy_pause: Duration,
@@ -294,6 +296,7 @@ fn adopt(shared: &Shared, server: ServerId, opened: Opened) -> Conn {
         server,
         session,
         epoch,
+        tried: epoch,
         last_use: now,
         looked: now,
         busy_pause: BUSY_MIN,
