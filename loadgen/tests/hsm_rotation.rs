@@ -198,3 +198,48 @@ fn the_hsms_fingerprint_is_replaced() {
     });
     place.stop();
 }
+
+#[test]
+fn hsms_are_added_and_left() {
+    let place = Place::start(Ways::default());
+    under_load(&place, |gets_on| {
+        for (what, sims, want) in [
+            ("both", &[0, 1][..], [2, 2]),
+            ("the second alone", &[1], [0, 4]),
+            ("the first again", &[0], [4, 0]),
+        ] {
+            place.reload(&Ways {
+                sims,
+                ..Ways::default()
+            });
+            until(what, || [0, 1].map(|at| place.connections_at(at)) == want);
+            gets_on(what);
+        }
+    });
+    place.stop();
+}
+
+#[test]
+fn another_name_is_expected_of_the_hsm() {
+    let place = Place::start(Ways::default());
+    under_load(&place, |gets_on| {
+        place.face.show(&place.other_name);
+        let named = Ways {
+            name: Some("hsm.example"),
+            ..Ways::default()
+        };
+        place.reload_whole(&named, &[&place.clients[0]]);
+        gets_on("with the other name");
+        let failed = || place.hsm_metrics(|hsm| hsm.connect_failed.get());
+        let before = failed();
+        place.reload(&Ways::default());
+        until("the usual name is not there", || failed() > before);
+        gets_on("with the old connections");
+        assert!(
+            place.trouble().contains("kms.hsm.server.name"),
+            "{}",
+            place.trouble()
+        );
+    });
+    place.stop();
+}

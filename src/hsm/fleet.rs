@@ -63,6 +63,8 @@ pub enum Ending {
 /// All configured servers.
 pub struct Fleet {
     servers: Vec<Server>,
+    /// Items of a message to a server of which nothing was learnt.
+    batch_max: usize,
     /// Since when there has been time to connect to all.
     since: Option<Instant>,
 }
@@ -71,10 +73,51 @@ impl Fleet {
     /// Servers by label in their configured order; messages of up to `batch_max` items.
     pub fn new(labels: impl IntoIterator<Item = Arc<str>>, batch_max: usize) -> Self {
         let server = |label| Server::new(label, batch_max);
-        Self {
+        let mut fleet = Self {
             servers: labels.into_iter().map(server).collect(),
+            batch_max,
             since: None,
+        };
+        let all: Vec<usize> = (0..fleet.servers.len()).collect();
+        fleet.rank(&all);
+        fleet
+    }
+
+    /// Other servers are configured: `configured` are indices of `labels`, in their order, of which the first
+    /// are those that were known before. Nobody connects any more to those that are left out.
+    pub fn reconfigure(&mut self, labels: Vec<Arc<str>>, configured: &[usize]) {
+        let known = self.servers.len();
+        let new = labels.into_iter().skip(known);
+        let batch_max = self.batch_max;
+        self.servers
+            .extend(new.map(|label| Server::new(label, batch_max)));
+        self.rank(configured);
+    }
+
+    fn rank(&mut self, configured: &[usize]) {
+        for (at, server) in self.servers.iter_mut().enumerate() {
+            server.rank = configured.iter().position(|index| *index == at);
         }
+    }
+
+    /// Whether more than one may be connected to, or still is.
+    pub fn is_several(&self) -> bool {
+        let counts = |server: &&Server| server.is_wanted() || server.live > 0;
+        self.servers.iter().filter(counts).count() > 1
+    }
+
+    /// Where a connection to `from` is to move, because that is not configured any more. It connects there first.
+    pub fn refuge(&mut self, from: ServerId) -> Option<ServerId> {
+        if self.server(from)?.is_wanted() {
+            return None;
+        }
+        let fit = self.servers.iter().enumerate();
+        let at = fit
+            .filter(|(_, server)| server.is_fit() && server.is_wanted())
+            .min_by_key(|(_, server)| (server.live + server.opening, server.rank))
+            .map(|(at, _)| at)?;
+        self.servers[at].opening += 1;
+        Some(ServerId(at))
     }
 
     /// Where a thread without a connection should connect: the fit server with the fewest connections,
@@ -83,8 +126,8 @@ impl Fleet {
         let fewest = |fleet: &Self, wanted: &dyn Fn(&Server) -> bool| {
             let candidates = fleet.servers.iter().enumerate();
             candidates
-                .filter(|(_, server)| wanted(server))
-                .min_by_key(|(at, server)| (server.live + server.opening, *at))
+                .filter(|(_, server)| server.is_wanted() && wanted(server))
+                .min_by_key(|(_, server)| (server.live + server.opening, server.rank))
                 .map(|(at, _)| at)
         };
         let chosen = fewest(self, &Server::is_fit)
@@ -94,7 +137,8 @@ impl Fleet {
             self.servers[at].tried = Some(now);
             return Choice::Connect(ServerId(at));
         }
-        let due = self.servers.iter().filter_map(|server| server.due_in(now));
+        let wanted = self.servers.iter().filter(|server| server.is_wanted());
+        let due = wanted.filter_map(|server| server.due_in(now));
         // One that is being tried by another thread is due already.
         Choice::Rest(due.min().unwrap_or(PAUSE_MIN).max(PAUSE_MIN / 2))
     }
@@ -105,7 +149,7 @@ impl Fleet {
         if !self.servers.iter().any(|server| server.live > 0) {
             return None;
         }
-        let due = |server: &Server| !server.is_fit() && server.is_rested(now);
+        let due = |server: &Server| server.is_wanted() && !server.is_fit() && server.is_rested(now);
         let at = self
             .servers
             .iter()
@@ -131,7 +175,9 @@ impl Fleet {
         if now.saturating_duration_since(since) < CHECK_EVERY {
             return None;
         }
-        let is_idle = |server: &Server| server.is_fit() && server.live + server.opening == 0;
+        let is_idle = |server: &Server| {
+            server.is_wanted() && server.is_fit() && server.live + server.opening == 0
+        };
         let servers = &mut self.servers;
         let at = servers
             .iter_mut()
@@ -157,10 +203,10 @@ impl Fleet {
     /// two connections fewer. It connects there first and then gives up the old connection.
     pub fn better(&mut self, from: ServerId) -> Option<ServerId> {
         let here = self.server(from)?.live;
-        let at = self
-            .servers
-            .iter()
-            .position(|server| server.is_fit() && server.opening == 0 && server.live + 1 < here)?;
+        let at = self.servers.iter().position(|server| {
+            let is_free = server.opening == 0 && server.live + 1 < here;
+            server.is_wanted() && server.is_fit() && is_free
+        })?;
         self.servers[at].opening += 1;
         Some(ServerId(at))
     }
@@ -202,7 +248,7 @@ impl Fleet {
     /// A connection ended. With other servers to turn to, one fault is enough to leave this one alone
     /// for a pause; the only server is reconnected to at once.
     pub fn ended(&mut self, id: ServerId, ending: Ending, why: &str, share: u8, now: Instant) {
-        let others = self.servers.len() > 1;
+        let others = self.is_several();
         if let Some(server) = self.server_mut(id) {
             server.live = server.live.saturating_sub(1);
             if ending == Ending::Fault && others {
@@ -221,7 +267,8 @@ impl Fleet {
 
     /// Whether any server is not known to be bad.
     pub fn has_fit(&self) -> bool {
-        self.servers.iter().any(Server::is_fit)
+        let mut all = self.servers.iter();
+        all.any(|server| server.is_wanted() && server.is_fit())
     }
 
     /// Whether a job that hangs at `id` could be done elsewhere now.
@@ -231,7 +278,7 @@ impl Fleet {
             .iter()
             .enumerate()
             .filter(|(at, _)| *at != id.0);
-        others.any(|(_, server)| server.is_fit() && server.live > 0)
+        others.any(|(_, server)| server.is_wanted() && server.is_fit() && server.live > 0)
     }
 
     /// The server takes messages of at most `items`. True when that is news.

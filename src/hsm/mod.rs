@@ -12,6 +12,7 @@ pub mod envelope;
 pub mod fleet;
 mod kind;
 pub mod kmip;
+mod places;
 pub mod pool;
 pub mod store;
 pub mod vault;
@@ -20,8 +21,6 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use rustls::ClientConfig;
-
 use crate::metrics::HsmMetrics;
 use crate::secret::{SecretBytes, SecretKey};
 
@@ -29,6 +28,7 @@ pub use change::KeyChange;
 pub use envelope::Envelope;
 pub use fleet::{ServerReport, ServerState};
 pub use kind::{KeyKind, KeySpec};
+pub use places::Way;
 
 /// A back end's own name for one version of a key (KMIP: Unique Identifier, or [`ObjectId::pair`]
 /// of two).
@@ -315,10 +315,11 @@ pub trait Hsm: Send + Sync {
     fn envelope(&self) -> Envelope {
         Envelope::AesGcm
     }
-    /// From now on connections are made with `tls`. Those that stand go on, and are replaced one by one, each
-    /// once its successor stands; a successor that the HSM refuses costs nobody the old one.
-    fn renew_tls(&self, tls: Arc<ClientConfig>) {
-        let _ = tls;
+    /// From now on connections are made this way. Those that stand go on, and are replaced one by one, each
+    /// once its successor stands, at a server that is still configured; a successor that the HSM refuses costs
+    /// nobody the old one.
+    fn renew(&self, way: Way) {
+        let _ = way;
     }
     /// Whether [`Request::Random`] is served: data keys then come from there.
     fn offers_random(&self) -> bool {

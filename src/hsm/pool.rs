@@ -15,11 +15,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
-use rustls::ClientConfig;
 
 use super::fleet::Ailment;
 use super::{
-    Access, Answer, ClientTag, Envelope, Errand, Health, Hsm, HsmError, Job, ServerReport,
+    Access, Answer, ClientTag, Envelope, Errand, Health, Hsm, HsmError, Job, ServerReport, Way,
 };
 use crate::metrics::{Exchanged, HsmMetrics};
 use crate::net::lane::{Refused, SparePlan};
@@ -52,9 +51,11 @@ pub trait Connector: Send + Sync + 'static {
     /// Connects to the server at that index, logs in, negotiates: when this returns, a request has
     /// been answered. The text of an error tells what went wrong.
     fn connect(&self, server: usize, deadline: Instant) -> Result<Box<dyn Session>, String>;
-    /// Connects with `tls` from now on.
-    fn renew_tls(&self, tls: Arc<ClientConfig>) {
-        let _ = tls;
+    /// Connects this way from now on. New servers are added to [`Connector::servers`]; the indices of those that
+    /// are configured now, in their order.
+    fn renew(&self, way: Way) -> Vec<usize> {
+        let _ = way;
+        (0..self.servers().len()).collect()
     }
 }
 
@@ -185,10 +186,9 @@ impl Pool {
             let shared = Arc::clone(&shared);
             pool.spawn(format!("hsm-{n}"), move || Seat::new(shared, true).run())?;
         }
-        if shared.is_several {
-            let shared = Arc::clone(&shared);
-            pool.spawn("hsm-scout".into(), move || Scout::new(shared).run())?;
-        }
+        // There may be several servers one day.
+        let scouted = Arc::clone(&shared);
+        pool.spawn("hsm-scout".into(), move || Scout::new(scouted).run())?;
         pool.spawn("hsm-sweep".into(), move || shared.sweep())?;
         Ok(pool)
     }
@@ -202,11 +202,12 @@ impl Pool {
     ) -> Unthreaded {
         let shared = Shared::new(plan, connector, time, seed);
         let seats = 0..shared.plan.connections.max(1);
+        let is_several = shared.fleet.lock().is_several();
         Unthreaded {
             seats: seats
                 .map(|_| Seat::new(Arc::clone(&shared), false))
                 .collect(),
-            scout: shared.is_several.then(|| Scout::new(Arc::clone(&shared))),
+            scout: is_several.then(|| Scout::new(Arc::clone(&shared))),
             pool: Self {
                 shared,
                 threads: Mutex::default(),
@@ -288,8 +289,10 @@ impl Hsm for Pool {
         }
     }
 
-    fn renew_tls(&self, tls: Arc<ClientConfig>) {
-        self.shared.connector.renew_tls(tls);
+    fn renew(&self, way: Way) {
+        let configured = self.shared.connector.renew(way);
+        let labels = self.shared.connector.servers();
+        self.shared.fleet.lock().reconfigure(labels, &configured);
         // After it: a connection that was begun under the new number was made with the new settings.
         self.shared.epoch.fetch_add(1, Ordering::AcqRel);
     }

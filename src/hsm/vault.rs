@@ -25,11 +25,11 @@ mod wire;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 
 use super::ServerReport;
 use super::dial::Address;
+use super::places::{Places, Way};
 use super::pool::{Connector, Pool, PoolPlan, Session as PoolSession};
 use super::store::Store;
 use super::{Access, ClientTag, Envelope, Errand, Found, Health, Hsm, Job};
@@ -80,9 +80,7 @@ pub struct VaultPlan {
 
 /// What all connections share.
 struct Site {
-    addresses: Vec<Address>,
-    /// `None` in tests alone.
-    tls: Option<ArcSwap<ClientConfig>>,
+    places: Places,
     namespace: Option<String>,
     mount: String,
     book: Book,
@@ -92,7 +90,7 @@ struct Site {
 impl Site {
     /// How connections are made now.
     fn tls(&self) -> Option<Arc<ClientConfig>> {
-        self.tls.as_ref().map(ArcSwap::load_full)
+        self.places.tls()
     }
 }
 
@@ -130,13 +128,12 @@ pub fn probe(
         });
         (format!("{}:{}", address.host, address.port), found)
     };
-    site.addresses.iter().map(probe).collect()
+    site.places.configured().iter().map(probe).collect()
 }
 
 fn prepare(plan: VaultPlan, store: Store) -> (Arc<Site>, Auth, Duration) {
     let site = Site {
-        addresses: plan.addresses,
-        tls: Some(ArcSwap::new(plan.tls)),
+        places: Places::new(plan.addresses, Some(plan.tls)),
         namespace: plan.namespace,
         mount: plan.mount,
         book: Book::default(),
@@ -149,8 +146,7 @@ struct VaultConnector(Arc<Site>);
 
 impl Connector for VaultConnector {
     fn servers(&self) -> Vec<Arc<str>> {
-        let label = |address: &Address| format!("{}:{}", address.host, address.port).into();
-        self.0.addresses.iter().map(label).collect()
+        self.0.places.labels()
     }
 
     fn envelope(&self) -> Envelope {
@@ -158,15 +154,12 @@ impl Connector for VaultConnector {
     }
 
     fn connect(&self, server: usize, deadline: Instant) -> Result<Box<dyn PoolSession>, String> {
-        let address = self.0.addresses.get(server);
-        let address = address.ok_or("no such address is configured")?;
-        Ok(Box::new(Session::open(&self.0, address, deadline)?))
+        let address = self.0.places.at(server)?;
+        Ok(Box::new(Session::open(&self.0, &address, deadline)?))
     }
 
-    fn renew_tls(&self, tls: Arc<ClientConfig>) {
-        if let Some(place) = &self.0.tls {
-            place.store(tls);
-        }
+    fn renew(&self, way: Way) -> Vec<usize> {
+        self.0.places.renew(way)
     }
 }
 
@@ -187,8 +180,8 @@ impl Hsm for Vault {
         self.pool.raise(errand, client, deadline);
     }
 
-    fn renew_tls(&self, tls: Arc<ClientConfig>) {
-        self.pool.renew_tls(tls);
+    fn renew(&self, way: Way) {
+        self.pool.renew(way);
     }
 
     fn servers(&self) -> Vec<ServerReport> {

@@ -14,7 +14,7 @@ use crate::hsm::kmip::{self, Address, KmipPlan, Login};
 use crate::hsm::pool::PoolPlan;
 use crate::hsm::store::{MakeRoom, Store};
 use crate::hsm::vault::{self, Auth, Azure, Reread, VaultPlan};
-use crate::hsm::{Envelope, Found, Hsm};
+use crate::hsm::{Envelope, Found, Hsm, Way};
 use crate::net::tls::{self, HsmTrust};
 use crate::secret::{Arena, ArenaPlan};
 
@@ -149,15 +149,13 @@ fn servers(
     Ok((addresses, tls))
 }
 
-/// How connections to the HSM are made with these certificates; `None` without an HSM.
-pub(super) fn hsm_tls(
-    config: &Config,
-    credentials: &Credentials,
-) -> Result<Option<Arc<ClientConfig>>, StartError> {
+/// How connections to the HSM are made with these settings and certificates; `None` without an HSM.
+pub(super) fn way(config: &Config, credentials: &Credentials) -> Result<Option<Way>, StartError> {
     if config.hsm.endpoints.is_empty() {
         return Ok(None);
     }
-    servers(config, credentials).map(|(_, tls)| Some(tls))
+    let (addresses, tls) = servers(config, credentials)?;
+    Ok(Some(Way { addresses, tls }))
 }
 
 fn kmip_plan(config: &Config, credentials: &Credentials) -> Result<KmipPlan, StartError> {

@@ -32,6 +32,10 @@ pub struct Ways {
     pub authorities: &'static str,
     /// `kms.hsm.fingerprint`, instead of an authority.
     pub fingerprint: Option<String>,
+    /// Which of the simulators.
+    pub sims: &'static [usize],
+    /// `kms.hsm.server.name`.
+    pub name: Option<&'static str>,
 }
 
 impl Default for Ways {
@@ -40,6 +44,8 @@ impl Default for Ways {
             client: 0,
             authorities: "kmipSigningCA",
             fingerprint: None,
+            sims: &[0],
+            name: None,
         }
     }
 }
@@ -55,19 +61,27 @@ pub struct Place {
     pub clients: Vec<Issued>,
     /// By the first authority, then two by the second.
     pub hsms: Vec<Issued>,
+    /// By the first, with another name.
+    pub other_name: Issued,
     pub face: Face,
-    sim: Running,
+    /// Front doors of one HSM: they have the same keys.
+    sims: [Running; 2],
     node: Option<Node>,
 }
 
 fn issue(authority: &Authority, common_name: &str, server: bool) -> Issued {
+    let sans: &[&str] = if server {
+        &["localhost", "127.0.0.1"]
+    } else {
+        &[]
+    };
+    issue_for(authority, common_name, sans, server)
+}
+
+fn issue_for(authority: &Authority, common_name: &str, sans: &[&str], server: bool) -> Issued {
     let leaf = Leaf {
         common_name,
-        sans: if server {
-            &["localhost", "127.0.0.1"]
-        } else {
-            &[]
-        },
+        sans,
         server,
         client: !server,
         days: 2,
@@ -90,13 +104,16 @@ impl Place {
         let clients: Vec<Issued> = by.map(|by| issue(by, "kmsClient", false)).into();
         let hsms: Vec<Issued> = by[..3].iter().map(|by| issue(by, "hsm", true)).collect();
         let face = Face::new(&hsms[0], &[&first]);
-        let sim = Sim::bind(SimPlan {
-            address: "127.0.0.1:0".parse().unwrap(),
-            model: Preset::Null.model(),
-            hsm: HsmPlan::default(),
-            tls: face.tls(),
-            control: None,
-            faults: Vec::new(),
+        let sims = [0; 2].map(|_| {
+            let sim = Sim::bind(SimPlan {
+                address: "127.0.0.1:0".parse().unwrap(),
+                model: Preset::Null.model(),
+                hsm: HsmPlan::default(),
+                tls: face.tls(),
+                control: None,
+                faults: Vec::new(),
+            });
+            sim.unwrap().spawn().unwrap()
         });
         let mut place = Self {
             folder: tempfile::tempdir().unwrap(),
@@ -106,7 +123,8 @@ impl Place {
             clients,
             hsms,
             face,
-            sim: sim.unwrap().spawn().unwrap(),
+            sims,
+            other_name: issue_for(&first, "hsm", &["hsm.example"], true),
             first,
             second,
             node: None,
@@ -167,13 +185,16 @@ impl Place {
         let mut text = format!(
             "kms.server.address=127.0.0.1\nkms.server.port=0\nkms.health.address=127.0.0.1:0\n\
              kms.keystore.file=store.p12\nkms.keystore.password={PASSWORD}\nkms.server.alias=kmsServer\n\
-             kms.keystore.alias=kmsClient\nkms.hsm.server.url=localhost:{}\nkms.hsm.pool.size={POOL}\n\
+             kms.keystore.alias=kmsClient\nkms.hsm.server.url={}\nkms.hsm.pool.size={POOL}\n\
              kms.hsm.ca.alias={}\nkms.threads=1\nkms.handshake.threads=1\nkms.connections.max=64\n\
              kms.cache.entries.max=1\nkms.cache.ttl.s=1\nkms.audit.mode=off\n\
              kms.control.socket=control.sock\n",
-            self.sim.address.port(),
+            self.urls(ways),
             ways.authorities
         );
+        if let Some(name) = ways.name {
+            writeln!(text, "kms.hsm.server.name={name}").unwrap();
+        }
         if let Some(print) = &ways.fingerprint {
             writeln!(text, "kms.hsm.fingerprint={print}").unwrap();
         }
@@ -182,6 +203,12 @@ impl Place {
             fs::write(&new, bytes).unwrap();
             fs::rename(&new, self.folder.path().join(name)).unwrap();
         }
+    }
+
+    fn urls(&self, ways: &Ways) -> String {
+        let sims = ways.sims.iter();
+        let urls = sims.map(|at| format!("localhost:{}", self.sims[*at].address.port()));
+        urls.collect::<Vec<_>>().join(", ")
     }
 
     fn node(&self) -> &Node {
@@ -203,16 +230,19 @@ impl Place {
         let is_ours = |leaf: &CertificateDer<'_>| clients.iter().any(|client| der(client) == *leaf);
         until("all connections are new", || {
             let new = self.face.since(before);
-            let stand = self.status()["connections"].as_u64();
+            let stand: u64 = ways.sims.iter().map(|at| self.connections_at(*at)).sum();
             new.len() >= POOL
                 && new[new.len() - POOL..].iter().all(is_ours)
                 && self.connections() == POOL as u64
-                && stand == Some(POOL as u64)
+                && stand == POOL as u64
         });
     }
 
-    fn status(&self) -> serde_json::Value {
-        serde_json::from_str(&self.sim.order("status").unwrap()).unwrap()
+    /// Connections that one of the simulators has.
+    pub fn connections_at(&self, sim: usize) -> u64 {
+        let status = self.sims[sim].order("status").unwrap();
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+        status["connections"].as_u64().unwrap()
     }
 
     /// Connections of the node to the HSM.
@@ -247,7 +277,7 @@ impl Place {
             fingerprint: None,
         };
         let tls = hsm_config(&trust, Some(&identity)).unwrap();
-        let asked = Bare::connect(self.sim.address, &tls).and_then(|mut bare| {
+        let asked = Bare::connect(self.sims[0].address, &tls).and_then(|mut bare| {
             bare.exchange(ProtocolVersion::V2_1, &[RequestPayload::Query(&[1])])
         });
         asked.is_ok()

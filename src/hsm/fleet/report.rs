@@ -100,7 +100,7 @@ impl Fleet {
         standing
     }
 
-    /// Every server in configured order.
+    /// Every server in configured order, then those that are not configured any more and still connected to.
     pub fn report(&self, now: Instant) -> Vec<ServerReport> {
         let report = |server: &Server| ServerReport {
             label: Arc::clone(&server.label),
@@ -119,7 +119,10 @@ impl Fleet {
                 .map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX)),
             batch_max: server.batch_max,
         };
-        self.servers.iter().map(report).collect()
+        let is_told = |server: &&Server| server.is_wanted() || server.live > 0;
+        let mut told: Vec<&Server> = self.servers.iter().filter(is_told).collect();
+        told.sort_by_key(|server| server.rank.unwrap_or(usize::MAX));
+        told.into_iter().map(report).collect()
     }
 }
 

@@ -16,6 +16,8 @@ enum Rest {
 
 pub(super) struct Server {
     pub(super) label: Arc<str>,
+    /// Place in the configured order; `None`: it is not configured any more.
+    pub(super) rank: Option<usize>,
     rest: Rest,
     /// Pause that its next failure costs.
     pause: Duration,
@@ -38,6 +40,7 @@ impl Server {
     pub(super) fn new(label: Arc<str>, batch_max: usize) -> Self {
         Self {
             label,
+            rank: None,
             rest: Rest::Fit,
             pause: PAUSE_MIN,
             live: 0,
@@ -48,6 +51,11 @@ impl Server {
             why: String::new(),
             watch: Watch::default(),
         }
+    }
+
+    /// Whether it is configured.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.rank.is_some()
     }
 
     pub(super) fn is_fit(&self) -> bool {

@@ -30,10 +30,15 @@ impl Scout {
         }
     }
 
-    /// Runs until the pool is stopped.
+    /// Runs until the pool is stopped. The only server is looked after by its connections.
     pub(super) fn run(mut self) {
         loop {
-            if let Pace::Pause(time) = self.step()
+            let is_several = self.shared.fleet.lock().is_several();
+            if !is_several {
+                if self.shared.pause(LOOK_AROUND) {
+                    return;
+                }
+            } else if let Pace::Pause(time) = self.step()
                 && self.shared.pause(time)
             {
                 return;

@@ -37,7 +37,6 @@ pub(super) struct Shared {
     pub(super) plan: PoolPlan,
     pub(super) connector: Box<dyn Connector>,
     pub(super) fleet: Mutex<Fleet>,
-    pub(super) is_several: bool,
     /// Counts how often the way to connect was changed.
     pub(super) epoch: AtomicU64,
     pub(super) lane: Lane<Queued>,
@@ -69,7 +68,6 @@ impl Shared {
             health_key: Arc::default(),
             spread: AtomicU64::new(seed),
             epoch: AtomicU64::new(0),
-            is_several: servers.len() > 1,
             fleet: Mutex::new(Fleet::new(servers, plan.batch_max)),
             plan,
             connector,

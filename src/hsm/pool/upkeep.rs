@@ -69,7 +69,10 @@ pub(super) fn look_around(shared: &Shared, mut conn: Conn) -> Doing {
     }
     conn.looked = shared.time.now();
     let mut fleet = shared.fleet.lock();
-    let better = if conn.epoch < epoch {
+    let better = if let Some(refuge) = fleet.refuge(conn.server) {
+        conn.tried = epoch;
+        Some(refuge)
+    } else if conn.epoch < epoch {
         conn.tried = epoch;
         fleet.again(conn.server);
         Some(conn.server)
