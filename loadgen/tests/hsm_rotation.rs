@@ -74,7 +74,7 @@ fn under_load(place: &Place, play: impl FnOnce(&dyn Fn(&str))) {
 
 #[test]
 fn our_certificate_is_replaced_and_the_old_one_is_refused() {
-    let place = Place::start(Ways::default());
+    let place = Place::start();
     under_load(&place, |gets_on| {
         // As the guide has it: the HSM knows both for a while.
         place.face.accept(&[&place.first, &place.second]);
@@ -103,7 +103,7 @@ fn our_certificate_is_replaced_and_the_old_one_is_refused() {
 
 #[test]
 fn a_certificate_that_the_hsm_refuses_costs_nobody_the_old_one() {
-    let place = Place::start(Ways::default());
+    let place = Place::start();
     under_load(&place, |gets_on| {
         let failed = || place.hsm_metrics(|hsm| hsm.connect_failed.get());
         let (before, stands) = (failed(), place.connections());
@@ -129,7 +129,7 @@ fn a_certificate_that_the_hsm_refuses_costs_nobody_the_old_one() {
 
 #[test]
 fn the_hsms_authority_is_replaced_and_the_old_one_is_not_believed() {
-    let place = Place::start(Ways::default());
+    let place = Place::start();
     under_load(&place, |gets_on| {
         let ours = [&place.clients[0]];
         let both = Ways {
@@ -169,7 +169,7 @@ fn the_hsms_authority_is_replaced_and_the_old_one_is_not_believed() {
 
 #[test]
 fn the_hsms_fingerprint_is_replaced() {
-    let place = Place::start(Ways::default());
+    let place = Place::start();
     let print = |at: usize| Some(place.fingerprint(at));
     under_load(&place, |gets_on| {
         for (shown, pinned) in [(0, 0), (1, 1), (2, 2)] {
@@ -201,7 +201,7 @@ fn the_hsms_fingerprint_is_replaced() {
 
 #[test]
 fn hsms_are_added_and_left() {
-    let place = Place::start(Ways::default());
+    let place = Place::start();
     under_load(&place, |gets_on| {
         for (what, sims, want) in [
             ("both", &[0, 1][..], [2, 2]),
@@ -221,7 +221,7 @@ fn hsms_are_added_and_left() {
 
 #[test]
 fn another_name_is_expected_of_the_hsm() {
-    let place = Place::start(Ways::default());
+    let place = Place::start();
     under_load(&place, |gets_on| {
         place.face.show(&place.other_name);
         let named = Ways {

@@ -98,7 +98,7 @@ fn key(issued: &Issued) -> PrivateKeyDer<'static> {
 }
 
 impl Place {
-    pub fn start(ways: Ways) -> Self {
+    pub fn start() -> Self {
         let [first, second] = ["First CA", "Second CA"].map(|name| Authority::new(name).unwrap());
         let by = [&first, &second, &second, &second];
         let clients: Vec<Issued> = by.map(|by| issue(by, "kmsClient", false)).into();
@@ -129,7 +129,7 @@ impl Place {
             second,
             node: None,
         };
-        place.write(&ways);
+        place.write(&Ways::default());
         let loaded = config::load(&place.folder.path().join("kms.properties"), []).unwrap();
         let deadlines = Deadlines {
             grace: std::time::Duration::ZERO,
