@@ -1,6 +1,9 @@
-//! docs/metrics.md names every family that is told, with its type and labels, and no other; its alerts too.
+//! docs/metrics.md names every family that is told, with its type, labels and closed values, and no other; its alerts too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kms::identity::Expiry;
 
 use crate::service_support::scrape::get;
 use crate::service_support::{Running, unhurried};
@@ -51,11 +54,39 @@ fn documented(text: &str) -> Families {
     rows.map(family).collect()
 }
 
+/// Values of labels that the program decides, by family.
+fn values(text: &str) -> BTreeSet<(&str, &str)> {
+    let mut values = BTreeSet::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let Some((name, labels)) = line.split_once('{') else {
+            continue;
+        };
+        for label in [
+            "about", "class", "kind", "order", "outcome", "reason", "served", "source", "state",
+        ] {
+            let mut parts = labels.split([',', '}']);
+            let value = parts.find_map(|part| part.strip_prefix(&format!("{label}=\"")));
+            values.extend(value.map(|value| (name, value.trim_end_matches('"'))));
+        }
+    }
+    values
+}
+
 #[test]
 fn the_document_tells_of_every_family_and_of_no_other() {
     let running = Running::fake("", unhurried());
     running.hsm().tell_all();
-    let told = families(&get(&running, "/metrics"));
+    let certificates = &running.node.shared().certificates;
+    let list = Expiry {
+        usage: "client-crl",
+        ..Expiry::of_certificate("ca", "client-ca", 1)
+    };
+    certificates.rcu(|all| {
+        let all = all.iter().cloned();
+        Arc::new(all.chain([list.clone()]).collect::<Vec<_>>())
+    });
+    let metrics = get(&running, "/metrics");
+    let told = families(&metrics);
     let text = include_str!("../../docs/metrics.md");
     let documented = documented(text);
     for (name, family) in &told {
@@ -70,6 +101,13 @@ fn the_document_tells_of_every_family_and_of_no_other() {
             told.contains_key(name),
             "{name} is documented and not there"
         );
+    }
+    for (name, value) in values(&metrics) {
+        let family = name.trim_end_matches("_bucket").trim_end_matches("_count");
+        let start = format!("| `{}` |", family.trim_end_matches("_sum"));
+        let row = text.lines().find(|line| line.starts_with(&start));
+        let is_told = row.is_some_and(|row| row.contains(&format!("`{value}`")));
+        assert!(is_told, "{name}: {value}");
     }
     // Alerts that name what is not there never ring.
     let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
