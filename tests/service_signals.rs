@@ -3,65 +3,12 @@
 
 mod service_support;
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ChildStderr, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use service_support::client::{Client, request};
-use service_support::{House, file, until};
-
-/// `kms serve`, ended with the test.
-struct Program {
-    child: Child,
-    log: BufReader<ChildStderr>,
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Program {
-    fn start(house: &House) -> (Self, SocketAddr) {
-        let properties = file(house, "kms.properties");
-        std::fs::write(&properties, house.properties("")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_kms"))
-            .args(["serve", "--config"])
-            .arg(&properties)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let mut program = Self { child, log };
-        let line = program.wait_for("serving address=");
-        let (_, rest) = line.split_once("serving address=").unwrap();
-        let address = rest.split_whitespace().next().unwrap().parse().unwrap();
-        (program, address)
-    }
-
-    /// The next line of the log that holds `text`.
-    fn wait_for(&mut self, text: &str) -> String {
-        let mut all = String::new();
-        loop {
-            let mut line = String::new();
-            let read = self.log.read_line(&mut line).unwrap();
-            assert!(read > 0, "the log ended without {text:?}:\n{all}");
-            if line.contains(text) {
-                return line;
-            }
-            all.push_str(&line);
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
-    }
-}
+use service_support::program::Program;
+use service_support::{House, until};
 
 #[test]
 fn sigterm_drains_and_ends_with_0() {

@@ -99,14 +99,19 @@ fn a_check_sends_a_data_key_there_and_back() {
     );
     for (name, code, want) in [
         (
-            "orders",
+            &["--key", "orders"][..],
             1,
             "wrapped and unwrapped a data key under 'orders' version 1 in ",
         ),
-        ("order", 2, "key 'order': there is no such key"),
+        (
+            &[],
+            1,
+            "wrapped and unwrapped a data key under 'orders' version 1 in ",
+        ),
+        (&["--key", "order"], 2, "key 'order': there is no such key"),
     ] {
-        let (got, said) = kms(&config, &["--key", name]);
-        assert_eq!(got, code, "{name}: {said}");
-        assert!(said.contains(want), "{name}: {said}");
+        let (got, said) = kms(&config, name);
+        assert_eq!(got, code, "{name:?}: {said}");
+        assert!(said.contains(want), "{name:?}: {said}");
     }
 }

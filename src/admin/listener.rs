@@ -280,7 +280,7 @@ impl Answer {
     fn text(status: u16, body: impl Into<String>) -> Self {
         Self {
             status,
-            content_type: "text/plain; version=0.0.4",
+            content_type: "text/plain; charset=utf-8",
             body: body.into(),
             head_only: false,
         }
@@ -340,7 +340,10 @@ fn answer(method: Method, path: &str, shared: &Shared) -> Answer {
             body: serde_json::to_string(&status(shared)).unwrap_or_default() + "\n",
             head_only: false,
         },
-        "/metrics" => Answer::text(200, exposition::render(shared)),
+        "/metrics" => Answer {
+            content_type: "text/plain; version=0.0.4; charset=utf-8",
+            ..Answer::text(200, exposition::render(shared))
+        },
         _ => Answer::text(404, "served here: /healthz /readyz /status /metrics\n"),
     };
     answer.head_only = method == Method::Head;

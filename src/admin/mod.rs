@@ -7,7 +7,6 @@ mod control;
 mod exposition;
 mod listener;
 mod readiness;
-mod shared_cache;
 mod status;
 
 pub use control::{Carry, Control, ControlHandle, Order, ask};

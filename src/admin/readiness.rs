@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use crate::server::{Phase, Shared};
 
+/// All states, in the order of a node's life.
+pub(super) const STATES: [&str; 5] = ["starting", "ready", "degraded", "draining", "stopping"];
+
 /// The body of `/readyz`.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Readiness {
@@ -89,6 +92,7 @@ mod tests {
             ),
         ] {
             assert_eq!(judge(phase, up, was_up), want, "{name}");
+            assert!(STATES.contains(&want.0), "{name}");
         }
     }
 }

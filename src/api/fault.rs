@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use crate::metrics::Reason;
 use crate::quota::Over;
 use crate::wire::http::percent_decode;
 use crate::wire::transit::Refusal;
@@ -20,6 +21,8 @@ pub struct Fault {
     pub retry_after_s: Option<u32>,
     /// `Location`: then the answer has no body.
     pub location: Option<String>,
+    /// What it is counted by, where the request's form is not to blame.
+    pub reason: Option<Reason>,
 }
 
 impl Fault {
@@ -30,7 +33,15 @@ impl Fault {
             text: text.into(),
             retry_after_s: None,
             location: None,
+            reason: None,
         }
+    }
+
+    /// What it is counted by.
+    #[must_use]
+    pub fn because(mut self, reason: Reason) -> Self {
+        self.reason = Some(reason);
+        self
     }
 
     /// The client may try again after `seconds`.
@@ -134,14 +145,16 @@ impl From<Over> for Fault {
                     "more than {limit} operations a second from one certificate and address (kms.limit.rate)"
                 ),
             )
-            .retry_after(retry_after_s),
+            .retry_after(retry_after_s)
+            .because(Reason::RateLimit),
             Over::Inflight { limit } => Self::new(
                 429,
                 format!(
                     "more than {limit} operations of one certificate and address wait for the HSM (kms.limit.inflight)"
                 ),
             )
-            .retry_after(1),
+            .retry_after(1)
+            .because(Reason::InflightLimit),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Shapes: openbao-transit.md 2.1 to 2.3. A reply is complete when the call returns, or taken back
 //! whole; nothing here keeps a secret.
 
+use crate::metrics::Reason;
 use crate::wire::Out;
 use crate::wire::http::{self, BodyForm, Connection, OpenResponse, ResponseHead, ServerTiming};
 use crate::wire::transit;
@@ -33,6 +34,7 @@ pub struct Reply<'a, O: Out> {
     timing: Option<ServerTiming>,
     stale_items: usize,
     status: u16,
+    reason: Option<Reason>,
 }
 
 /// An envelope begun: its data goes to [`Reply::out`].
@@ -51,6 +53,7 @@ impl<'a, O: Out> Reply<'a, O> {
             timing: None,
             stale_items: 0,
             status: 0,
+            reason: None,
         }
     }
 
@@ -123,6 +126,7 @@ impl<'a, O: Out> Reply<'a, O> {
     /// `{"errors":[...]}`.
     pub fn fault(&mut self, fault: &Fault) {
         self.stale_items = 0;
+        self.reason = fault.reason;
         let location = fault.location.as_deref();
         let response = self.begin(fault.status, fault.retry_after_s, location);
         if location.is_some() {
@@ -138,6 +142,11 @@ impl<'a, O: Out> Reply<'a, O> {
     /// Status of what was written last; 0 before anything was.
     pub fn status(&self) -> u16 {
         self.status
+    }
+
+    /// What the request as a whole was not done for, if it was not and that is counted.
+    pub fn reason(&self) -> Option<Reason> {
+        self.reason
     }
 
     fn begin(

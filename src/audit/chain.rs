@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam::utils::CachePadded;
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::line::{put, put_hex, put_number, put_text};
-use super::{AuditError, Log, Mode, Record};
+use super::{AuditError, Log, Mode, Record, Written};
 
 /// Bytes that wait in best-effort mode while the log cannot be written.
 const WAITING_BYTES_MAX: usize = 1024 * 1024;
@@ -26,6 +27,7 @@ struct Link {
 /// Lines of one worker.
 pub struct Chain {
     pub(super) log: Arc<Log>,
+    counters: Arc<CachePadded<Written>>,
     /// In hexadecimal; random, so no two chains of a site share one.
     id: String,
     written: Link,
@@ -33,8 +35,6 @@ pub struct Chain {
     pub(super) lines: Vec<u8>,
     /// Ends of the lines in `lines`, and the link after each.
     ends: Vec<(usize, Link)>,
-    /// The file ends within a line of ours.
-    is_torn: bool,
     /// Since when it cannot be written, and when that was last tried.
     failing: Option<Instant>,
     lost: u64,
@@ -57,13 +57,13 @@ impl Chain {
             mac: [0; 32],
         };
         Ok(Self {
+            counters: log.count_another(),
             log,
             id: String::from_utf8_lossy(&text).into_owned(),
             written: link,
             waiting: link,
             lines: Vec::new(),
             ends: Vec::new(),
-            is_torn: false,
             failing: None,
             lost: 0,
             anchored: (now, 0),
@@ -145,13 +145,6 @@ impl Chain {
         {
             return true;
         }
-        if self.is_torn {
-            let (torn, error) = self.log.append(b"\n");
-            if torn == 0 {
-                return self.fail(now, error);
-            }
-            self.is_torn = false;
-        }
         let (taken, error) = self.log.append(&self.lines);
         self.keep_from(taken);
         match error {
@@ -177,7 +170,8 @@ impl Chain {
             }
             None => 0,
         };
-        self.is_torn |= taken > upto;
+        self.counters.lines.add(whole as u64);
+        self.counters.bytes.add(taken as u64);
         self.lines.drain(..upto);
         self.ends.drain(..whole);
         for (end, _) in &mut self.ends {

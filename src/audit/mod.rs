@@ -11,6 +11,7 @@
 mod chain;
 mod key;
 mod line;
+mod tail;
 pub mod verify;
 
 use std::fs::{File, OpenOptions};
@@ -20,12 +21,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use crossbeam::utils::CachePadded;
+use parking_lot::Mutex;
 
 use crate::metrics::Counter;
 
 pub use chain::Chain;
 pub use key::AuditKey;
 pub use line::{Record, Who};
+
+use tail::Tail;
 
 /// What happens when the log cannot be written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -92,30 +97,64 @@ impl std::error::Error for AuditError {}
 pub struct Log {
     settings: Settings,
     file: ArcSwap<File>,
+    /// Held while one worker appends: on a full disk the kernel takes part of a write, and nobody's line may
+    /// follow a piece of another's.
+    tail: Mutex<Tail>,
     key: AuditKey,
     /// Lines that were dropped in best-effort mode.
     pub dropped: Counter,
     /// Writes that failed.
     pub failed: Counter,
+    /// Of each chain, on cache lines of its own.
+    written: Mutex<Vec<Arc<CachePadded<Written>>>>,
+}
+
+/// What is in the file of one chain, or of all.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Whole lines.
+    pub lines: Counter,
+    /// Bytes, pieces of lines included.
+    pub bytes: Counter,
 }
 
 impl Log {
     /// Opens it, and makes it and its key if they are not there.
     pub fn open(settings: Settings) -> Result<Arc<Self>, AuditError> {
         let key = AuditKey::open_or_make(&settings.key_file)?;
-        let file = open(&settings)?;
+        let (file, tail) = open(&settings)?;
         Ok(Arc::new(Self {
             settings,
             file: ArcSwap::from_pointee(file),
+            tail: Mutex::new(tail),
             key,
             dropped: Counter::default(),
             failed: Counter::default(),
+            written: Mutex::default(),
         }))
+    }
+
+    /// Lines and bytes written since the start.
+    pub fn written(&self) -> (u64, u64) {
+        let all = self.written.lock();
+        all.iter().fold((0, 0), |(lines, bytes), one| {
+            (lines + one.lines.get(), bytes + one.bytes.get())
+        })
+    }
+
+    /// For another chain.
+    fn count_another(&self) -> Arc<CachePadded<Written>> {
+        let one = Arc::<CachePadded<Written>>::default();
+        self.written.lock().push(Arc::clone(&one));
+        one
     }
 
     /// Opens the file by its name again, after logrotate moved it. On error the old one stays in use.
     pub fn reopen(&self) -> Result<(), AuditError> {
-        self.file.store(Arc::new(open(&self.settings)?));
+        let (file, tail) = open(&self.settings)?;
+        let mut held = self.tail.lock();
+        self.file.store(Arc::new(file));
+        *held = tail;
         Ok(())
     }
 
@@ -126,38 +165,35 @@ impl Log {
 
     /// Appends; how many bytes were taken, and why not all.
     fn append(&self, bytes: &[u8]) -> (usize, Option<io::Error>) {
-        use io::Write;
+        let mut tail = self.tail.lock();
         let file = self.file.load();
-        let mut written = 0;
-        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-            match (&**file).write(rest) {
-                Ok(0) => return (written, Some(io::ErrorKind::WriteZero.into())),
-                Ok(count) => written += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return (written, Some(error)),
-            }
-        }
+        let (written, error) = tail.append(&mut &**file, bytes);
+        drop(tail);
         let synced = if self.settings.sync {
             file.sync_data()
         } else {
             Ok(())
         };
-        (written, synced.err())
+        (written, error.or(synced.err()))
     }
 }
 
-fn open(settings: &Settings) -> Result<File, AuditError> {
+fn open(settings: &Settings) -> Result<(File, Tail), AuditError> {
     let file = &settings.file;
-    let opened = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .open(file);
-    opened.map_err(|error| AuditError::File {
+    let fail = |error| AuditError::File {
         key: "kms.audit.file",
         file: file.clone(),
         error,
-    })
+    };
+    let opened = OpenOptions::new()
+        .append(true)
+        .read(true)
+        .create(true)
+        .mode(0o640)
+        .open(file)
+        .map_err(fail)?;
+    let tail = Tail::of(&opened).map_err(fail)?;
+    Ok((opened, tail))
 }
 
 #[cfg(test)]

@@ -243,6 +243,51 @@ fn space_that_comes_back_goes_on_with_the_chain() {
     }
 }
 
+/// Where a line is cut, how much of it is missing.
+#[test]
+fn a_piece_of_a_line_costs_nobody_elses() {
+    for missing in [1, 2, 20, 200] {
+        for mode in [Mode::Strict, Mode::BestEffort] {
+            let place = Place::new();
+            let (log, now) = (place.log(mode), Instant::now());
+            let [mut one, mut other] =
+                [(); 2].map(|()| Chain::begin(Arc::clone(&log), now).unwrap());
+            one.record(&record("a"));
+            let (taken, _) = one.log.append(&one.lines[..one.lines.len() - missing]);
+            one.keep_from(taken);
+            one.fail(now, None);
+            // Another worker is the next to write.
+            other.record(&record("b"));
+            assert!(other.commit(now));
+            let later = now + Duration::from_secs(1);
+            one.record(&record("c"));
+            assert!(one.commit(later));
+            one.end(later);
+            other.end(later);
+            let verdict = place.verify(&place.text(), &[]);
+            let got = (verdict.errors.len(), verdict.warnings.len());
+            assert_eq!(got, (0, 1), "{missing} {mode:?}: {verdict:?}");
+        }
+    }
+}
+
+#[test]
+fn a_process_that_was_killed_in_a_line_costs_the_next_nothing() {
+    let place = Place::new();
+    let now = Instant::now();
+    let mut chain = Chain::begin(place.log(Mode::Strict), now).unwrap();
+    chain.record(&record("a"));
+    let half = chain.lines.len() - 1;
+    chain.log.append(&chain.lines[..half]);
+    drop(chain);
+    let mut chain = Chain::begin(place.log(Mode::Strict), now).unwrap();
+    chain.record(&record("b"));
+    assert!(chain.commit(now));
+    chain.end(now);
+    let verdict = place.verify(&place.text(), &[]);
+    assert!(verdict.errors.is_empty(), "{verdict:?}");
+}
+
 #[test]
 fn a_line_that_was_torn_costs_only_itself() {
     let place = Place::new();

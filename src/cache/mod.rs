@@ -333,6 +333,11 @@ impl Cache {
         self.len.load(Ordering::Relaxed)
     }
 
+    /// Entries that may be held.
+    pub fn entries_max(&self) -> usize {
+        self.entries_max
+    }
+
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

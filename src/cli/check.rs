@@ -4,24 +4,30 @@
 //! or a success where `kms serve` would not start.
 #![allow(clippy::print_stdout)]
 
+mod back_end;
+mod chains;
+mod clock;
+mod files;
 mod host;
 mod roles;
+mod shared_cache;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
 use crate::config::plan::Rule;
-use crate::config::{self, Config, Protocol, Setting};
+use crate::config::{self, Config, Setting};
 use crate::hsm::vault::policy;
 use crate::identity::Expiry;
-use crate::node::{self, Probed, RoleHolders};
-use crate::secret::memlock_limit;
+use crate::node::{self, Probed, RoleHolders, Trial, TrialOutcome};
+use crate::secret::{clock_is_kept, memlock_limit};
 use crate::wire::calendar::timestamp;
 
 use super::keystore::WARN_DAYS;
+use files::FileMode;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -31,7 +37,7 @@ pub(super) struct Arguments {
     /// Print JSON for machines.
     #[arg(long)]
     json: bool,
-    /// Wrap and unwrap a data key under this master key at each HSM.
+    /// Wrap and unwrap a data key under this master key at each HSM; else under the first that can be used.
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
     /// Print the policy that this server needs in a Vault, and nothing else.
@@ -46,11 +52,15 @@ struct Report {
     sizes: Vec<Rule>,
     locked_bytes: usize,
     host: Vec<String>,
+    files: Vec<FileMode>,
     certificates: Vec<Certificate>,
     roles: Vec<RoleHolders>,
     /// Trusted certificates that serve for nothing.
     without_role: Vec<String>,
     back_end: Vec<Probed>,
+    round_trips: Vec<Trial>,
+    /// Worth knowing, and in order as it is.
+    notes: Vec<String>,
     warnings: Vec<String>,
     errors: Vec<String>,
 }
@@ -136,33 +146,36 @@ fn examine_config(config: &Config, key: Option<&str>, report: &mut Report) {
         && (report.locked_bytes as u64) > limit
     {
         report.errors.push(format!(
-            "locked memory: {} bytes are needed and RLIMIT_MEMLOCK allows {limit}; raise it (ulimit -l {}, \
+            "locked memory: {} bytes are needed and RLIMIT_MEMLOCK allows {limit} here; raise it (ulimit -l {}, \
              or LimitMEMLOCK= in the service) or lower kms.cache.entries.max",
             report.locked_bytes,
             report.locked_bytes.div_ceil(1024)
         ));
     }
-    let host = host::examine(config, &plan);
-    report.host = host.facts;
-    report.warnings.extend(host.warnings);
+    host::examine(config, &plan, report);
+    files::examine(config, report);
     match node::Credentials::load(config) {
         Ok(credentials) => {
             report.warnings.extend_from_slice(credentials.warnings());
+            let now_unix_s = clock::now_unix_s();
+            let validities = credentials.validities();
+            clock::examine(now_unix_s, &validities, clock_is_kept(), report);
             examine_certificates(&credentials.expiries(config), report);
             match node::roles(config, &credentials) {
                 Ok((roles, without)) => (report.roles, report.without_role) = (roles, without),
                 Err(error) => report.errors.push(error.to_string()),
             }
-            examine_back_end(config, &credentials, key, report);
-            examine_shared_cache(config, report);
+            let (shown, others) = (credentials.shown(config), credentials.others());
+            chains::examine(&shown, &others, now_unix_s, report);
+            back_end::examine(config, &credentials, key, report);
+            shared_cache::examine(config, report);
         }
         Err(error) => report.errors.push(error.to_string()),
     }
 }
 
 fn examine_certificates(all: &[Expiry], report: &mut Report) {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now_unix_s = unix.map_or(0, |since| since.as_secs().cast_signed());
+    let now_unix_s = clock::now_unix_s();
     for one in all {
         let end = u64::try_from(one.not_after_unix_s).unwrap_or(0);
         let not_after = timestamp(UNIX_EPOCH + Duration::from_secs(end));
@@ -188,55 +201,6 @@ fn examine_certificates(all: &[Expiry], report: &mut Report) {
             not_after,
             days_left,
         });
-    }
-}
-
-/// An HSM that is down is a warning, for the server starts without it; a key file that does not open
-/// is an error.
-fn examine_back_end(
-    config: &Config,
-    credentials: &node::Credentials,
-    key: Option<&str>,
-    report: &mut Report,
-) {
-    match node::probe(config, credentials) {
-        Ok(found) => report.back_end = found,
-        Err(error) => report.errors.push(error.to_string()),
-    }
-    for down in report.back_end.iter().filter(|probed| !probed.up) {
-        match config.hsm.protocol {
-            Protocol::Kmip1 | Protocol::Vault => report
-                .warnings
-                .push(format!("HSM {} is down: {}", down.place, down.detail)),
-            // The text names the key.
-            Protocol::Embedded => report.errors.push(down.detail.clone()),
-        }
-    }
-    let Some(key) = key else {
-        return;
-    };
-    match node::try_key(config, credentials, key) {
-        Ok(tried) => {
-            let failed = tried.iter().filter(|tried| !tried.up);
-            let errors = failed.map(|tried| format!("HSM {}: {}", tried.place, tried.detail));
-            report.errors.extend(errors);
-            report.back_end.extend(tried);
-        }
-        Err(error) => report.errors.push(error.to_string()),
-    }
-}
-
-/// The server starts without its engine too, but not without the files that it needs to log in there.
-fn examine_shared_cache(config: &Config, report: &mut Report) {
-    match node::probe_shared_cache(config) {
-        Ok(found) => {
-            for down in found.iter().filter(|probed| !probed.up) {
-                let text = format!("{} is down: {}", down.place, down.detail);
-                report.warnings.push(text);
-            }
-            report.back_end.extend(found);
-        }
-        Err(error) => report.errors.push(error.to_string()),
     }
 }
 
@@ -275,13 +239,13 @@ fn print(report: &Report) {
             }
         }
     }
-    if !report.back_end.is_empty() {
-        println!("\nBack end");
-        for Probed { place, up, detail } in &report.back_end {
-            println!("  {}  {place}: {detail}", if *up { "up  " } else { "down" });
-        }
-    }
-    for (title, lines) in [("Warnings", &report.warnings), ("Errors", &report.errors)] {
+    print_files(&report.files);
+    print_back_end(report);
+    for (title, lines) in [
+        ("Notes", &report.notes),
+        ("Warnings", &report.warnings),
+        ("Errors", &report.errors),
+    ] {
         if !lines.is_empty() {
             println!("\n{title}");
             for line in lines {
@@ -290,6 +254,41 @@ fn print(report: &Report) {
         }
     }
     println!("\n{}", verdict(report.errors.len(), report.warnings.len()));
+}
+
+fn print_files(files: &[FileMode]) {
+    if !files.is_empty() {
+        println!("\nFiles");
+        for file in files {
+            println!("  {file}");
+        }
+    }
+}
+
+fn print_back_end(report: &Report) {
+    if report.back_end.is_empty() {
+        return;
+    }
+    println!("\nBack end");
+    for Probed {
+        place, up, detail, ..
+    } in &report.back_end
+    {
+        println!("  {}  {place}: {detail}", if *up { "up  " } else { "down" });
+    }
+    for Trial {
+        place,
+        outcome,
+        detail,
+    } in &report.round_trips
+    {
+        let word = match outcome {
+            TrialOutcome::Works => "works",
+            TrialOutcome::NoKey => "not tried",
+            TrialOutcome::Fails | TrialOutcome::Lies => "FAILS",
+        };
+        println!("  {word}  {place}: {detail}");
+    }
 }
 
 fn verdict(errors: usize, warnings: usize) -> String {

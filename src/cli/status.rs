@@ -199,20 +199,20 @@ fn certificates(all: &Value) -> String {
     }
 }
 
-/// A line for each HSM, where there are several.
+/// A line for each HSM, where there are several, or the one is not as it should be.
 fn servers(servers: &Value) -> String {
     let all = servers.as_array().map_or(&[][..], Vec::as_slice);
     let line = |server: &Value| {
         let label = server["label"].as_str().unwrap_or("?");
+        let state = server["state"].as_str().unwrap_or("?");
         let live = server["live"].as_u64().unwrap_or(0);
-        match server["resting"].as_str() {
-            Some(why) => format!("  {label}: left alone: {why}\n"),
-            None => format!("  {label}: connections {live}\n"),
-        }
+        let why = server["trouble"].as_str().or(server["resting"].as_str());
+        let why = why.map_or_else(String::new, |why| format!(": {why}"));
+        format!("  {label}: {state}, connections {live}{why}\n")
     };
     match all {
-        [] | [_] => String::new(),
-        many => many.iter().map(line).collect(),
+        [one] if one["state"] == "active" => String::new(),
+        all => all.iter().map(line).collect(),
     }
 }
 
@@ -309,6 +309,27 @@ mod tests {
             ),
         ] {
             assert_eq!(certificates(&Value::Array(all)), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn hsms_are_told_where_there_is_something_to_tell() {
+        let one = |state: &str, trouble: Option<&str>| serde_json::json!({"label": "hsm1:5696", "state": state, "live": 2, "trouble": trouble, "resting": null});
+        for (name, all, want) in [
+            ("none", vec![], ""),
+            ("one that is well", vec![one("active", None)], ""),
+            (
+                "one that is not",
+                vec![one("degraded", Some("no"))],
+                "  hsm1:5696: degraded, connections 2: no\n",
+            ),
+            (
+                "two",
+                vec![one("active", None), one("unknown", None)],
+                "  hsm1:5696: active, connections 2\n  hsm1:5696: unknown, connections 2\n",
+            ),
+        ] {
+            assert_eq!(servers(&all.into()), want, "{name}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::api::Fault;
 use crate::hsm::{HsmError, KeyState};
+use crate::metrics::Reason;
 
 /// Seconds a client is asked to wait when the HSM is out of reach or the queue is full.
 const RETRY_AFTER_S: u32 = 1;
@@ -9,6 +10,14 @@ const RETRY_AFTER_S: u32 = 1;
 /// The client's view of `error`. Of a refusal it gets the HSM's reason and its cleaned text, which is
 /// what an operator searches for; addresses and connection errors stay in the log.
 pub fn of(error: &HsmError) -> Fault {
+    let fault = fault(error);
+    match reason(error) {
+        Some(reason) => fault.because(reason),
+        None => fault,
+    }
+}
+
+fn fault(error: &HsmError) -> Fault {
     match error {
         HsmError::AuthenticationFailed => Fault::new(400, "cipher: message authentication failed"),
         HsmError::ObjectNotFound => Fault::key_not_found(),
@@ -44,6 +53,26 @@ pub fn of(error: &HsmError) -> Fault {
     }
 }
 
+/// What it is counted by; `None` where the client or the site's keys are to blame.
+fn reason(error: &HsmError) -> Option<Reason> {
+    Some(match error {
+        HsmError::Refused { .. } | HsmError::Declined(_) => Reason::HsmRefused,
+        HsmError::Busy => Reason::HsmBusy,
+        HsmError::Unavailable(_) => Reason::HsmUnreachable,
+        HsmError::TimedOut => Reason::HsmTimeout,
+        HsmError::Overloaded | HsmError::GaveWay => Reason::QueueFull,
+        HsmError::Protocol(_) => Reason::HsmProtocol,
+        HsmError::NoLockedMemory => Reason::LockedMemory,
+        HsmError::Abandoned => Reason::Stopping,
+        HsmError::AuthenticationFailed
+        | HsmError::ObjectNotFound
+        | HsmError::AmbiguousName { .. }
+        | HsmError::NotActive { .. }
+        | HsmError::Unsupported(_)
+        | HsmError::Rejected(_) => return None,
+    })
+}
+
 fn not_active(state: KeyState) -> &'static str {
     match state {
         KeyState::PreActive => "the key is not active yet in the HSM: activate it",
@@ -51,5 +80,36 @@ fn not_active(state: KeyState) -> &'static str {
         KeyState::Deactivated => "the key is deactivated in the HSM",
         KeyState::Compromised => "the key is marked compromised in the HSM",
         KeyState::Destroyed => "the key is destroyed in the HSM",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_bears_the_status_that_it_is_counted_under() {
+        for error in [
+            HsmError::Refused {
+                reason: 1,
+                text: "x".into(),
+            },
+            HsmError::Declined("x".into()),
+            HsmError::Busy,
+            HsmError::Unavailable("x".into()),
+            HsmError::TimedOut,
+            HsmError::Overloaded,
+            HsmError::GaveWay,
+            HsmError::Protocol("x"),
+            HsmError::NoLockedMemory,
+            HsmError::Abandoned,
+        ] {
+            let fault = of(&error);
+            let told = fault.reason.map(|reason| reason.label().1.to_owned());
+            assert_eq!(told, Some(fault.status.to_string()), "{error:?}");
+        }
+        for error in [HsmError::AuthenticationFailed, HsmError::ObjectNotFound] {
+            assert_eq!(of(&error).reason, None, "{error:?}");
+        }
     }
 }

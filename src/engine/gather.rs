@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::api::Fault;
 use crate::hsm::{Answer, HsmError, KeyRecord};
+use crate::metrics::Kind;
 use crate::quota::Held;
 use crate::secret::SecretKey;
 
@@ -201,6 +202,18 @@ impl Gather {
         match self.items.get(item) {
             Some(Item::Stale(_)) => Source::Stale,
             _ => self.sources.get(item).copied().unwrap_or_default(),
+        }
+    }
+
+    /// What an unwrap was, all its items together. One that waited for nothing but its key's lookup asked the HSM.
+    pub fn kind(&self) -> Kind {
+        let is_from = |source: Source| self.sources.contains(&source);
+        if self.deadline.is_none() {
+            Kind::Hit
+        } else if is_from(Source::Joined) && !is_from(Source::Hsm) {
+            Kind::Joined
+        } else {
+            Kind::Miss
         }
     }
 

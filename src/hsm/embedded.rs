@@ -8,15 +8,18 @@ mod cipher;
 mod disk;
 mod error;
 mod format;
+mod health;
 mod keyfile;
 mod keyring;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use crossbeam::channel::{Sender, bounded};
 use parking_lot::Mutex;
@@ -25,12 +28,15 @@ pub(crate) use cipher::Cost;
 pub use error::KeyFileError;
 pub use format::FormatError;
 pub use keyfile::{backup, opens, restore};
+pub use trial::{Tried, try_file};
 
 use super::store::{MakeRoom, Store};
 use super::{Access, Answer, Health, Hsm, HsmError, Job, KeyState, ObjectId, Request};
 use crate::limits::{KEY_NAME_BYTES_MAX, NONCE_BYTES, TAG_BYTES};
+use crate::metrics::HsmMetrics;
 use crate::secret::{Arena, SecretKey, SecretString};
 use cipher::Scratch;
+use health::Pulse;
 use keyfile::KeyFile;
 use keyring::Keyring;
 use writer::{Change, Order};
@@ -56,6 +62,7 @@ struct Shared {
     path: String,
     /// Why the last save failed, if it did.
     trouble: Mutex<Option<String>>,
+    pulse: Pulse,
 }
 
 fn put_master(store: &Store, bytes: &[u8]) -> Result<SecretKey, KeyFileError> {
@@ -99,6 +106,7 @@ impl Embedded {
             store: arena_store,
             path,
             trouble: Mutex::new(None),
+            pulse: Pulse::default(),
         });
         let (sender, orders) = bounded(QUEUE_MAX);
         let writer = std::thread::Builder::new()
@@ -255,16 +263,27 @@ impl Hsm for Embedded {
     fn health(&self) -> Health {
         let queued = self.orders.lock().as_ref().map_or(0, Sender::len);
         let trouble = self.shared.trouble.lock().clone();
+        let refused = self.shared.trouble_with_keys(Instant::now());
         // Keys that are there are served whatever the disk does.
-        let detail = trouble
+        let detail = refused
+            .as_deref()
+            .map(str::to_owned)
+            .or(trouble)
             .unwrap_or_else(|| format!("master keys in this process, from {}", self.shared.path));
         Health {
             up: true,
             was_up: true,
             queued,
             detail,
-            access: Access::default(),
+            access: Access {
+                refused,
+                ends_in_s: None,
+            },
         }
+    }
+
+    fn metrics(&self) -> Option<&HsmMetrics> {
+        Some(&self.shared.pulse.metrics)
     }
 
     fn shutdown(&self) {

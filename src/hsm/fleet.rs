@@ -1,8 +1,9 @@
 //! Several HSMs behind one pool: which to connect to, which to leave alone, what each was learnt to take.
 //!
-//! Health is judged by use: an address that refuses, hangs or breaks the protocol rests for a pause
-//! that doubles, and is then tried by one connection at a time, so that it comes back without a
-//! restart. Connections move to it again one by one, each opened before the old one is given up.
+//! Health is judged by use, and where there is none by a check now and then ([`Ailment`]): an address that
+//! refuses, hangs or breaks the protocol rests for a pause that doubles, and is then tried by one connection
+//! at a time, so that it comes back without a restart. Connections move to it again one by one, each opened
+//! before the old one is given up.
 //! Bytes, sockets, threads and clocks are elsewhere. Called by the pool's threads.
 //!
 //! Must never be true: a pause so long that service is not back a second after an HSM; two
@@ -11,10 +12,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::{Serialize, Serializer};
-
+mod report;
+mod server;
 #[cfg(test)]
 mod tests;
+mod watch;
+
+pub use report::{ServerReport, ServerState, Standing};
+use server::Server;
+pub use watch::{Ailment, CHECK_AGAIN, CHECK_EVERY};
 
 /// First pause of an address that failed; doubles with each failure in a row.
 pub const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -54,73 +60,64 @@ pub enum Ending {
     Fault,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Standing {
-    /// Tried never, or good.
-    Fit,
-    /// Not to be tried before `until`.
-    Resting { until: Instant },
-}
-
-struct Server {
-    label: Arc<str>,
-    standing: Standing,
-    /// Pause that its next failure costs.
-    pause: Duration,
-    /// Connections that stand.
-    live: usize,
-    /// Attempts to connect that have not ended.
-    opening: usize,
-    /// When the last of them began, other than those to move a connection.
-    tried: Option<Instant>,
-    /// Items that one message may hold; learnt downwards only.
-    batch_max: usize,
-    /// Shortest idle time after which it was found to have closed a connection.
-    idle_limit: Option<Duration>,
-    /// Why it rests.
-    why: String,
-}
-
-/// What is known of one server, for `/readyz`, `kms check` and metrics.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct ServerReport {
-    /// `host:port`.
-    #[serde(serialize_with = "text")]
-    pub label: Arc<str>,
-    /// Connections that stand.
-    pub live: usize,
-    /// Why it is left alone now, if it is.
-    pub resting: Option<String>,
-    /// Items that one message may hold.
-    pub batch_max: usize,
-}
-
-fn text<S: Serializer>(text: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(text)
-}
-
 /// All configured servers.
 pub struct Fleet {
     servers: Vec<Server>,
+    /// Items of a message to a server of which nothing was learnt.
+    batch_max: usize,
+    /// Since when there has been time to connect to all.
+    since: Option<Instant>,
 }
 
 impl Fleet {
     /// Servers by label in their configured order; messages of up to `batch_max` items.
     pub fn new(labels: impl IntoIterator<Item = Arc<str>>, batch_max: usize) -> Self {
-        let server = |label| Server {
-            label,
-            standing: Standing::Fit,
-            pause: PAUSE_MIN,
-            live: 0,
-            opening: 0,
-            tried: None,
-            batch_max: batch_max.max(1),
-            idle_limit: None,
-            why: String::new(),
-        };
-        Self {
+        let server = |label| Server::new(label, batch_max);
+        let mut fleet = Self {
             servers: labels.into_iter().map(server).collect(),
+            batch_max,
+            since: None,
+        };
+        let all: Vec<usize> = (0..fleet.servers.len()).collect();
+        fleet.rank(&all);
+        fleet
+    }
+
+    /// Other servers are configured: `configured` are indices of `labels`, in their order, of which the first
+    /// are those that were known before. Nobody connects any more to those that are left out.
+    pub fn reconfigure(&mut self, labels: Vec<Arc<str>>, configured: &[usize]) {
+        let known = self.servers.len();
+        let new = labels.into_iter().skip(known);
+        let batch_max = self.batch_max;
+        self.servers
+            .extend(new.map(|label| Server::new(label, batch_max)));
+        self.rank(configured);
+    }
+
+    fn rank(&mut self, configured: &[usize]) {
+        for (at, server) in self.servers.iter_mut().enumerate() {
+            server.rank = configured.iter().position(|index| *index == at);
         }
+    }
+
+    /// Whether more than one may be connected to, or still is.
+    pub fn is_several(&self) -> bool {
+        let counts = |server: &&Server| server.is_wanted() || server.live > 0;
+        self.servers.iter().filter(counts).count() > 1
+    }
+
+    /// Where a connection to `from` is to move, because that is not configured any more. It connects there first.
+    pub fn refuge(&mut self, from: ServerId) -> Option<ServerId> {
+        if self.server(from)?.is_wanted() {
+            return None;
+        }
+        let fit = self.servers.iter().enumerate();
+        let at = fit
+            .filter(|(_, server)| server.is_fit() && server.is_wanted())
+            .min_by_key(|(_, server)| (server.live + server.opening, server.rank))
+            .map(|(at, _)| at)?;
+        self.servers[at].opening += 1;
+        Some(ServerId(at))
     }
 
     /// Where a thread without a connection should connect: the fit server with the fewest connections,
@@ -129,8 +126,8 @@ impl Fleet {
         let fewest = |fleet: &Self, wanted: &dyn Fn(&Server) -> bool| {
             let candidates = fleet.servers.iter().enumerate();
             candidates
-                .filter(|(_, server)| wanted(server))
-                .min_by_key(|(at, server)| (server.live + server.opening, *at))
+                .filter(|(_, server)| server.is_wanted() && wanted(server))
+                .min_by_key(|(_, server)| (server.live + server.opening, server.rank))
                 .map(|(at, _)| at)
         };
         let chosen = fewest(self, &Server::is_fit)
@@ -140,7 +137,8 @@ impl Fleet {
             self.servers[at].tried = Some(now);
             return Choice::Connect(ServerId(at));
         }
-        let due = self.servers.iter().filter_map(|server| server.due_in(now));
+        let wanted = self.servers.iter().filter(|server| server.is_wanted());
+        let due = wanted.filter_map(|server| server.due_in(now));
         // One that is being tried by another thread is due already.
         Choice::Rest(due.min().unwrap_or(PAUSE_MIN).max(PAUSE_MIN / 2))
     }
@@ -151,7 +149,7 @@ impl Fleet {
         if !self.servers.iter().any(|server| server.live > 0) {
             return None;
         }
-        let due = |server: &Server| !server.is_fit() && server.is_rested(now);
+        let due = |server: &Server| server.is_wanted() && !server.is_fit() && server.is_rested(now);
         let at = self
             .servers
             .iter()
@@ -162,21 +160,53 @@ impl Fleet {
     }
 
     /// A trial succeeded; its connection is given up again.
-    pub fn passed(&mut self, id: ServerId) {
+    pub fn passed(&mut self, id: ServerId, now: Instant) {
         if let Some(server) = self.server_mut(id) {
             server.opening = server.opening.saturating_sub(1);
+            server.watch.let_in(now);
             server.recover();
         }
+    }
+
+    /// A server without a connection, of which nothing bad is known, and nothing good either for
+    /// [`CHECK_EVERY`]: where there are fewer connections than servers, nobody else finds out.
+    pub fn unwatched(&mut self, now: Instant) -> Option<ServerId> {
+        let since = *self.since.get_or_insert(now);
+        if now.saturating_duration_since(since) < CHECK_EVERY {
+            return None;
+        }
+        let is_idle = |server: &Server| {
+            server.is_wanted() && server.is_fit() && server.live + server.opening == 0
+        };
+        let servers = &mut self.servers;
+        let at = servers
+            .iter_mut()
+            .position(|server| is_idle(server) && server.watch.begin(now))?;
+        self.servers[at].opening += 1;
+        self.servers[at].tried = Some(now);
+        Some(ServerId(at))
+    }
+
+    /// Whether a connection to `id` that has nothing else to do is to check the server now.
+    pub fn begin_check(&mut self, id: ServerId, now: Instant) -> bool {
+        self.server_mut(id)
+            .is_some_and(|server| server.watch.begin(now))
+    }
+
+    /// A check of `id` ends. True: what it came to is news.
+    pub fn checked(&mut self, id: ServerId, now: Instant, outcome: Result<(), Ailment>) -> bool {
+        self.server_mut(id)
+            .is_some_and(|server| server.watch.end(now, outcome))
     }
 
     /// Where a thread that is connected to `from` would be of more use: a fit server that has at least
     /// two connections fewer. It connects there first and then gives up the old connection.
     pub fn better(&mut self, from: ServerId) -> Option<ServerId> {
         let here = self.server(from)?.live;
-        let at = self
-            .servers
-            .iter()
-            .position(|server| server.is_fit() && server.opening == 0 && server.live + 1 < here)?;
+        let at = self.servers.iter().position(|server| {
+            let is_free = server.opening == 0 && server.live + 1 < here;
+            server.is_wanted() && server.is_fit() && is_free
+        })?;
         self.servers[at].opening += 1;
         Some(ServerId(at))
     }
@@ -196,10 +226,11 @@ impl Fleet {
     }
 
     /// An attempt to connect succeeded.
-    pub fn connected(&mut self, id: ServerId) {
+    pub fn connected(&mut self, id: ServerId, now: Instant) {
         if let Some(server) = self.server_mut(id) {
             server.opening = server.opening.saturating_sub(1);
             server.live += 1;
+            server.watch.let_in(now);
             server.recover();
         }
     }
@@ -210,32 +241,34 @@ impl Fleet {
         if let Some(server) = self.server_mut(id) {
             server.opening = server.opening.saturating_sub(1);
             let tried = server.tried.unwrap_or(now);
-            server.rest(why, share, now.saturating_duration_since(tried), now);
+            server.lie_down(why, share, now.saturating_duration_since(tried), now);
         }
     }
 
     /// A connection ended. With other servers to turn to, one fault is enough to leave this one alone
     /// for a pause; the only server is reconnected to at once.
     pub fn ended(&mut self, id: ServerId, ending: Ending, why: &str, share: u8, now: Instant) {
-        let others = self.servers.len() > 1;
+        let others = self.is_several();
         if let Some(server) = self.server_mut(id) {
             server.live = server.live.saturating_sub(1);
             if ending == Ending::Fault && others {
-                server.rest(why, share, Duration::ZERO, now);
+                server.lie_down(why, share, Duration::ZERO, now);
             }
         }
     }
 
     /// A connection did its work.
-    pub fn served(&mut self, id: ServerId) {
+    pub fn served(&mut self, id: ServerId, now: Instant) {
         if let Some(server) = self.server_mut(id) {
             server.recover();
+            server.watch.works(now);
         }
     }
 
     /// Whether any server is not known to be bad.
     pub fn has_fit(&self) -> bool {
-        self.servers.iter().any(Server::is_fit)
+        let mut all = self.servers.iter();
+        all.any(|server| server.is_wanted() && server.is_fit())
     }
 
     /// Whether a job that hangs at `id` could be done elsewhere now.
@@ -245,7 +278,7 @@ impl Fleet {
             .iter()
             .enumerate()
             .filter(|(at, _)| *at != id.0);
-        others.any(|(_, server)| server.is_fit() && server.live > 0)
+        others.any(|(_, server)| server.is_wanted() && server.is_fit() && server.live > 0)
     }
 
     /// The server takes messages of at most `items`. True when that is news.
@@ -292,64 +325,12 @@ impl Fleet {
             .map_or_else(|| Arc::from("?"), |server| Arc::clone(&server.label))
     }
 
-    /// Every server in configured order.
-    pub fn report(&self, now: Instant) -> Vec<ServerReport> {
-        let report = |server: &Server| ServerReport {
-            label: Arc::clone(&server.label),
-            live: server.live,
-            resting: (!server.is_fit() && !server.is_rested(now) || server.live == 0)
-                .then(|| server.why.clone())
-                .filter(|why| !why.is_empty()),
-            batch_max: server.batch_max,
-        };
-        self.servers.iter().map(report).collect()
-    }
-
     fn server(&self, id: ServerId) -> Option<&Server> {
         self.servers.get(id.0)
     }
 
     fn server_mut(&mut self, id: ServerId) -> Option<&mut Server> {
         self.servers.get_mut(id.0)
-    }
-}
-
-impl Server {
-    fn is_fit(&self) -> bool {
-        matches!(self.standing, Standing::Fit)
-    }
-
-    fn is_rested(&self, now: Instant) -> bool {
-        match self.standing {
-            Standing::Fit => true,
-            Standing::Resting { until } => until <= now,
-        }
-    }
-
-    fn due_in(&self, now: Instant) -> Option<Duration> {
-        match self.standing {
-            Standing::Resting { until } if self.opening == 0 => {
-                Some(until.saturating_duration_since(now))
-            }
-            _ => None,
-        }
-    }
-
-    /// Between half of the pause and all of it, so that many nodes do not knock at once; less what was
-    /// `waited` already.
-    fn rest(&mut self, why: &str, share: u8, waited: Duration, now: Instant) {
-        let half = self.pause / 2;
-        let pause = half + half * u32::from(share) / 255;
-        let until = now + pause.saturating_sub(waited).max(PAUSE_MIN / 2);
-        self.standing = Standing::Resting { until };
-        self.pause = (self.pause * 2).min(PAUSE_MAX);
-        why.clone_into(&mut self.why);
-    }
-
-    fn recover(&mut self) {
-        self.standing = Standing::Fit;
-        self.pause = PAUSE_MIN;
-        self.why.clear();
     }
 }
 

@@ -7,13 +7,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 
-use super::Envelope;
 use super::dial::dial;
+use super::places::{Places, Way};
 use super::pool::{Connector, Pool, PoolPlan, Session as PoolSession};
 use super::store::Store;
+use super::{Envelope, Found};
 use crate::secret::SecretString;
 
 mod keys;
@@ -61,42 +61,44 @@ pub fn probe(
     plan: KmipPlan,
     store: Store,
     timeout: Duration,
-) -> Vec<(String, Result<String, String>)> {
+) -> Vec<(String, Result<Found, String>)> {
     let connector = KmipConnector::new(plan, store);
     let probe = |address: &Address| {
         let opened = connector.open(address, Instant::now() + timeout);
         let place = format!("{}:{}", address.host, address.port);
-        (place, opened.map(|session| session.describe()))
+        let found = opened.map(|session| Found {
+            what: session.describe(),
+            clock_unix_s: session.clock_unix_s,
+        });
+        (place, found)
     };
-    connector.plan.addresses.iter().map(probe).collect()
+    connector.places.configured().iter().map(probe).collect()
 }
 
 struct KmipConnector {
-    plan: KmipPlan,
-    /// At first that of the plan.
-    tls: ArcSwap<ClientConfig>,
+    login: Option<Login>,
+    envelope: Envelope,
+    places: Places,
     store: Arc<Store>,
 }
 
 impl Connector for KmipConnector {
     fn servers(&self) -> Vec<Arc<str>> {
-        let label = |address: &Address| format!("{}:{}", address.host, address.port).into();
-        self.plan.addresses.iter().map(label).collect()
+        self.places.labels()
     }
 
     fn envelope(&self) -> Envelope {
-        self.plan.envelope
+        self.envelope
     }
 
     fn connect(&self, server: usize, deadline: Instant) -> Result<Box<dyn PoolSession>, String> {
-        let address = self.plan.addresses.get(server);
-        let address = address.ok_or("no such address is configured")?;
-        let session = self.open(address, deadline)?;
+        let address = self.places.at(server)?;
+        let session = self.open(&address, deadline)?;
         Ok(Box::new(session))
     }
 
-    fn renew_tls(&self, tls: Arc<ClientConfig>) {
-        self.tls.store(tls);
+    fn renew(&self, way: Way) -> Vec<usize> {
+        self.places.renew(way)
     }
 }
 
@@ -107,8 +109,9 @@ impl KmipConnector {
 
     fn shared(plan: KmipPlan, store: Arc<Store>) -> Self {
         Self {
-            tls: ArcSwap::new(Arc::clone(&plan.tls)),
-            plan,
+            login: plan.login,
+            envelope: plan.envelope,
+            places: Places::new(plan.addresses, Some(plan.tls)),
             store,
         }
     }
@@ -116,17 +119,17 @@ impl KmipConnector {
     fn open(&self, address: &Address, deadline: Instant) -> Result<Session, String> {
         let socket = dial(address, deadline)?;
         let arena = self.store.arena();
-        let tls = self.tls.load_full();
+        let tls = self.places.tls().ok_or("no TLS is configured")?;
         let link = TlsLink::open(socket, tls, address.server_name.clone(), arena, deadline)
             .map_err(|error| error.to_string())?;
         let place = format!("{}:{}", address.host, address.port);
-        let login = self.plan.login.as_ref();
+        let login = self.login.as_ref();
         Session::open(
             Box::new(link),
             place,
             Arc::clone(&self.store),
             login,
-            self.plan.envelope,
+            self.envelope,
             deadline,
         )
     }

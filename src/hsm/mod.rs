@@ -5,12 +5,14 @@
 
 pub mod batch;
 pub mod change;
+pub mod check;
 mod dial;
 pub mod embedded;
 pub mod envelope;
 pub mod fleet;
 mod kind;
 pub mod kmip;
+mod places;
 pub mod pool;
 pub mod store;
 pub mod vault;
@@ -19,14 +21,14 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use rustls::ClientConfig;
-
+use crate::metrics::HsmMetrics;
 use crate::secret::{SecretBytes, SecretKey};
 
 pub use change::KeyChange;
 pub use envelope::Envelope;
-pub use fleet::ServerReport;
+pub use fleet::{ServerReport, ServerState};
 pub use kind::{KeyKind, KeySpec};
+pub use places::Way;
 
 /// A back end's own name for one version of a key (KMIP: Unique Identifier, or [`ObjectId::pair`]
 /// of two).
@@ -274,6 +276,15 @@ pub struct Access {
     pub ends_in_s: Option<u64>,
 }
 
+/// What a look at one server found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Found {
+    /// What it is, for people.
+    pub what: String,
+    /// Its clock, seconds since 1970, if it tells.
+    pub clock_unix_s: Option<i64>,
+}
+
 /// A back end.
 pub trait Hsm: Send + Sync {
     /// For logs and `/readyz`: `kmip1`, `embedded`.
@@ -296,14 +307,19 @@ pub trait Hsm: Send + Sync {
     fn servers(&self) -> Vec<ServerReport> {
         Vec::new()
     }
+    /// What its connections count, where there are any.
+    fn metrics(&self) -> Option<&HsmMetrics> {
+        None
+    }
     /// How ciphertexts are laid out; never changes.
     fn envelope(&self) -> Envelope {
         Envelope::AesGcm
     }
-    /// From now on connections are made with `tls`. Those that stand go on, and are replaced one by one, each
-    /// once its successor stands; a successor that the HSM refuses costs nobody the old one.
-    fn renew_tls(&self, tls: Arc<ClientConfig>) {
-        let _ = tls;
+    /// From now on connections are made this way. Those that stand go on, and are replaced one by one, each
+    /// once its successor stands, at a server that is still configured; a successor that the HSM refuses costs
+    /// nobody the old one.
+    fn renew(&self, way: Way) {
+        let _ = way;
     }
     /// Whether [`Request::Random`] is served: data keys then come from there.
     fn offers_random(&self) -> bool {

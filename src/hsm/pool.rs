@@ -15,18 +15,22 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
-use rustls::ClientConfig;
 
-use super::ServerReport;
-use super::{Access, Answer, ClientTag, Envelope, Errand, Health, Hsm, HsmError, Job};
+use super::fleet::Ailment;
+use super::{
+    Access, Answer, ClientTag, Envelope, Errand, Health, Hsm, HsmError, Job, ServerReport, Way,
+};
+use crate::metrics::{Exchanged, HsmMetrics};
 use crate::net::lane::{Refused, SparePlan};
 use crate::net::time::Time;
 
+mod check;
 mod scout;
 mod shared;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod upkeep;
 mod worker;
 
 pub use scout::Scout;
@@ -47,9 +51,11 @@ pub trait Connector: Send + Sync + 'static {
     /// Connects to the server at that index, logs in, negotiates: when this returns, a request has
     /// been answered. The text of an error tells what went wrong.
     fn connect(&self, server: usize, deadline: Instant) -> Result<Box<dyn Session>, String>;
-    /// Connects with `tls` from now on.
-    fn renew_tls(&self, tls: Arc<ClientConfig>) {
-        let _ = tls;
+    /// Connects this way from now on. New servers are added to [`Connector::servers`]; the indices of those that
+    /// are configured now, in their order.
+    fn renew(&self, way: Way) -> Vec<usize> {
+        let _ = way;
+        (0..self.servers().len()).collect()
     }
 }
 
@@ -72,7 +78,7 @@ pub trait Session {
         false
     }
     /// Asks the HSM something small.
-    fn probe(&mut self, deadline: Instant) -> Result<(), String>;
+    fn probe(&mut self, deadline: Instant) -> Result<(), Ailment>;
 }
 
 /// What became of a [`Session::serve`].
@@ -88,6 +94,8 @@ pub struct Served {
     pub busy: bool,
     /// The server takes fewer items a message than it was given, and what it said.
     pub learnt: Option<ItemsMax>,
+    /// Each message that was sent.
+    pub messages: Vec<Exchanged>,
 }
 
 /// How many items a server was found to take in one message, and why.
@@ -142,6 +150,8 @@ struct Queued {
     job: Job,
     /// It has died with a connection once.
     tried: bool,
+    /// Since when it waits; `None`: nobody waits for it, or that was counted before.
+    since: Option<Instant>,
 }
 
 /// The pool.
@@ -176,10 +186,9 @@ impl Pool {
             let shared = Arc::clone(&shared);
             pool.spawn(format!("hsm-{n}"), move || Seat::new(shared, true).run())?;
         }
-        if shared.is_several {
-            let shared = Arc::clone(&shared);
-            pool.spawn("hsm-scout".into(), move || Scout::new(shared).run())?;
-        }
+        // There may be several servers one day.
+        let scouted = Arc::clone(&shared);
+        pool.spawn("hsm-scout".into(), move || Scout::new(scouted).run())?;
         pool.spawn("hsm-sweep".into(), move || shared.sweep())?;
         Ok(pool)
     }
@@ -193,11 +202,12 @@ impl Pool {
     ) -> Unthreaded {
         let shared = Shared::new(plan, connector, time, seed);
         let seats = 0..shared.plan.connections.max(1);
+        let is_several = shared.fleet.lock().is_several();
         Unthreaded {
             seats: seats
                 .map(|_| Seat::new(Arc::clone(&shared), false))
                 .collect(),
-            scout: shared.is_several.then(|| Scout::new(Arc::clone(&shared))),
+            scout: is_several.then(|| Scout::new(Arc::clone(&shared))),
             pool: Self {
                 shared,
                 threads: Mutex::default(),
@@ -229,7 +239,11 @@ impl Hsm for Pool {
 
     fn submit(&self, job: Job) {
         let (client, deadline) = (job.client.0, job.deadline);
-        let queued = Queued { job, tried: false };
+        let queued = Queued {
+            job,
+            tried: false,
+            since: Some(self.shared.time.now()),
+        };
         match self.shared.lane.push(client, queued, deadline) {
             Ok(()) => {}
             Err(Refused::Full(queued)) => queued.fail(HsmError::Overloaded),
@@ -239,7 +253,11 @@ impl Hsm for Pool {
 
     fn submit_spare(&self, errand: Errand, job: Job) {
         let deadline = job.deadline;
-        let queued = Queued { job, tried: false };
+        let queued = Queued {
+            job,
+            tried: false,
+            since: None,
+        };
         match self.shared.lane.push_spare(errand.0, queued, deadline) {
             Ok(()) => {}
             Err(Refused::Full(queued)) => queued.fail(HsmError::GaveWay),
@@ -252,24 +270,39 @@ impl Hsm for Pool {
     }
 
     fn health(&self) -> Health {
+        let standing = self.shared.fleet.lock().standing();
         let status = self.shared.status.lock();
+        let stands = status.live > 0;
+        let detail = match standing.trouble {
+            Some(trouble) if stands => trouble,
+            _ => status.detail.clone(),
+        };
         Health {
-            up: status.live > 0,
+            up: stands && standing.up,
             was_up: status.was_up,
             queued: self.shared.lane.len(),
-            detail: status.detail.clone(),
-            access: Access::default(),
+            detail,
+            access: Access {
+                refused: standing.refused.filter(|_| stands),
+                ends_in_s: None,
+            },
         }
     }
 
-    fn renew_tls(&self, tls: Arc<ClientConfig>) {
-        self.shared.connector.renew_tls(tls);
+    fn renew(&self, way: Way) {
+        let configured = self.shared.connector.renew(way);
+        let labels = self.shared.connector.servers();
+        self.shared.fleet.lock().reconfigure(labels, &configured);
         // After it: a connection that was begun under the new number was made with the new settings.
         self.shared.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
     fn servers(&self) -> Vec<ServerReport> {
         self.shared.fleet.lock().report(self.shared.time.now())
+    }
+
+    fn metrics(&self) -> Option<&HsmMetrics> {
+        Some(&self.shared.metrics)
     }
 
     fn envelope(&self) -> Envelope {

@@ -25,14 +25,15 @@ mod wire;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 
 use super::ServerReport;
 use super::dial::Address;
+use super::places::{Places, Way};
 use super::pool::{Connector, Pool, PoolPlan, Session as PoolSession};
 use super::store::Store;
-use super::{Access, ClientTag, Envelope, Errand, Health, Hsm, Job};
+use super::{Access, ClientTag, Envelope, Errand, Found, Health, Hsm, Job};
+use crate::metrics::HsmMetrics;
 use crate::secret::SecretString;
 use book::Book;
 use keeper::Keeper;
@@ -79,9 +80,7 @@ pub struct VaultPlan {
 
 /// What all connections share.
 struct Site {
-    addresses: Vec<Address>,
-    /// `None` in tests alone.
-    tls: Option<ArcSwap<ClientConfig>>,
+    places: Places,
     namespace: Option<String>,
     mount: String,
     book: Book,
@@ -91,7 +90,7 @@ struct Site {
 impl Site {
     /// How connections are made now.
     fn tls(&self) -> Option<Arc<ClientConfig>> {
-        self.tls.as_ref().map(ArcSwap::load_full)
+        self.places.tls()
     }
 }
 
@@ -117,22 +116,24 @@ pub fn probe(
     plan: VaultPlan,
     store: Store,
     timeout: Duration,
-) -> Vec<(String, Result<String, String>)> {
+) -> Vec<(String, Result<Found, String>)> {
     let (site, auth, _) = prepare(plan, store);
     let probe = |address: &Address| {
         let found = Session::open(&site, address, Instant::now() + timeout).and_then(|session| {
             let token = keeper::examine(&site, &auth, address, timeout)?;
-            Ok(format!("{}; {token}", session.describe()))
+            Ok(Found {
+                what: format!("{}; {token}", session.describe()),
+                clock_unix_s: session.client.clock_unix_s,
+            })
         });
         (format!("{}:{}", address.host, address.port), found)
     };
-    site.addresses.iter().map(probe).collect()
+    site.places.configured().iter().map(probe).collect()
 }
 
 fn prepare(plan: VaultPlan, store: Store) -> (Arc<Site>, Auth, Duration) {
     let site = Site {
-        addresses: plan.addresses,
-        tls: Some(ArcSwap::new(plan.tls)),
+        places: Places::new(plan.addresses, Some(plan.tls)),
         namespace: plan.namespace,
         mount: plan.mount,
         book: Book::default(),
@@ -145,8 +146,7 @@ struct VaultConnector(Arc<Site>);
 
 impl Connector for VaultConnector {
     fn servers(&self) -> Vec<Arc<str>> {
-        let label = |address: &Address| format!("{}:{}", address.host, address.port).into();
-        self.0.addresses.iter().map(label).collect()
+        self.0.places.labels()
     }
 
     fn envelope(&self) -> Envelope {
@@ -154,15 +154,12 @@ impl Connector for VaultConnector {
     }
 
     fn connect(&self, server: usize, deadline: Instant) -> Result<Box<dyn PoolSession>, String> {
-        let address = self.0.addresses.get(server);
-        let address = address.ok_or("no such address is configured")?;
-        Ok(Box::new(Session::open(&self.0, address, deadline)?))
+        let address = self.0.places.at(server)?;
+        Ok(Box::new(Session::open(&self.0, &address, deadline)?))
     }
 
-    fn renew_tls(&self, tls: Arc<ClientConfig>) {
-        if let Some(place) = &self.0.tls {
-            place.store(tls);
-        }
+    fn renew(&self, way: Way) -> Vec<usize> {
+        self.0.places.renew(way)
     }
 }
 
@@ -183,12 +180,16 @@ impl Hsm for Vault {
         self.pool.raise(errand, client, deadline);
     }
 
-    fn renew_tls(&self, tls: Arc<ClientConfig>) {
-        self.pool.renew_tls(tls);
+    fn renew(&self, way: Way) {
+        self.pool.renew(way);
     }
 
     fn servers(&self) -> Vec<ServerReport> {
         Hsm::servers(&self.pool)
+    }
+
+    fn metrics(&self) -> Option<&HsmMetrics> {
+        Hsm::metrics(&self.pool)
     }
 
     /// Up while a server answers, once there has been a good token: that it is refused later is no outage,
@@ -205,7 +206,7 @@ impl Hsm for Vault {
             was_up: health.was_up && standing.was_good,
             detail,
             access: Access {
-                refused: standing.refused,
+                refused: standing.refused.or(health.access.refused),
                 ends_in_s: standing.ends_in_s,
             },
             ..health

@@ -355,6 +355,15 @@ impl<S: Read + Write> Pipe<S> {
         parts.join(", ")
     }
 
+    /// Whether the handshake took up an earlier session.
+    pub fn is_resumed(&self) -> bool {
+        let common: &rustls::CommonState = match &self.tls {
+            Tls::Client(tls) => tls,
+            Tls::Server(tls) => tls,
+        };
+        common.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+    }
+
     /// The socket.
     pub fn stream(&self) -> &S {
         &self.stream

@@ -8,6 +8,7 @@
 mod explain;
 mod hsm;
 mod pins;
+mod refusal;
 mod signature;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use crate::identity::Snapshot;
 
 pub use explain::{Peer, explain};
 pub use hsm::FingerprintMismatch;
+pub use refusal::{refusal, refusal_of};
 
 /// Sessions kept for resumption. They hold the client's certificate and what it sent behind it, so some KiB each.
 const SESSIONS_MAX: usize = 4096;

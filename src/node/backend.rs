@@ -1,7 +1,7 @@
 //! The back end that the configuration asks for.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls::ClientConfig;
 use serde::Serialize;
@@ -14,7 +14,7 @@ use crate::hsm::kmip::{self, Address, KmipPlan, Login};
 use crate::hsm::pool::PoolPlan;
 use crate::hsm::store::{MakeRoom, Store};
 use crate::hsm::vault::{self, Auth, Azure, Reread, VaultPlan};
-use crate::hsm::{Envelope, Hsm};
+use crate::hsm::{Envelope, Found, Hsm, Way};
 use crate::net::tls::{self, HsmTrust};
 use crate::secret::{Arena, ArenaPlan};
 
@@ -149,15 +149,13 @@ fn servers(
     Ok((addresses, tls))
 }
 
-/// How connections to the HSM are made with these certificates; `None` without an HSM.
-pub(super) fn hsm_tls(
-    config: &Config,
-    credentials: &Credentials,
-) -> Result<Option<Arc<ClientConfig>>, StartError> {
+/// How connections to the HSM are made with these settings and certificates; `None` without an HSM.
+pub(super) fn way(config: &Config, credentials: &Credentials) -> Result<Option<Way>, StartError> {
     if config.hsm.endpoints.is_empty() {
         return Ok(None);
     }
-    servers(config, credentials).map(|(_, tls)| Some(tls))
+    let (addresses, tls) = servers(config, credentials)?;
+    Ok(Some(Way { addresses, tls }))
 }
 
 fn kmip_plan(config: &Config, credentials: &Credentials) -> Result<KmipPlan, StartError> {
@@ -216,6 +214,28 @@ pub struct Probed {
     pub up: bool,
     /// What it is, or why it is not up.
     pub detail: String,
+    /// By how many seconds its clock is ahead of this host's, if it tells; negative: behind.
+    pub clock_ahead_s: Option<i64>,
+}
+
+/// Opens the key file and tries a key of it; changes nothing.
+pub(super) fn try_key_file(
+    settings: &config::Embedded,
+    key: Option<&str>,
+) -> Result<Result<embedded::Tried, embedded::KeyFileError>, StartError> {
+    let bytes = std::fs::metadata(&settings.file).map_or(0, |about| about.len());
+    let bytes = usize::try_from(bytes).unwrap_or(0);
+    let plan = ArenaPlan {
+        // A key takes more in the file.
+        key_bytes: PROBE_KEY_BYTES + bytes,
+        large_count: 0,
+        large_bytes: 0,
+        buffer_bytes: HSM_BUFFER_BYTES + bytes,
+        mode: None,
+    };
+    let store = Store::new(Arena::reserve(&plan).map_err(StartError::Arena)?, None);
+    let (file, passphrase) = (&settings.file, &settings.passphrase);
+    Ok(embedded::try_file(file, passphrase, &store, key))
 }
 
 /// Asks the back end once, without starting a node: connects to each HSM and negotiates, or opens the
@@ -232,7 +252,12 @@ pub fn probe(config: &Config, credentials: &Credentials) -> Result<Vec<Probed>, 
             Err(error) => (false, error.to_string()),
         };
         let place = embedded.file.display().to_string();
-        return Ok(vec![Probed { place, up, detail }]);
+        return Ok(vec![Probed {
+            place,
+            up,
+            detail,
+            clock_ahead_s: None,
+        }]);
     }
     let store = Store::new(small_arena(config.hsm.endpoints.len())?, None);
     let found = match config.hsm.protocol {
@@ -241,10 +266,18 @@ pub fn probe(config: &Config, credentials: &Credentials) -> Result<Vec<Probed>, 
     };
     Ok(found
         .into_iter()
-        .map(|(place, answer)| Probed {
-            place,
-            up: answer.is_ok(),
-            detail: answer.unwrap_or_else(|why| why),
-        })
+        .map(|(place, answer)| probed(place, answer))
         .collect())
+}
+
+fn probed(place: String, answer: Result<Found, String>) -> Probed {
+    let clock_unix_s = answer.as_ref().ok().and_then(|found| found.clock_unix_s);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now_s = now.map_or(0, |since| since.as_secs().cast_signed());
+    Probed {
+        place,
+        up: answer.is_ok(),
+        detail: answer.map_or_else(|why| why, |found| found.what),
+        clock_ahead_s: clock_unix_s.map(|told| told.saturating_sub(now_s)),
+    }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::admin::{self, Control, ControlHandle, Order};
 use crate::cluster::{Cluster, Word};
 use crate::config::Config;
+use crate::metrics::ORDERS;
 use crate::server::Shared;
 
 use super::{Reloader, StartError};
@@ -43,7 +44,30 @@ pub(super) fn start(
     shared: Arc<Shared>,
     reloader: Arc<Reloader>,
 ) -> io::Result<ControlHandle> {
-    control.start(Box::new(move |order| carry(&shared, &reloader, order)))
+    control.start(Box::new(move |order| {
+        let place = place(&order);
+        let done = carry(&shared, &reloader, order);
+        let metrics = &shared.metrics;
+        let counters = match done {
+            Ok(_) => &metrics.orders,
+            Err(_) => &metrics.orders_refused,
+        };
+        counters[place].bump();
+        done
+    }))
+}
+
+/// In [`ORDERS`].
+fn place(order: &Order) -> usize {
+    let place = match order {
+        Order::Status => 0,
+        Order::Reload => 1,
+        Order::Drain { .. } => 2,
+        Order::Purge { .. } => 3,
+        Order::RenewKey => 4,
+    };
+    const { assert!(ORDERS.len() == 5) };
+    place
 }
 
 fn carry(shared: &Shared, reloader: &Reloader, order: Order) -> Result<Value, String> {

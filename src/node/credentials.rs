@@ -29,6 +29,17 @@ pub struct Credentials {
     warnings: Vec<String>,
 }
 
+/// A chain that is shown to others.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// Lower-cased keystore alias.
+    pub alias: &'a str,
+    /// `server` or `hsm-client`.
+    pub usage: &'static str,
+    /// Its own certificate first.
+    pub certificates: &'a [CertificateDer<'static>],
+}
+
 impl Credentials {
     /// Opens the keystores of `config` and finds everything it names.
     pub fn load(config: &Config) -> Result<Self, StartError> {
@@ -157,6 +168,50 @@ impl Credentials {
             all.extend(client_cas::expiries(&pins.client_cas));
         }
         all
+    }
+
+    /// The chains that are shown to others.
+    pub fn shown<'a>(&'a self, config: &'a Config) -> Vec<Shown<'a>> {
+        let mut all = vec![Shown {
+            alias: &self.server_alias,
+            usage: "server",
+            certificates: &self.server.chain,
+        }];
+        all.extend(self.client.as_ref().map(|client| Shown {
+            alias: &config.client_alias,
+            usage: "hsm-client",
+            certificates: &client.chain,
+        }));
+        all
+    }
+
+    /// All other certificates of the keystores, and the HSM's authorities.
+    pub fn others(&self) -> Vec<CertificateDer<'static>> {
+        let trusted = self.trusted.iter();
+        let mut all: Vec<_> = trusted
+            .map(|one| CertificateDer::from(one.der.clone()))
+            .collect();
+        all.extend_from_slice(&self.authorities);
+        all
+    }
+
+    /// First and last second of validity, since 1970, of every certificate here.
+    pub fn validities(&self) -> Vec<(i64, i64)> {
+        let mut all = self.others();
+        let client = self.client.as_ref().map(|client| &client.chain);
+        all.extend(
+            self.server
+                .chain
+                .iter()
+                .chain(client.into_iter().flatten())
+                .cloned(),
+        );
+        let facts = all
+            .iter()
+            .filter_map(|der| CertificateFacts::from_der(der).ok());
+        facts
+            .map(|facts| (facts.not_before_unix_s, facts.not_after_unix_s))
+            .collect()
     }
 
     fn build(&self, config: &Config) -> Result<(Snapshot, Vec<BuildWarning>), StartError> {

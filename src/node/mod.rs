@@ -27,13 +27,13 @@ use arc_swap::ArcSwap;
 use mio::net::TcpListener;
 
 pub use backend::{Probed, probe};
-pub use credentials::Credentials;
+pub use credentials::{Credentials, Shown};
 pub use error::StartError;
 pub use lifecycle::until_signalled;
 pub use reload::{ReloadError, Reloader, Report};
 pub use roles::{ClientCa, RoleHolders, roles};
 pub use shared_cache::probe as probe_shared_cache;
-pub use trial::try_key;
+pub use trial::{Outcome as TrialOutcome, Trial, try_keys};
 
 use crate::admin;
 use crate::cache::{Cache, CacheConfig};

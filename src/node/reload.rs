@@ -21,12 +21,15 @@ use crate::server::{Bell, Shared};
 use super::{Credentials, StartError, backend, client_cas, plan_for_this_machine};
 
 /// Keys, or beginnings of keys, whose change takes effect by a reload; all others wait for a start.
-const RELOADABLE: [&str; 10] = [
+const RELOADABLE: [&str; 13] = [
     "kms.keystore.",
     "kms.server.keystore.",
     "kms.server.alias",
     "kms.hsm.ca.alias",
     "kms.hsm.fingerprint",
+    "kms.hsm.server.name",
+    "kms.hsm.server.url",
+    "kms.hsm.server.port",
     "kms.role.",
     "kms.limit.inflight",
     "kms.limit.rate",
@@ -65,9 +68,11 @@ impl fmt::Display for ReloadError {
 
 impl std::error::Error for ReloadError {}
 
-/// The certificates on the way to the HSM, to see whether they changed.
+/// What the way to the HSM is made of, to see whether it changed.
 #[derive(Clone, Eq, PartialEq)]
 struct Face {
+    /// Host, port and expected name of each.
+    servers: Vec<(String, u16, Option<String>)>,
     client: Vec<CertificateDer<'static>>,
     authorities: Vec<CertificateDer<'static>>,
     fingerprint: Option<[u8; 32]>,
@@ -75,7 +80,12 @@ struct Face {
 
 impl Face {
     fn of(config: &Config, credentials: &Credentials) -> Self {
+        let name = &config.hsm.server_name;
+        let servers = config.hsm.endpoints.iter();
         Self {
+            servers: servers
+                .map(|at| (at.host.clone(), at.port, name.clone()))
+                .collect(),
             client: credentials
                 .client()
                 .map_or_else(Vec::new, |client| client.chain.clone()),
@@ -149,7 +159,7 @@ impl Reloader {
             Ok(mut report) => {
                 let warnings = loaded.warnings.iter().map(ToString::to_string);
                 report.warnings.splice(0..0, warnings);
-                self.shared.metrics.reloads.bump();
+                self.shared.metrics.reloaded(true);
                 log_report(&report);
                 Ok(report)
             }
@@ -158,7 +168,7 @@ impl Reloader {
     }
 
     fn refuse(&self, error: ReloadError) -> ReloadError {
-        self.shared.metrics.reloads_refused.bump();
+        self.shared.metrics.reloaded(false);
         log::error!("reload refused, the old state serves on: {error}");
         error
     }
@@ -171,8 +181,8 @@ impl Reloader {
             .map_err(|error| StartError::ServerCertificate(error.to_string()))?;
         let face = Face::of(config, &credentials);
         let is_same_backend = config.hsm.protocol == running.config.hsm.protocol;
-        let hsm_tls = if is_same_backend && face != running.face {
-            backend::hsm_tls(config, &credentials)?
+        let way = if is_same_backend && face != running.face {
+            backend::way(config, &credentials)?
         } else {
             None
         };
@@ -203,11 +213,11 @@ impl Reloader {
             self.shared.tls.store(server_tls);
         }
         self.bell.ring();
-        if let Some(hsm_tls) = hsm_tls {
-            self.shared.engine.hsm().renew_tls(hsm_tls);
+        if let Some(way) = way {
+            self.shared.engine.hsm().renew(way);
             report
                 .changes
-                .push("the certificates on the way to the HSM were replaced".to_owned());
+                .push("connections to the HSM are made anew".to_owned());
         }
         self.limit(config);
         log::set_max_level(config.log.level);

@@ -92,6 +92,7 @@ pub fn probe(config: &Config) -> Result<Vec<Probed>, StartError> {
             server.why
         },
         up: server.up,
+        clock_ahead_s: None,
     });
     Ok(probed.collect())
 }

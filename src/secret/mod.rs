@@ -7,6 +7,7 @@
 mod arena;
 mod bytes;
 pub mod cipher;
+mod clock;
 pub mod harden;
 mod wipe;
 mod wipe_alloc;
@@ -16,6 +17,7 @@ pub use arena::{
     memlock_limit,
 };
 pub use bytes::{NotUtf8, SecretBytes, SecretString};
+pub use clock::clock_is_kept;
 pub use wipe_alloc::WipeOnFree;
 
 /// Zeroes `bytes` in a way the compiler may not leave out.

@@ -8,6 +8,7 @@ use crate::net::scratch::Scratch;
 use super::Shared;
 use super::clock::Clock;
 use super::input::Supply;
+use super::tally::Tally;
 
 /// One worker's working memory.
 pub(super) struct Desk {
@@ -18,6 +19,8 @@ pub(super) struct Desk {
     /// Ciphertexts being decoded.
     pub decoded: Vec<u8>,
     pub ids: RequestIds,
+    /// How long its requests took.
+    pub tally: Tally,
     /// The worker's chain of the audit log, if there is one.
     pub audit: Option<Chain>,
     /// Lines could not be written since this was last looked at: what they tell of must not be sent.

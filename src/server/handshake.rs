@@ -16,6 +16,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use zeroize::Zeroizing;
 
 use crate::identity::Pin;
+use crate::metrics::Refusal;
 use crate::net::inbox::Inbox;
 use crate::net::pipe::{Pipe, PipeError};
 use crate::net::tls;
@@ -91,6 +92,8 @@ struct Shaking {
     /// The client's address, once a load balancer has told it.
     peer: SocketAddr,
     knock: Knock,
+    /// Since when the handshake may go on.
+    since: Instant,
     until: Instant,
     early: Zeroizing<Vec<u8>>,
     linger: Option<Linger>,
@@ -112,8 +115,8 @@ enum Stage {
     Going,
     Done(Arc<Pin>),
     /// Refused: the alert is written or being written.
-    Refused(String),
-    Dead,
+    Refused(Refusal, String),
+    Dead(Refusal),
 }
 
 impl Loop {
@@ -163,6 +166,7 @@ impl Loop {
                         pipe,
                         peer,
                         knock,
+                        since: self.clock.now,
                         until,
                         early,
                         linger: None,
@@ -213,15 +217,15 @@ impl Loop {
         match advance(shaking, &self.shared, &mut self.records, self.clock.unix_s) {
             Stage::Going => {}
             Stage::Done(pin) => self.hand_over(index, pin),
-            Stage::Refused(why) => {
-                self.shared.metrics.handshakes_failed.bump();
+            Stage::Refused(refusal, why) => {
+                self.shared.metrics.handshake_failed(refusal);
                 if self.shared.refusals_logged.lock().admit(self.clock.now) {
                     log::warn!("handshake refused: {why} peer={}", shaking.peer);
                 }
                 shaking.linger = Some(Linger::begin(shaking.pipe.stream(), self.clock.now));
             }
-            Stage::Dead => {
-                self.shared.metrics.handshakes_failed.bump();
+            Stage::Dead(refusal) => {
+                self.shared.metrics.handshake_failed(refusal);
                 self.close(index);
             }
         }
@@ -245,6 +249,7 @@ impl Loop {
                 let (quota, metrics) = (&shared.quota, &shared.metrics);
                 if let Some(guest) = shared.door.enter(shaking.peer, quota, metrics, now) {
                     shaking.knock = Knock::In(guest);
+                    shaking.since = now;
                     shaking.until = now + shared.settings.handshake_timeout;
                     return true;
                 }
@@ -261,7 +266,11 @@ impl Loop {
         let Some(mut shaking) = self.shaking.remove(index) else {
             return;
         };
-        self.shared.metrics.handshakes.bump();
+        let metrics = &self.shared.metrics;
+        metrics.handshakes.bump();
+        // What was done in this wake counts as well: the last of it is the costly part.
+        let took = shaking.since.elapsed();
+        metrics.handshake_times[usize::from(shaking.pipe.is_resumed())].observe_time(took);
         if self
             .poll
             .registry()
@@ -313,7 +322,7 @@ impl Loop {
                 Some(linger) => linger.is_late(now),
                 None if stopping || now >= shaking.until => {
                     if matches!(shaking.knock, Knock::In(_)) {
-                        self.shared.metrics.handshakes_failed.bump();
+                        self.shared.metrics.handshake_failed(Refusal::TimedOut);
                     }
                     true
                 }
@@ -351,18 +360,22 @@ fn advance(shaking: &mut Shaking, shared: &Shared, records: &mut [u8], unix_s: i
         let received = match received {
             Ok(received) => received,
             Err(PipeError::Tls(error)) => {
-                return Stage::Refused(tls::explain(tls::Peer::Client, &error));
+                let why = tls::explain(tls::Peer::Client, &error);
+                return Stage::Refused(tls::refusal(&error), why);
             }
-            Err(_) => return Stage::Dead,
+            Err(_) => return Stage::Dead(Refusal::Closed),
         };
-        if flushed.is_err() || shaking.early.len() > EARLY_BYTES_MAX {
-            return Stage::Dead;
+        if flushed.is_err() {
+            return Stage::Dead(Refusal::Closed);
+        }
+        if shaking.early.len() > EARLY_BYTES_MAX {
+            return Stage::Dead(Refusal::Malformed);
         }
         if received.established && matches!(flushed, Ok(true)) {
             return identify(shaking, shared, unix_s);
         }
         if received.closed {
-            return Stage::Dead;
+            return Stage::Dead(Refusal::Closed);
         }
         if received.bytes == 0 {
             return Stage::Going;
@@ -373,14 +386,15 @@ fn advance(shaking: &mut Shaking, shared: &Shared, records: &mut [u8], unix_s: i
 /// The certificate as the snapshot in force sees it; on a resumed session the verifier was not asked.
 fn identify(shaking: &mut Shaking, shared: &Shared, unix_s: i64) -> Stage {
     let Some((leaf, above)) = shaking.pipe.peer_chain() else {
-        return Stage::Dead;
+        return Stage::Dead(Refusal::NoCertificate);
     };
     match shared.pins.load().identify(leaf, above, unix_s) {
         Ok(pin) => Stage::Done(pin),
         Err(stranger) => {
             shaking.pipe.close();
             let _ = shaking.pipe.flush();
-            Stage::Refused(format!("the certificate is not accepted: {stranger}"))
+            let why = format!("the certificate is not accepted: {stranger}");
+            Stage::Refused(tls::refusal_of(&stranger), why)
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::secret::Arena;
 use super::clock::Clock;
 use super::desk::{Desk, RequestIds};
 use super::session::{Session, State};
+use super::tally::Tally;
 use super::{Settings, Shared};
 
 /// Bytes of the locked form of replies; longer ones spill, as in a worker.
@@ -120,6 +121,7 @@ impl<'s> Loopback<'s> {
             reply: Scratch::new(shared.arena.buffer(REPLY_BYTES)?),
             decoded: Vec::new(),
             ids: RequestIds::new().ok()?,
+            tally: Tally::new(),
             audit: None,
             is_cut: false,
         };

@@ -19,6 +19,7 @@ mod port;
 mod run;
 mod session;
 mod slots;
+mod tally;
 pub mod thread;
 mod timing;
 mod worker;

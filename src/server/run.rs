@@ -2,6 +2,7 @@
 
 use crate::api::{self, Command, Fault, auth};
 use crate::engine::{Call, Flow, Gather};
+use crate::metrics::{Kind, Reason};
 use crate::net::scratch::Scratch;
 use crate::wire::http::Request;
 
@@ -10,8 +11,8 @@ use super::note::Book;
 use super::timing::Timing;
 use crate::api::reply::Reply;
 
-/// Parses, authorises, and has the engine answer or park it. Only the first run of a request spends
-/// of its client's rate.
+/// Parses, authorises, and has the engine answer or park it; says what the request was, once it is answered. Only
+/// the first run of a request spends of its client's rate.
 pub(super) fn run(
     request: &Request<'_>,
     shared: &Shared,
@@ -20,20 +21,20 @@ pub(super) fn run(
     reply: &mut Reply<'_, Scratch>,
     timing: Option<&Timing>,
     book: &mut Book<'_>,
-) -> Flow {
+) -> (Flow, Kind) {
     let first = gather.deadline().is_none();
     let command = match api::parse(request) {
         Ok(command) => command,
         Err(fault) => {
             reply.fault(&fault);
             book.note_invalid(call, reply.status());
-            return Flow::Answered;
+            return (Flow::Answered, Kind::Other);
         }
     };
     if is_audited(&command) && book.refuses(call.now) {
         let fault = Fault::new(503, "the audit log cannot be written");
-        reply.fault(&fault.retry_after(1));
-        return Flow::Answered;
+        reply.fault(&fault.retry_after(1).because(Reason::AuditLog));
+        return (Flow::Answered, Kind::Other);
     }
     let allowed = auth::authorise(call.role, &command).and_then(|()| {
         if first {
@@ -56,7 +57,13 @@ pub(super) fn run(
     if flow == Flow::Answered {
         book.note(call, &command, gather, reply.status());
     }
-    flow
+    let is_unwrap = matches!(command, Command::Decrypt { .. }) && reply.status() < 300;
+    let kind = if is_unwrap {
+        gather.kind()
+    } else {
+        Kind::Other
+    };
+    (flow, kind)
 }
 
 fn is_audited(command: &Command<'_>) -> bool {

@@ -15,6 +15,7 @@ use crate::engine::{Call, Flow, Gather, Outcome, Waiter};
 use crate::hsm::ClientTag;
 use crate::identity::{Pin, Snapshot, Stranger};
 use crate::limits::HTTP_HEAD_BYTES_MAX;
+use crate::metrics::{Kind, Reason};
 use crate::quota::Client;
 use crate::wire::Out;
 use crate::wire::http::{self, Connection, HttpError, Method, Progress, Request, RequestDecoder};
@@ -25,7 +26,7 @@ use super::note::Book;
 use super::run::run;
 use super::timing::Timing;
 use super::worker::RECORDS_BYTES;
-use super::{Phase, Shared};
+use super::{Phase, Shared, tally};
 
 /// Reply bytes after which parsing pauses until they are on their way.
 const REPLY_BYTES_PAUSE: usize = 128 * 1024;
@@ -177,7 +178,7 @@ impl Session {
             self.end_with(&fault_of(HttpError::BodyTooLarge), shared, desk);
         } else if self.input.extend(bytes, Desk::supply(shared)).is_err() {
             let fault = Fault::new(503, "too many bytes of request bodies wait").retry_after(1);
-            self.end_with(&fault, shared, desk);
+            self.end_with(&fault.because(Reason::BodyMemory), shared, desk);
         }
     }
 
@@ -247,15 +248,12 @@ impl Session {
         let is_staying = shared.phase() <= Phase::Serving && !shared.is_leaving();
         let keep_alive = request.head.keep_alive && is_staying;
         // A request that was parked keeps the deadline of its first run.
-        let deadline = self
-            .gather
-            .deadline()
-            .unwrap_or(desk.clock.now + shared.settings.request_timeout);
+        let (timeout, parked) = (shared.settings.request_timeout, self.gather.deadline());
+        let deadline = parked.unwrap_or(desk.clock.now + timeout);
         if request.head.server_timing {
             self.timing.get_or_insert_default();
         }
         let request_id = desk.ids.next();
-        let timeout = shared.settings.request_timeout;
         let mut book = Book::new(desk.audit.as_mut(), &self.address, request_id, timeout);
         let mut reply = Reply::new(
             &mut desk.reply,
@@ -279,7 +277,7 @@ impl Session {
             decoded: &mut desk.decoded,
         };
         let (gather, timing) = (&mut self.gather, self.timing.as_deref());
-        let flow = run(
+        let (flow, kind) = run(
             request, shared, &mut call, gather, &mut reply, timing, &mut book,
         );
         match flow {
@@ -291,7 +289,10 @@ impl Session {
                 self.state = State::Parked { deadline };
             }
             Flow::Answered => {
-                count(shared, desk.worker, reply.status());
+                let counters = shared.metrics.worker(desk.worker);
+                let since = parked.and_then(|deadline| deadline.checked_sub(timeout));
+                desk.tally.answered(kind, since, counters);
+                tally::count(counters, &reply, gather);
                 self.state = if keep_alive {
                     State::Idle
                 } else {
@@ -352,8 +353,11 @@ impl Session {
             head_only: false,
             request_id: [0; 16],
         };
-        Reply::new(&mut desk.reply, head).fault(fault);
-        count(shared, desk.worker, fault.status);
+        let mut reply = Reply::new(&mut desk.reply, head);
+        reply.fault(fault);
+        let counters = shared.metrics.worker(desk.worker);
+        tally::count(counters, &reply, &Gather::default());
+        desk.tally.answered(Kind::Other, None, counters);
         self.state = State::Ending;
     }
 
@@ -367,18 +371,6 @@ impl Session {
 /// chunks, and what a client may have pipelined behind them in one read.
 fn input_bytes_max(shared: &Shared) -> usize {
     HTTP_HEAD_BYTES_MAX + CHUNK_FRAMING_FACTOR * shared.settings.body_bytes_max + RECORDS_BYTES
-}
-
-fn count(shared: &Shared, worker: u16, status: u16) {
-    let counters = shared.metrics.worker(worker);
-    if status == 429 {
-        counters.requests_limited.bump();
-    }
-    match status {
-        500.. => counters.requests_failed.bump(),
-        400.. => counters.requests_refused.bump(),
-        _ => counters.requests_ok.bump(),
-    }
 }
 
 /// What an unreadable request is answered before its connection ends.

@@ -22,6 +22,7 @@ use super::desk::{Desk, RequestIds};
 use super::port::{Arrival, Mail, Port};
 use super::session::State;
 use super::slots::Slots;
+use super::tally::Tally;
 use super::{Phase, Shared, thread};
 
 /// Bytes for records being received, and for replies being written, of one worker.
@@ -67,6 +68,7 @@ impl Seat {
                 decoded: Vec::with_capacity(4096),
                 ids: RequestIds::new()
                     .map_err(|_| io::Error::other("the kernel gives no random numbers"))?,
+                tally: Tally::new(),
                 audit: chain(&shared)?,
                 is_cut: false,
             },
@@ -123,10 +125,14 @@ struct Deadline {
 impl Worker {
     fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS_MAX);
+        let mut now = Instant::now();
         loop {
-            match self.poll.poll(&mut events, Some(self.timeout())) {
+            match self.poll.poll(&mut events, Some(self.timeout(now))) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    now = Instant::now();
+                    continue;
+                }
                 Err(error) => thread::give_up("a worker's event loop", &error),
             }
             self.desk.clock.read();
@@ -152,6 +158,8 @@ impl Worker {
             }
             self.expire();
             self.tell();
+            now = Instant::now();
+            self.settle_times(now);
             self.sweep(is_reloaded);
             if self.is_done() {
                 if let Some(audit) = &mut self.desk.audit {
@@ -162,11 +170,16 @@ impl Worker {
         }
     }
 
-    fn timeout(&self) -> Duration {
+    /// Notes how long what was answered in this wake took.
+    fn settle_times(&mut self, now: Instant) {
+        let counters = self.shared.metrics.worker(self.desk.worker);
+        self.desk.tally.settle(self.desk.clock.now, now, counters);
+    }
+
+    fn timeout(&self, now: Instant) -> Duration {
         if !self.again.is_empty() {
             return Duration::ZERO;
         }
-        let now = Instant::now();
         let next = self.swept + self.sweep_every();
         let next = self.parked.front().map_or(next, |first| next.min(first.at));
         next.saturating_duration_since(now)

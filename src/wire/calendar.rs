@@ -5,7 +5,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// RFC 3339, UTC, milliseconds: `2026-11-23T18:28:33.123Z`.
 pub fn timestamp(now: SystemTime) -> String {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let to_the_second = to_the_second(since.as_secs());
+    format!("{to_the_second}.{:03}Z", since.subsec_millis())
+}
+
+/// The same of seconds since 1970, without parts of a second: `2026-11-23T18:28:33Z`.
+pub fn timestamp_s(unix_s: u64) -> String {
+    to_the_second(unix_s) + "Z"
+}
+
+fn to_the_second(unix_s: u64) -> String {
+    let (days, second) = (unix_s / 86_400, unix_s % 86_400);
     // Days since 0000-03-01 in 400-year eras: the leap day ends its year.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
@@ -21,10 +31,7 @@ pub fn timestamp(now: SystemTime) -> String {
     };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
-        since.subsec_millis()
-    )
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
 }
 
 #[cfg(test)]
@@ -44,6 +51,21 @@ mod tests {
             (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
         ] {
             assert_eq!(timestamp(UNIX_EPOCH + Duration::from_millis(unix_ms)), want);
+        }
+    }
+
+    #[test]
+    fn whole_seconds_are_told_without_parts() {
+        for (unix_s, want) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_795_459_091, "2026-11-23T18:38:11Z"),
+            (1_798_761_599, "2026-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(timestamp_s(unix_s), want, "{unix_s}");
         }
     }
 }

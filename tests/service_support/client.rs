@@ -117,6 +117,12 @@ impl Client {
         self.answer()
     }
 
+    /// As [`Client::post`]; `Err` when the connection ends before the answer is whole.
+    pub fn try_answer_after(&mut self, path: &str, body: &str) -> io::Result<Answer> {
+        self.try_send(request("POST", path, body))?;
+        self.try_answer()
+    }
+
     /// The next answer; `Err` when the connection ends before it is whole.
     pub fn try_answer(&mut self) -> io::Result<Answer> {
         self.try_answer_to("POST")

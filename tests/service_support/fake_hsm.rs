@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use kms::hsm::{
     Access, Answer, Health, Hsm, HsmError, Job, KeyKind, KeyRecord, KeyState, KeyVersion, ObjectId,
-    Request,
+    Request, ServerReport, ServerState,
 };
 use kms::secret::Arena;
 use parking_lot::{Condvar, Mutex};
@@ -28,6 +28,7 @@ struct State {
     fault: Option<HsmError>,
     seen: Vec<&'static str>,
     down: bool,
+    tells_all: bool,
     random: Option<Result<u8, HsmError>>,
 }
 
@@ -98,6 +99,11 @@ impl FakeHsm {
     /// From now on its health says so.
     pub fn set_down(&self, down: bool) {
         self.state.lock().down = down;
+    }
+
+    /// From now on it tells all that a back end can tell: of a server, and of the end of its access.
+    pub fn tell_all(&self) {
+        self.state.lock().tells_all = true;
     }
 
     /// From now on every job fails so, or none any more.
@@ -295,8 +301,25 @@ impl Hsm for FakeHsm {
             was_up: true,
             queued: state.held.len(),
             detail: "a fake".to_owned(),
-            access: Access::default(),
+            access: Access {
+                refused: None,
+                ends_in_s: state.tells_all.then_some(100),
+            },
         }
+    }
+
+    fn servers(&self) -> Vec<ServerReport> {
+        let report = ServerReport {
+            label: "fake:1".into(),
+            live: 1,
+            resting: None,
+            state: ServerState::Active,
+            trouble: None,
+            check_us: Some(1500),
+            batch_max: 1,
+        };
+        let tells_all = self.state.lock().tells_all;
+        Vec::from_iter(tells_all.then_some(report))
     }
 
     fn offers_random(&self) -> bool {

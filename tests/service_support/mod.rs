@@ -14,6 +14,8 @@ pub mod desk;
 pub mod device_ca;
 pub mod fake_hsm;
 pub mod on_disk;
+pub mod program;
+pub mod scrape;
 pub mod transit;
 
 use std::net::SocketAddr;

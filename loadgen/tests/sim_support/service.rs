@@ -75,6 +75,11 @@ impl Service {
         service
     }
 
+    /// The node itself.
+    pub fn node(&self) -> &Node {
+        self.node.as_ref().unwrap()
+    }
+
     /// A connection with the certificate `name` of the site.
     pub fn client_as(&self, site: &Site, name: &str) -> Client {
         let target = Target::from_pem(

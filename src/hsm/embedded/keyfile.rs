@@ -165,6 +165,17 @@ pub fn opens(path: &Path, passphrase: &SecretString) -> Result<bool, KeyFileErro
     verify(path, &bytes, passphrase).map(|()| true)
 }
 
+/// The keys in `bytes`, read from `path`: for a look, without the right to write.
+pub(super) fn entries(
+    path: &Path,
+    bytes: &[u8],
+    passphrase: &SecretString,
+    arena: &'static Arena,
+    store: Store<'_>,
+) -> Result<Vec<Entry>, KeyFileError> {
+    unseal(path, bytes, passphrase, arena, store).map(|opened| opened.entries)
+}
+
 /// Copies the key file `from` to `to`, which must not exist, once it is shown to open.
 ///
 /// Works beside a running server: a save replaces the file whole, so what is read is one state of it.

@@ -94,6 +94,17 @@ impl Keyring {
         self.index.read().objects.get(&object.0).cloned()
     }
 
+    /// An object that wraps, if there is one.
+    pub(super) fn any_active(&self) -> Option<ObjectId> {
+        let index = self.index.read();
+        let versions = index
+            .names
+            .values()
+            .flat_map(|entry| &entry.record.versions);
+        let mut active = versions.filter(|version| version.state == KeyState::Active);
+        active.next().map(|version| version.object.clone())
+    }
+
     /// All names, sorted by their bytes.
     pub(super) fn names(&self) -> Arc<[Arc<str>]> {
         self.index.read().names.keys().cloned().collect()

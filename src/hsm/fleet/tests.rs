@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use super::ServerState::{Active, Degraded, Unavailable, Unknown};
 use super::*;
 
 const SPREAD: u8 = 255;
@@ -27,7 +28,7 @@ fn connections_spread_evenly_in_the_configured_order() {
     let ids: Vec<usize> = (0..4)
         .map(|_| {
             let id = connect(&mut fleet, now);
-            fleet.connected(id);
+            fleet.connected(id, now);
             id.0
         })
         .collect();
@@ -58,7 +59,7 @@ fn a_refusing_server_rests_longer_each_time_and_no_longer_than_the_bound() {
     }
     assert_eq!(pauses, [50, 100, 200, 400, 600, 600, 600]);
     let id = connect(&mut fleet, now);
-    fleet.connected(id);
+    fleet.connected(id, now);
     fleet.ended(id, Ending::Quiet, "", SPREAD, now);
     let id = connect(&mut fleet, now);
     fleet.refused(id, "refused", SPREAD, now);
@@ -84,7 +85,7 @@ fn a_fault_ejects_a_server_only_when_there_is_another() {
     ] {
         let (mut fleet, now) = fleet(servers);
         let id = connect(&mut fleet, now);
-        fleet.connected(id);
+        fleet.connected(id, now);
         fleet.ended(id, ending, "hung", SPREAD, now);
         let next = connect(&mut fleet, now);
         assert_eq!(next.0, want, "{servers} servers, {ending:?}");
@@ -97,14 +98,14 @@ fn all_connections_move_to_what_is_left_and_come_back_one_by_one() {
     let held: Vec<ServerId> = (0..4)
         .map(|_| {
             let id = connect(&mut fleet, now);
-            fleet.connected(id);
+            fleet.connected(id, now);
             id
         })
         .collect();
     for id in held.into_iter().filter(|id| id.0 == 0) {
         fleet.ended(id, Ending::Fault, "reset", SPREAD, now);
         let id = connect(&mut fleet, now);
-        fleet.connected(id);
+        fleet.connected(id, now);
     }
     assert_eq!(connections(&fleet, now), [0, 4]);
     let from = ServerId(1);
@@ -114,11 +115,11 @@ fn all_connections_move_to_what_is_left_and_come_back_one_by_one() {
     let later = now + PAUSE_MAX;
     assert_eq!(fleet.trial(later), Some(ServerId(0)));
     assert_eq!(fleet.trial(later), None, "one attempt at a time");
-    fleet.passed(ServerId(0));
+    fleet.passed(ServerId(0), later);
     for left in [[1, 3], [2, 2]] {
         assert_eq!(fleet.better(from), Some(ServerId(0)), "before {left:?}");
         assert_eq!(fleet.better(from), None, "one attempt at a time");
-        fleet.connected(ServerId(0));
+        fleet.connected(ServerId(0), now);
         fleet.ended(from, Ending::Quiet, "", SPREAD, later);
         assert_eq!(connections(&fleet, later), left);
     }
@@ -135,7 +136,7 @@ fn a_trial_waits_until_somebody_else_serves() {
     let later = now + PAUSE_MAX;
     assert_eq!(fleet.trial(later), None, "the serving threads try it");
     let id = connect(&mut fleet, later);
-    fleet.connected(id);
+    fleet.connected(id, now);
     assert_eq!(id, ServerId(1));
     assert_eq!(fleet.trial(later), Some(ServerId(0)));
 }
@@ -185,11 +186,47 @@ fn a_report_tells_why_a_server_is_left_alone() {
     let id = connect(&mut fleet, now);
     fleet.refused(id, "connection refused", SPREAD, now);
     let id = connect(&mut fleet, now);
-    fleet.connected(id);
+    fleet.connected(id, now);
     let report = fleet.report(now);
     assert_eq!(report[0].resting.as_deref(), Some("connection refused"));
     assert_eq!(report[1].resting, None);
     assert_eq!(report[1].live, 1);
+}
+
+#[test]
+fn servers_to_which_nobody_connects_are_looked_at_one_by_one() {
+    let (mut fleet, start) = fleet(3);
+    let s = |s| start + Duration::from_secs(s);
+    let id = connect(&mut fleet, start);
+    fleet.connected(id, start);
+    assert_eq!(fleet.unwatched(start), None);
+    assert_eq!(fleet.unwatched(s(9)), None, "somebody may yet connect");
+    let states = |fleet: &Fleet| {
+        let report = fleet.report(s(10)).into_iter();
+        report.map(|server| server.state).collect::<Vec<_>>()
+    };
+    assert_eq!(states(&fleet), [Active, Unknown, Unknown]);
+    assert_eq!(fleet.unwatched(s(10)), Some(ServerId(1)));
+    fleet.checked(ServerId(1), s(10), Ok(()));
+    fleet.passed(ServerId(1), s(10));
+    assert_eq!(fleet.unwatched(s(10)), Some(ServerId(2)));
+    assert_eq!(fleet.unwatched(s(10)), None, "all are looked at");
+    let gone = Ailment::Broken("gone".to_owned());
+    fleet.checked(ServerId(2), s(11), Err(gone));
+    fleet.refused(ServerId(2), "gone", SPREAD, s(11));
+    assert_eq!(states(&fleet), [Active, Active, Unavailable]);
+    assert_eq!(fleet.unwatched(s(19)), None);
+    assert_eq!(
+        fleet.unwatched(s(20)),
+        Some(ServerId(1)),
+        "ten seconds later"
+    );
+    let refuses = Ailment::Refuses("no".into());
+    fleet.checked(ServerId(1), s(20), Err(refuses));
+    fleet.passed(ServerId(1), s(20));
+    assert_eq!(states(&fleet), [Active, Degraded, Unavailable]);
+    let standing = fleet.standing();
+    assert!(standing.up && standing.refused.is_none(), "{standing:?}");
 }
 
 /// An HSM that comes back behind a silent network is not made to wait for a pause as well.

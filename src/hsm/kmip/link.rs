@@ -18,6 +18,7 @@ use zeroize::Zeroize;
 use super::super::dial::Timed;
 use crate::net::pipe::{Pipe, PipeError, SCRATCH_BYTES_MIN};
 use crate::net::time::Time;
+use crate::net::tls::{Peer, explain};
 use crate::secret::{Arena, LockedBuf};
 use crate::wire::Step;
 use crate::wire::ttlv;
@@ -318,6 +319,10 @@ fn frame(bytes: &[u8]) -> Result<(usize, bool), LinkError> {
 fn dead(error: PipeError) -> LinkError {
     match error {
         PipeError::Io(error) if error.kind() == io::ErrorKind::TimedOut => LinkError::TimedOut,
+        PipeError::Tls(error) => LinkError::Dead {
+            answering: false,
+            why: explain(Peer::Hsm, &error),
+        },
         error => LinkError::Dead {
             answering: false,
             why: error.to_string(),

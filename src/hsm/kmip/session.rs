@@ -12,12 +12,14 @@ use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroize;
 
 use super::super::batch::{Batch, Finished, Form, ItemIds, clean};
+use super::super::fleet::Ailment;
 use super::super::pool::{Served, Session as PoolSession};
 use super::super::store::Store;
 use super::super::{Done, Envelope, HsmError, Job, Request};
 use super::keys;
 use super::link::{Link, LinkError};
 use crate::limits::IV_BYTES;
+use crate::metrics::Exchanged;
 use crate::net::time::Time;
 use crate::secret::{LockedBuf, SecretString};
 use crate::wire::kmip::{
@@ -80,12 +82,16 @@ pub struct Session {
     until: Option<Instant>,
     /// Single items that the HSM refused without looking into them.
     refused_whole: usize,
+    /// Messages sent since the last look.
+    messages: Vec<Exchanged>,
     /// Messages in a row whose answers came in another order than their questions.
     unordered: usize,
     out: LockedBuf,
     store: Arc<Store>,
     place: String,
     vendor: String,
+    /// The HSM's clock when it was asked what it can do, seconds since 1970.
+    pub(super) clock_unix_s: Option<i64>,
 }
 
 impl Session {
@@ -145,6 +151,7 @@ impl Session {
         read: impl FnOnce(Reader<'_>) -> Result<T, KmipError>,
     ) -> Result<T, Fault> {
         let id = self.ids.next_id();
+        let sent = self.time.now();
         let operation = payload.operation();
         self.send(
             [Call {
@@ -154,8 +161,9 @@ impl Session {
             4 * 1024,
             deadline,
         )?;
-        let answer = self.link.receive(ANSWER_BYTES_MAX, deadline)?;
-        let items = decode_response(answer).map_err(broken)?.items;
+        let answer = self.link.receive(ANSWER_BYTES_MAX, deadline);
+        note(&mut self.messages, 0, sent, self.time.now(), &answer);
+        let items = decode_response(answer?).map_err(broken)?.items;
         let mut items = items.collect::<Result<Vec<_>, _>>().map_err(broken)?;
         let (Some(item), true) = (items.pop(), items.is_empty()) else {
             return Err(protocol("the HSM answered one request with several items"));
@@ -212,6 +220,7 @@ impl PoolSession for Session {
 
     fn serve_pipelined(&mut self, messages: Vec<Vec<Job>>, until: Option<Instant>) -> Served {
         self.until = until;
+        self.messages.clear();
         let flying_max = messages.len();
         let (mut batches, mut others) = (VecDeque::new(), Vec::new());
         for jobs in messages {
@@ -226,6 +235,7 @@ impl PoolSession for Session {
                 self.serve_key(job, &mut served);
             }
         }
+        served.messages = std::mem::take(&mut self.messages);
         served
     }
 
@@ -237,12 +247,12 @@ impl PoolSession for Session {
         self.offers_random
     }
 
-    fn probe(&mut self, deadline: Instant) -> Result<(), String> {
+    fn probe(&mut self, deadline: Instant) -> Result<(), Ailment> {
         match self.call(RequestPayload::Query(&[open::OPERATIONS]), deadline, |_| {
             Ok(())
         }) {
             Ok(()) | Err(Fault::Failed { .. }) => Ok(()),
-            Err(Fault::Link(error)) => Err(format!("{}: {error}", self.place)),
+            Err(Fault::Link(error)) => Err(Ailment::Broken(format!("{}: {error}", self.place))),
         }
     }
 }
@@ -308,6 +318,20 @@ impl Session {
         let mut all = vec![[0; IV_BYTES]; count];
         self.random.fill(all.as_flattened_mut()).ok()?;
         Some(all)
+    }
+}
+
+/// Notes a message that was answered, or was not in time; one whose connection died tells nothing of the HSM.
+fn note(
+    messages: &mut Vec<Exchanged>,
+    items: usize,
+    sent: Instant,
+    now: Instant,
+    answer: &Result<&[u8], LinkError>,
+) {
+    if matches!(answer, Ok(_) | Err(LinkError::TimedOut)) {
+        let took = now.saturating_duration_since(sent);
+        messages.push(Exchanged { items, took });
     }
 }
 

@@ -26,7 +26,7 @@ fn open(hsm: &FakeHsm, login: Option<Login>) -> Result<Session, String> {
 
 fn open_as(plan: KmipPlan) -> Result<Session, String> {
     let connector = KmipConnector::shared(plan, store());
-    connector.open(&connector.plan.addresses[0], soon())
+    connector.open(&connector.places.at(0).unwrap(), soon())
 }
 
 fn job(request: Request, deadline: Instant) -> (Job, Receiver<Outcome>) {

@@ -12,7 +12,9 @@ use parking_lot::{Condvar, Mutex};
 
 use super::super::HsmError;
 use super::super::fleet::{Ending, Fleet, ServerId};
+use super::check::HealthKey;
 use super::{Connector, PoolPlan, Queued, SWEEP};
+use crate::metrics::HsmMetrics;
 use crate::net::lane::{Lane, Mark};
 use crate::net::time::Time;
 
@@ -35,13 +37,14 @@ pub(super) struct Shared {
     pub(super) plan: PoolPlan,
     pub(super) connector: Box<dyn Connector>,
     pub(super) fleet: Mutex<Fleet>,
-    pub(super) is_several: bool,
     /// Counts how often the way to connect was changed.
     pub(super) epoch: AtomicU64,
     pub(super) lane: Lane<Queued>,
     /// Jobs that connections have taken and not yet settled.
     pub(super) under_way: Arc<AtomicUsize>,
     pub(super) time: Time,
+    pub(super) metrics: HsmMetrics,
+    pub(super) health_key: Arc<HealthKey>,
     /// State of the generator that spreads pauses; its numbers keep nothing secret.
     pub(super) spread: AtomicU64,
     pub(super) status: Mutex<Status>,
@@ -61,9 +64,10 @@ impl Shared {
             lane: Lane::with_spare(plan.queue_max.max(1), plan.spare()).by(time.clone()),
             under_way: Arc::default(),
             time,
+            metrics: HsmMetrics::default(),
+            health_key: Arc::default(),
             spread: AtomicU64::new(seed),
             epoch: AtomicU64::new(0),
-            is_several: servers.len() > 1,
             fleet: Mutex::new(Fleet::new(servers, plan.batch_max)),
             plan,
             connector,
@@ -84,12 +88,22 @@ impl Shared {
     }
 
     pub(super) fn sweep_once(&self) {
-        for queued in self.lane.expire(self.time.now()) {
+        let now = self.time.now();
+        for queued in self.lane.expire(now) {
+            self.count_wait(&queued, now);
             // One completion's panic must not leave the others without an end.
             let told = catch_unwind(AssertUnwindSafe(|| queued.fail(HsmError::TimedOut)));
             if told.is_err() {
                 log::error!("telling a request of its end failed; this is a defect");
             }
+        }
+    }
+
+    /// A job leaves the queue.
+    pub(super) fn count_wait(&self, queued: &Queued, now: Instant) {
+        if let Some(since) = queued.since {
+            let waited = now.saturating_duration_since(since);
+            self.metrics.waits.observe_time(waited);
         }
     }
 
@@ -112,6 +126,7 @@ impl Shared {
 
     /// An attempt to connect failed; why, with the server's name.
     pub(super) fn note_refusal(&self, server: ServerId, why: &str) -> String {
+        self.metrics.connect_failed.bump();
         let share = self.share();
         let mut fleet = self.fleet.lock();
         let why = format!("{}: {why}", fleet.label(server));
@@ -122,6 +137,9 @@ impl Shared {
 
     /// A connection ended.
     pub(super) fn note_end(&self, server: ServerId, ending: Ending, why: &str) {
+        if ending == Ending::Fault {
+            self.metrics.broken.bump();
+        }
         let (share, now) = (self.share(), self.time.now());
         self.fleet.lock().ended(server, ending, why, share, now);
         self.lost(why);
@@ -137,6 +155,7 @@ impl Shared {
     }
 
     pub(super) fn went_up(&self, what: String, offers_random: bool) {
+        self.metrics.connected.bump();
         let mut status = self.status.lock();
         status.offers_random = offers_random;
         if status.live == 0 {

@@ -50,7 +50,7 @@ impl Session for FakeSession {
     fn is_quiet(&mut self) -> bool {
         self.quiet.load(Ordering::SeqCst)
     }
-    fn probe(&mut self, _: Instant) -> Result<(), String> {
+    fn probe(&mut self, _: Instant) -> Result<(), Ailment> {
         Ok(())
     }
 }

@@ -28,8 +28,9 @@ pub(super) struct Turn {
 
 impl Turn {
     /// Of jobs that leave the queue now, for messages of up to `batch_max`.
-    pub(super) fn new(shared: &Shared, ready: Vec<Queued>, batch_max: usize) -> Self {
-        stamp(&ready, shared.time.now());
+    pub(super) fn new(shared: &Shared, mut ready: Vec<Queued>, batch_max: usize) -> Self {
+        shared.health_key.watch(&mut ready);
+        leave(shared, &ready, shared.time.now());
         let under_way = UnderWay::new(&shared.under_way, ready.len());
         let (again, first): (Vec<_>, Vec<_>) = ready.into_iter().partition(|queued| queued.tried);
         Self {
@@ -82,8 +83,11 @@ impl Turn {
         served: Served,
     ) -> Option<String> {
         self.is_busy |= served.busy;
+        for message in &served.messages {
+            shared.metrics.exchanged(*message);
+        }
         if self.is_alone {
-            return self.settle_alone(shared, served);
+            return self.settle_alone(shared, server, served);
         }
         if let Some(learnt) = &served.learnt {
             let mut fleet = shared.fleet.lock();
@@ -97,16 +101,20 @@ impl Turn {
                 );
             }
         }
-        if served.broken.is_none() {
-            shared.fleet.lock().served(server);
-        }
+        note_success(shared, server, &served);
         let died = served.retry.into_iter().map(tried(true));
         let unsent = served.unsent.into_iter().map(tried(false));
         put_back(shared, died.chain(unsent).collect());
         served.broken
     }
 
-    fn settle_alone(&mut self, shared: &Shared, served: Served) -> Option<String> {
+    fn settle_alone(
+        &mut self,
+        shared: &Shared,
+        server: ServerId,
+        served: Served,
+    ) -> Option<String> {
+        note_success(shared, server, &served);
         let why = served.broken.as_deref().unwrap_or("the connection ended");
         for job in served.retry {
             (job.done)(Err(HsmError::Unavailable(why.into())));
@@ -117,6 +125,14 @@ impl Turn {
             put_back(shared, unsent.chain(rest).collect());
         }
         served.broken
+    }
+}
+
+/// The server answered; that it is at its limit is an answer.
+fn note_success(shared: &Shared, server: ServerId, served: &Served) {
+    if served.broken.is_none() {
+        let now = shared.time.now();
+        shared.fleet.lock().served(server, now);
     }
 }
 
@@ -147,16 +163,23 @@ fn messages(mut jobs: impl Iterator<Item = Job>, batch_max: usize) -> Vec<Vec<Jo
     messages.take_while(|message| !message.is_empty()).collect()
 }
 
-/// Tells those who want to know that their job has left the queue. One that is queued again keeps
+/// Jobs leave the queue: that is counted, and told to those who want to know. One that is queued again keeps
 /// its first time.
-fn stamp(ready: &[Queued], now: Instant) {
-    for sent in ready.iter().filter_map(|queued| queued.job.sent.as_deref()) {
-        let _ = sent.set(now);
+fn leave(shared: &Shared, ready: &[Queued], now: Instant) {
+    for queued in ready {
+        shared.count_wait(queued, now);
+        if let Some(sent) = queued.job.sent.as_deref() {
+            let _ = sent.set(now);
+        }
     }
 }
 
 fn tried(tried: bool) -> impl Fn(Job) -> Queued {
-    move |job| Queued { job, tried }
+    move |job| Queued {
+        job,
+        tried,
+        since: None,
+    }
 }
 
 pub(super) fn put_back(shared: &Shared, back: Vec<Queued>) {

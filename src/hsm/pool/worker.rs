@@ -12,8 +12,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::super::HsmError;
-use super::super::fleet::{Choice, Ending, ServerId};
+use super::super::fleet::{Ailment, Choice, Ending, ServerId};
 use super::turn::{Turn, put_back};
+use super::upkeep::{self, Probe, look_around, note_idle_end, stay};
 use super::{Served, Session, Shared};
 use crate::net::lane::Mark;
 
@@ -24,11 +25,6 @@ const IDLE_TICK: Duration = Duration::from_millis(500);
 pub(super) const LOOK_AROUND: Duration = Duration::from_millis(100);
 /// An idle connection is looked at before it is given work; one used this recently is not.
 const FRESH: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 10 });
-/// A connection that was closed sooner was not closed for being idle.
-const IDLE_LIMIT_MIN: Duration = Duration::from_secs(2);
-
-/// How soon a connection that could not be made anew is tried again.
-const RENEW_AGAIN: Duration = Duration::from_secs(10);
 /// First pause of a connection whose server said that it is at its limit; doubles while it says so.
 const BUSY_MIN: Duration = Duration::from_millis(5);
 /// Longest such pause.
@@ -57,7 +53,7 @@ pub struct Seat {
 }
 
 /// What the next step does.
-enum Doing {
+pub(super) enum Doing {
     /// Decides where to connect.
     Choosing,
     /// Connects.
@@ -70,10 +66,10 @@ enum Doing {
     Exchanging(Conn, Turn),
     /// Keeps what the HSM's answer came to.
     Settling(Conn, Turn, Served),
-    /// Asks the HSM something small.
-    Probing(Conn),
+    /// Asks the HSM something, though there is nothing to do.
+    Probing(Conn, Probe),
     /// Keeps what that came to.
-    Probed(Conn, Result<(), String>),
+    Probed(Conn, Probe, Result<(), Ailment>),
     /// Connects to another server, which has more use for the connection; or to the same one anew, because the
     /// way to connect was changed.
     Moving(Conn, ServerId),
@@ -85,17 +81,19 @@ pub(super) type Dialled = Result<Opened, String>;
 
 /// A session, and under which way to connect it was made.
 pub(super) struct Opened {
-    session: Box<dyn Session>,
+    pub(super) session: Box<dyn Session>,
     epoch: u64,
 }
 
 /// A connection and whose it is.
-struct Conn {
-    server: ServerId,
-    session: Box<dyn Session>,
-    epoch: u64,
+pub(super) struct Conn {
+    pub(super) server: ServerId,
+    pub(super) session: Box<dyn Session>,
+    pub(super) epoch: u64,
+    /// The newest way to connect that was tried for it.
+    pub(super) tried: u64,
     last_use: Instant,
-    looked: Instant,
+    pub(super) looked: Instant,
     busy_pause: Duration,
 }
 
@@ -160,16 +158,11 @@ impl Seat {
                 Doing::Settling(conn, turn, served)
             }
             Doing::Settling(conn, turn, served) => return settle(shared, conn, turn, served),
-            Doing::Probing(mut conn) => {
-                let deadline = shared.time.now() + shared.plan.connect_timeout;
-                let probed = conn.session.probe(deadline);
-                Doing::Probed(conn, probed)
+            Doing::Probing(mut conn, why) => {
+                let probed = upkeep::probe(shared, &mut conn, why);
+                Doing::Probed(conn, why, probed)
             }
-            Doing::Probed(mut conn, Ok(())) => {
-                conn.last_use = shared.time.now();
-                look_around(shared, conn)
-            }
-            Doing::Probed(conn, Err(why)) => end(shared, conn, Ending::Fault, &why),
+            Doing::Probed(conn, why, probed) => after_probing(shared, conn, why, probed),
             Doing::Moving(conn, server) => {
                 let dialled = dial(shared, server);
                 Doing::Moved(conn, server, dialled)
@@ -197,11 +190,7 @@ impl Seat {
 
     fn drain(&self, mut conn: Conn) -> (Doing, Pace) {
         let shared = &*self.shared;
-        let (batch_max, keep_alive_after) = {
-            let fleet = shared.fleet.lock();
-            let server = conn.server;
-            (fleet.batch_max(server), fleet.keep_alive_after(server))
-        };
+        let batch_max = shared.fleet.lock().batch_max(conn.server);
         let under_way = shared.under_way.load(Ordering::Relaxed);
         let take_max = shared
             .plan
@@ -212,6 +201,7 @@ impl Seat {
             return (next, Pace::Closed);
         }
         for queued in drained.expired {
+            shared.count_wait(&queued, shared.time.now());
             queued.fail(HsmError::TimedOut);
         }
         for queued in drained.given_up {
@@ -229,8 +219,8 @@ impl Seat {
             let turn = Turn::new(shared, drained.ready, batch_max);
             return (Doing::Exchanging(conn, turn), Pace::Now);
         }
-        if idle >= keep_alive_after {
-            return (Doing::Probing(conn), Pace::Now);
+        if let Some(why) = upkeep::due(shared, conn.server, idle) {
+            return (Doing::Probing(conn, why), Pace::Now);
         }
         match look_around(shared, conn) {
             Doing::Draining(conn) => (Doing::Draining(conn), Pace::Idle(IDLE_TICK)),
@@ -247,8 +237,8 @@ impl Doing {
             Self::Draining(conn)
             | Self::Exchanging(conn, _)
             | Self::Settling(conn, ..)
-            | Self::Probing(conn)
-            | Self::Probed(conn, _)
+            | Self::Probing(conn, _)
+            | Self::Probed(conn, ..)
             | Self::Moving(conn, _)
             | Self::Moved(conn, ..) => Some(conn.server),
         }
@@ -299,13 +289,14 @@ fn after_dialling(shared: &Shared, server: ServerId, mark: Mark, dialled: Dialle
 
 fn adopt(shared: &Shared, server: ServerId, opened: Opened) -> Conn {
     let Opened { session, epoch } = opened;
-    shared.fleet.lock().connected(server);
-    shared.went_up(session.describe(), session.offers_random());
     let now = shared.time.now();
+    shared.fleet.lock().connected(server, now);
+    shared.went_up(session.describe(), session.offers_random());
     Conn {
         server,
         session,
         epoch,
+        tried: epoch,
         last_use: now,
         looked: now,
         busy_pause: BUSY_MIN,
@@ -319,6 +310,25 @@ fn end(shared: &Shared, conn: Conn, ending: Ending, why: &str) -> Doing {
     drop(session);
     shared.note_end(server, ending, why);
     Doing::Choosing
+}
+
+/// A server that answers keeps its connection, whatever it answers.
+fn after_probing(
+    shared: &Shared,
+    mut conn: Conn,
+    why: Probe,
+    probed: Result<(), Ailment>,
+) -> Doing {
+    if why == Probe::Check {
+        shared.note_check(conn.server, &probed);
+    }
+    match probed {
+        Err(Ailment::Broken(why)) => end(shared, conn, Ending::Fault, &why),
+        Ok(()) | Err(Ailment::Refuses(_)) => {
+            conn.last_use = shared.time.now();
+            look_around(shared, conn)
+        }
+    }
 }
 
 fn settle(shared: &Shared, mut conn: Conn, mut turn: Turn, served: Served) -> (Doing, Pace) {
@@ -337,56 +347,4 @@ fn settle(shared: &Shared, mut conn: Conn, mut turn: Turn, served: Served) -> (D
     let pause = shared.spread(conn.busy_pause);
     conn.busy_pause = (conn.busy_pause * 2).min(BUSY_MAX);
     (look_around(shared, conn), Pace::Pause(pause))
-}
-
-/// The new way to connect does not work: the old connection serves on, and it is tried again later.
-fn stay(shared: &Shared, mut old: Conn, why: &str) -> Conn {
-    let mut fleet = shared.fleet.lock();
-    fleet.stayed(old.server);
-    log::warn!(
-        "{}: {}: no connection with the reloaded certificates, the old one stays: {why}",
-        shared.plan.name,
-        fleet.label(old.server)
-    );
-    drop(fleet);
-    old.looked = shared.time.now() + RENEW_AGAIN;
-    old
-}
-
-/// Now and then: whether the connection is to be made anew, or another server has too few.
-fn look_around(shared: &Shared, mut conn: Conn) -> Doing {
-    if shared.since(conn.looked) < LOOK_AROUND {
-        return Doing::Draining(conn);
-    }
-    conn.looked = shared.time.now();
-    let mut fleet = shared.fleet.lock();
-    let better = if conn.epoch < shared.epoch.load(Ordering::Acquire) {
-        fleet.again(conn.server);
-        Some(conn.server)
-    } else {
-        fleet.better(conn.server)
-    };
-    drop(fleet);
-    match better {
-        Some(server) => Doing::Moving(conn, server),
-        None => Doing::Draining(conn),
-    }
-}
-
-/// An HSM that drops idle connections is asked something before it would.
-fn note_idle_end(shared: &Shared, server: ServerId, idle: Duration) {
-    if idle < IDLE_LIMIT_MIN {
-        return;
-    }
-    let mut fleet = shared.fleet.lock();
-    if fleet.learn_idle_limit(server, idle) {
-        log::info!(
-            "{}: {} closed a connection that was idle for {} s; from now on an idle one is asked something \
-             every {} s",
-            shared.plan.name,
-            fleet.label(server),
-            idle.as_secs(),
-            fleet.keep_alive_after(server).as_secs()
-        );
-    }
 }

@@ -7,6 +7,9 @@ use super::super::HsmError;
 use super::super::batch::clean;
 use super::http::CallError;
 
+/// What helps where the token may do too little.
+const POLICY_HINT: &str = "kms check --vault-policy prints what must be allowed";
+
 /// Why one request was not done.
 #[derive(Debug)]
 pub(super) enum Fault {
@@ -111,17 +114,17 @@ pub(super) fn judge(
     }
 }
 
+/// Whether that is what [`judge`] says of something that the token or its policy does not allow.
+pub(super) fn is_denied(why: &str) -> bool {
+    why.contains(POLICY_HINT)
+}
+
 fn denied(method: &str, path: &str, said: &str) -> String {
     let remedy = match method {
-        "DELETE" => {
-            "deleting needs a stanza of its own, which kms check --vault-policy prints beside the policy"
-        }
-        _ => {
-            "the token is not good (any more), or its policy does not allow that; kms check --vault-policy \
-             prints the policy"
-        }
+        "DELETE" => "deleting needs a stanza of its own",
+        _ => "the token is not good (any more), or its policy does not allow that",
     };
-    format!("the Vault refuses {method} {path} ({said}): {remedy}")
+    format!("the Vault refuses {method} {path} ({said}): {remedy}; {POLICY_HINT}")
 }
 
 /// What the text of a failed item, or of a refused request, means.

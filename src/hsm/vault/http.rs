@@ -94,6 +94,8 @@ pub(super) struct Client {
     inbound: Inbound,
     /// Of the last answer, if it was a redirect.
     pub(super) location: Option<String>,
+    /// The server's clock as it last told it, seconds since 1970.
+    pub(super) clock_unix_s: Option<i64>,
 }
 
 impl Client {
@@ -158,6 +160,7 @@ impl Client {
                 filled: 0,
             },
             location: None,
+            clock_unix_s: None,
         })
     }
 
@@ -171,6 +174,9 @@ impl Client {
         let location = answer.headers().get("location");
         self.location =
             location.map(|text| clean(&String::from_utf8_lossy(text.as_bytes())).to_string());
+        if let Some(date) = answer.headers().get("date") {
+            self.clock_unix_s = unix_s(date.as_bytes());
+        }
         self.read(answer.body_mut(), call)?;
         Ok(status)
     }
@@ -251,6 +257,13 @@ impl Client {
     }
 }
 
+/// An HTTP date.
+fn unix_s(date: &[u8]) -> Option<i64> {
+    let time = httpdate::parse_http_date(std::str::from_utf8(date).ok()?).ok()?;
+    let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok()
+}
+
 impl Inbound {
     fn all(&mut self) -> &mut [u8] {
         match &mut self.long {
@@ -306,5 +319,21 @@ impl Inbound {
         }
         self.long = Long::None;
         self.filled = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_clock_is_read_where_it_is_one() {
+        for (date, want) in [
+            ("Mon, 23 Nov 2026 18:38:11 GMT", Some(1_795_459_091)),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            assert_eq!(unix_s(date.as_bytes()), want, "{date}");
+        }
     }
 }

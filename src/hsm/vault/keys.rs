@@ -74,6 +74,7 @@ impl Work<'_> {
             has_body: method == "POST",
             bytes_max,
             is_secret: false,
+            items: 0,
             deadline: self.deadline,
         })
     }

@@ -49,7 +49,7 @@ pub(super) fn anywhere<T>(
     mut ask: impl FnMut(&mut Client) -> Result<T, String>,
 ) -> Result<T, String> {
     let mut last = "no server is configured".to_owned();
-    for address in &site.addresses {
+    for address in &site.places.configured() {
         match at(site, address, timeout, &mut ask) {
             Ok(answer) => return Ok(answer),
             Err(why) => last = format!("{}:{}: {why}", address.host, address.port),

@@ -11,13 +11,15 @@ use zeroize::Zeroize;
 
 use super::super::batch::clean;
 use super::super::dial::Address;
+use super::super::fleet::Ailment;
 use super::super::pool::{Served, Session as PoolSession};
 use super::super::store::Store;
-use super::super::{HsmError, Job};
+use super::super::{HsmError, Job, Request};
 use super::book::Token;
-use super::fault::{Fault, judge};
+use super::fault::{Fault, is_denied, judge};
 use super::http::{Call, CallError, Client};
 use super::{Site, json, keys};
+use crate::metrics::Exchanged;
 use crate::net::scratch::Scratch;
 use crate::secret::LockedBuf;
 use crate::wire::json::Value;
@@ -35,6 +37,8 @@ const PLAIN_BYTES: usize = 4 * 1024;
 pub(super) const LOCKED_BYTES_PER_SESSION: usize = REQUEST_BYTES + PLAIN_BYTES;
 /// Bytes of an answer about the server, or of an error.
 const SMALL_BYTES_MAX: usize = 64 * 1024;
+/// A name that no key should have.
+const NO_KEY: &str = "connected-kms-no-such-key";
 /// How long a refused request waits to be sent again with another token.
 const TOKEN_WAIT_MAX: Duration = Duration::from_secs(2);
 
@@ -45,6 +49,8 @@ pub(super) struct Ask<'a> {
     pub(super) has_body: bool,
     pub(super) bytes_max: usize,
     pub(super) is_secret: bool,
+    /// Wraps and unwraps in it; 0: it is about something else.
+    pub(super) items: usize,
     pub(super) deadline: Instant,
 }
 
@@ -59,6 +65,8 @@ pub(super) struct Session {
     pub(super) place: String,
     /// What answers there.
     product: String,
+    /// Requests sent since the last look.
+    messages: Vec<Exchanged>,
 }
 
 impl Session {
@@ -82,6 +90,7 @@ impl Session {
             plain: buffer(PLAIN_BYTES)?,
             place: format!("{}:{}", address.host, address.port),
             product: String::new(),
+            messages: Vec::new(),
         };
         session.product = session.look(deadline)?;
         Ok(session)
@@ -140,7 +149,8 @@ impl Session {
                 .as_deref()
                 .map(|name| ("X-Vault-Namespace", name)),
         );
-        self.client.call(&Call {
+        let sent = Instant::now();
+        let status = self.client.call(&Call {
             method: ask.method,
             path: ask.path,
             headers: &headers,
@@ -148,7 +158,15 @@ impl Session {
             bytes_max: ask.bytes_max,
             is_secret: ask.is_secret,
             deadline: ask.deadline,
-        })
+        });
+        // One whose connection died tells nothing of the Vault.
+        if matches!(status, Ok(_) | Err(CallError::TimedOut)) {
+            self.messages.push(Exchanged {
+                items: ask.items,
+                took: sent.elapsed(),
+            });
+        }
+        status
     }
 
     /// Path of something in the Transit engine.
@@ -188,6 +206,7 @@ impl PoolSession for Session {
 
     fn serve(&mut self, jobs: Vec<Job>, until: Option<Instant>) -> Served {
         let mut served = Served::default();
+        self.messages.clear();
         let (groups, others) = crypt::gather(jobs);
         for group in groups {
             self.exchange(group, until, &mut served);
@@ -199,6 +218,7 @@ impl PoolSession for Session {
                 self.serve_key(job, &mut served);
             }
         }
+        served.messages = std::mem::take(&mut self.messages);
         served
     }
 
@@ -206,9 +226,23 @@ impl PoolSession for Session {
         self.client.is_quiet()
     }
 
-    fn probe(&mut self, deadline: Instant) -> Result<(), String> {
-        let looked = self.look(deadline).map(drop);
-        looked.map_err(|why| format!("{}: {why}", self.place))
+    /// How the server is, and a key that is not there: for that the token must be good and the engine there.
+    fn probe(&mut self, deadline: Instant) -> Result<(), Ailment> {
+        let broken = |place: &str, why: &str| Err(Ailment::Broken(format!("{place}: {why}")));
+        if let Err(why) = self.look(deadline) {
+            return broken(&self.place, &why);
+        }
+        let name = NO_KEY.into();
+        let found = keys::serve(self, &Request::Find { name }, deadline);
+        self.client.forget();
+        match found.map_err(|stop| stop.fault) {
+            Err(Fault::Jobs(HsmError::Declined(why))) if !is_denied(&why) => {
+                Err(Ailment::Refuses(why))
+            }
+            // Neither the token, which has its own keeper, nor what its policy allows.
+            Ok(_) | Err(Fault::Jobs(_)) => Ok(()),
+            Err(fault) => broken(&self.place, &fault.broken().unwrap_or_default()),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use super::Site;
 use super::book::Book;
 use super::session::{Session, object_id};
 use crate::hsm::dial::Address;
+use crate::hsm::places::Places;
 use crate::hsm::pool::{Served, Session as _};
 use crate::hsm::store::Store;
 use crate::hsm::{Answer, HsmError, Job, ObjectId, Request};
@@ -54,8 +55,7 @@ fn address(port: u16) -> Address {
 /// What a session of the server at `port` needs; with a token.
 fn site(port: u16) -> Arc<Site> {
     let site = Site {
-        addresses: vec![address(port)],
-        tls: None,
+        places: Places::new(vec![address(port)], None),
         namespace: Some("team".to_owned()),
         mount: "transit".to_owned(),
         book: Book::default(),
@@ -77,7 +77,12 @@ fn healthy(answer: impl Fn(&str, &str) -> Reply + Send + Sync + 'static) -> Fake
 
 fn open(fake: &Fake) -> Session {
     let site = site(fake.port);
-    Session::open(&site, &site.addresses[0], Instant::now() + PATIENCE).unwrap()
+    Session::open(
+        &site,
+        &site.places.at(0).unwrap(),
+        Instant::now() + PATIENCE,
+    )
+    .unwrap()
 }
 
 fn job(request: Request, time: Duration) -> (Job, Receiver<Outcome>) {

@@ -1,7 +1,8 @@
 //! Answers about the server and the principal, member by member in OpenBao's order.
 
+use super::super::Out;
+use super::super::calendar::timestamp_s;
 use super::super::json::put_string;
-use super::super::{Out, put_decimal};
 use super::answer::{envelope_open, put_flag, put_name, put_number, put_strings};
 
 /// What `sys/health` tells of an active node; there is no envelope.
@@ -134,10 +135,10 @@ pub fn put_lookup_self<O: Out + ?Sized>(out: &mut O, token: &Token<'_>) {
     );
     put_text(out, "display_name", token.display_name);
     put_text(out, "entity_id", token.entity_id);
-    put_time(out, "expire_time", token.expires_s);
+    put_text(out, "expire_time", &timestamp_s(token.expires_s));
     out.put(b",\"explicit_max_ttl\":0");
     put_text(out, "id", token.id);
-    put_time(out, "issue_time", token.created_s);
+    put_text(out, "issue_time", &timestamp_s(token.created_s));
     put_metadata(out, "meta", token.metadata);
     out.put(b",\"num_uses\":0,\"orphan\":true");
     put_text(out, "path", token.path);
@@ -167,74 +168,11 @@ fn put_metadata<O: Out + ?Sized>(out: &mut O, name: &str, metadata: &[(&'static 
     out.put(if metadata.is_empty() { b"{}" } else { b"}" });
 }
 
-/// RFC 3339, in whole seconds.
-fn put_time<O: Out + ?Sized>(out: &mut O, name: &str, unix_s: u64) {
-    let (year, month, day) = date(unix_s / 86_400);
-    put_name(out, name);
-    out.put(b"\"");
-    put_padded(out, year, 4);
-    for (before, number) in [
-        (b"-", month),
-        (b"-", day),
-        (b"T", unix_s / 3600 % 24),
-        (b":", unix_s / 60 % 60),
-        (b":", unix_s % 60),
-    ] {
-        out.put(before);
-        put_padded(out, number, 2);
-    }
-    out.put(b"Z\"");
-}
-
-fn put_padded<O: Out + ?Sized>(out: &mut O, number: u64, width: u32) {
-    for place in (1..width).rev() {
-        if number < 10_u64.pow(place) {
-            out.put(b"0");
-        }
-    }
-    put_decimal(out, number);
-}
-
-/// Year, month and day of the Gregorian calendar, `days` after 1 January 1970.
-fn date(days: u64) -> (u64, u64, u64) {
-    // Years that begin in March, so that a leap day is a year's last: counted from 1 March 0000.
-    let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let year = era * 400 + year_of_era;
-    if month < 10 {
-        (year, month + 3, day)
-    } else {
-        (year + 1, month - 9, day)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-
-    #[test]
-    fn times_are_told_by_the_calendar() {
-        for (unix_s, want) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_399, "2000-02-28T23:59:59Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_795_459_091, "2026-11-23T18:38:11Z"),
-            (1_798_761_599, "2026-12-31T23:59:59Z"),
-            (4_107_542_400, "2100-03-01T00:00:00Z"),
-            (253_402_300_799, "9999-12-31T23:59:59Z"),
-        ] {
-            let mut out = Vec::new();
-            put_time(&mut out, "t", unix_s);
-            let got = String::from_utf8(out).unwrap();
-            assert_eq!(got, format!(",\"t\":\"{want}\""), "{unix_s}");
-        }
-    }
 
     fn token(metadata: &[(&'static str, String)], test: impl FnOnce(&Token<'_>)) {
         test(&Token {

@@ -10,7 +10,7 @@ use super::super::super::{Envelope, HsmError, KeyState, ObjectId};
 use super::super::link::LinkError;
 use super::items::{call_of, call_of_ask, reason_of, reply_of};
 use super::pipeline::{After, Flying};
-use super::{ANSWER_BYTES_MAX, Fault, Session, blame, give};
+use super::{ANSWER_BYTES_MAX, Fault, Session, blame, give, note};
 use crate::wire::kmip::{Call, ResponseItem, decode_response};
 
 /// Result Reasons that mean a message with fewer items would do.
@@ -61,6 +61,7 @@ impl Session {
                 return Some(Flying {
                     batch,
                     bytes,
+                    sent: now,
                     deadline,
                 });
             }
@@ -79,9 +80,13 @@ impl Session {
         let Flying {
             batch,
             bytes,
+            sent,
             deadline,
         } = flying;
-        let answer = match self.link.receive(bytes + ANSWER_BYTES_MAX, deadline) {
+        let answer = self.link.receive(bytes + ANSWER_BYTES_MAX, deadline);
+        let items = batch.items().len();
+        note(&mut self.messages, items, sent, self.time.now(), &answer);
+        let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 let now = self.time.now();

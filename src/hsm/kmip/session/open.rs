@@ -64,6 +64,7 @@ impl Session {
             ids: ItemIds::default(),
             random: SystemRandom::new(),
             single: false,
+            messages: Vec::new(),
             unordered: 0,
             envelope,
             mac_verify: false,
@@ -74,6 +75,7 @@ impl Session {
             store,
             place,
             vendor: "vendor not told".to_owned(),
+            clock_unix_s: None,
         };
         session.version = session.negotiate(deadline)?;
         session.learn(deadline)?;
@@ -149,8 +151,12 @@ impl Session {
             .link
             .receive(ANSWER_BYTES_MAX, deadline)
             .map_err(|error| explain(&error))?;
+        let clock = &mut self.clock_unix_s;
         let items = decode_response(answer)
-            .and_then(|message| message.items.collect::<Result<Vec<_>, _>>())
+            .and_then(|message| {
+                *clock = message.time_stamp_unix_s;
+                message.items.collect::<Result<Vec<_>, _>>()
+            })
             .map_err(|error| format!("the HSM's answer is no KMIP response: {error}"))?;
         self.single = items.iter().any(ResponseItem::is_message_level);
         if !self.single {

@@ -23,6 +23,8 @@ pub(super) struct Flying {
     pub(super) batch: Batch,
     /// Its weight.
     pub(super) bytes: usize,
+    /// When it was made.
+    pub(super) sent: Instant,
     /// When its answer is given up.
     pub(super) deadline: Instant,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::link::LinkError;
-use super::{ANSWER_BYTES_MAX, Fault, Session, broken, failed};
+use super::{ANSWER_BYTES_MAX, Fault, Session, broken, failed, note};
 use crate::wire::kmip::{Call, KmipError, RequestPayload, ResponseItem, decode_response};
 use crate::wire::ttlv::Reader;
 
@@ -65,9 +65,11 @@ impl Session {
             id: Some(*id),
             payload: *payload,
         });
+        let sent = self.time.now();
         self.send(calls, payloads.len() * ITEM_BYTES_MAX, deadline)?;
-        let answer = self.link.receive(ANSWER_BYTES_MAX, deadline)?;
-        let items = decode_response(answer)
+        let answer = self.link.receive(ANSWER_BYTES_MAX, deadline);
+        note(&mut self.messages, 0, sent, self.time.now(), &answer);
+        let items = decode_response(answer?)
             .and_then(|message| message.items.collect::<Result<Vec<_>, _>>())
             .map_err(refuse)?;
         if let [refusal] = items.as_slice()

@@ -45,6 +45,7 @@ fn the_best_common_version_is_spoken() {
                     text.contains(want) && text.contains("fake"),
                     "{name}: {text}"
                 );
+                assert_eq!(session.clock_unix_s, Some(1), "{name}: the HSM's clock");
                 let outcome = ask(&mut session, decrypt("uid-1", sealed(b"a")));
                 assert_eq!(plaintext(outcome), Ok(b"a".to_vec()), "{name}");
             }

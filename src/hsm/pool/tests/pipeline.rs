@@ -50,7 +50,7 @@ impl Session for Pipelined {
     fn is_quiet(&mut self) -> bool {
         true
     }
-    fn probe(&mut self, _: Instant) -> Result<(), String> {
+    fn probe(&mut self, _: Instant) -> Result<(), Ailment> {
         Ok(())
     }
 }

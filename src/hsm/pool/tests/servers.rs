@@ -47,12 +47,13 @@ impl World {
 
 struct Servers {
     world: Arc<World>,
-    count: usize,
+    /// Known so far.
+    count: AtomicUsize,
 }
 
 impl Connector for Servers {
     fn servers(&self) -> Vec<Arc<str>> {
-        (0..self.count)
+        (0..self.count.load(Ordering::Relaxed))
             .map(|at| format!("hsm{at}").into())
             .collect()
     }
@@ -64,6 +65,12 @@ impl Connector for Servers {
         let world = Arc::clone(&self.world);
         world.opened.fetch_add(1, Ordering::Relaxed);
         Ok(Box::new(OfServer { server, world }))
+    }
+    fn renew(&self, way: Way) -> Vec<usize> {
+        let wanted: Vec<usize> = way.addresses.iter().map(|at| at.port.into()).collect();
+        let count = wanted.iter().max().map_or(0, |last| last + 1);
+        self.count.fetch_max(count, Ordering::Relaxed);
+        wanted
     }
 }
 
@@ -118,7 +125,7 @@ impl Session for OfServer {
     fn is_quiet(&mut self) -> bool {
         self.world.mood(self.server) != Mood::Refuses
     }
-    fn probe(&mut self, _: Instant) -> Result<(), String> {
+    fn probe(&mut self, _: Instant) -> Result<(), Ailment> {
         Ok(())
     }
 }
@@ -135,7 +142,7 @@ fn fleet_of(count: usize, connections: usize) -> (Pool, Arc<World>) {
     };
     let servers = Servers {
         world: Arc::clone(&world),
-        count,
+        count: AtomicUsize::new(count),
     };
     (Pool::start(plan, Box::new(servers)).unwrap(), world)
 }
@@ -220,13 +227,22 @@ fn a_server_that_takes_one_item_a_message_gets_no_more_again() {
     assert_eq!(world.answered.lock().get(&0), Some(&(20, 1)));
 }
 
-fn any_tls() -> Arc<ClientConfig> {
+/// To the servers at these indices; the fake ones look at nothing else.
+fn way(servers: &[usize]) -> Way {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap();
     let roots = rustls::RootCertStore::empty();
-    Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+    let address = |server: &usize| crate::hsm::kmip::Address {
+        host: format!("hsm{server}"),
+        port: u16::try_from(*server).unwrap(),
+        server_name: "localhost".try_into().unwrap(),
+    };
+    Way {
+        addresses: servers.iter().map(address).collect(),
+        tls: Arc::new(builder.with_root_certificates(roots).with_no_client_auth()),
+    }
 }
 
 #[test]
@@ -234,7 +250,7 @@ fn connections_are_made_anew_when_the_way_to_connect_changes() {
     let (pool, world) = fleet_of(1, 3);
     let opened = || world.opened.load(Ordering::Relaxed);
     until("all stand", || live(&pool) == [3]);
-    Hsm::renew_tls(&pool, any_tls());
+    Hsm::renew(&pool, way(&[0]));
     until("each is made anew", || opened() == 6 && live(&pool) == [3]);
     assert_eq!(outcome(&ask(&pool, "a", LONG)), Ok(()));
     pool.shutdown();
@@ -246,7 +262,7 @@ fn a_way_to_connect_that_does_not_work_costs_nobody_the_old_connection() {
     let (pool, world) = fleet_of(1, 3);
     until("all stand", || live(&pool) == [3]);
     world.set(0, Mood::RefusesNew);
-    Hsm::renew_tls(&pool, any_tls());
+    Hsm::renew(&pool, way(&[0]));
     until("each has tried", || {
         world.refused.load(Ordering::Relaxed) == 3
     });
@@ -254,4 +270,45 @@ fn a_way_to_connect_that_does_not_work_costs_nobody_the_old_connection() {
     for _ in 0..10 {
         assert_eq!(outcome(&ask(&pool, "a", LONG)), Ok(()));
     }
+}
+
+#[test]
+fn servers_are_added_and_left_while_jobs_are_done() {
+    let (pool, world) = fleet_of(1, 4);
+    until("all stand", || live(&pool) == [4]);
+    for (name, servers, want) in [
+        ("one more", &[0, 1][..], &[2, 2][..]),
+        ("another instead of the first", &[2, 1], &[2, 2]),
+        ("a single new one", &[3], &[4]),
+        ("one that was left before", &[0], &[4]),
+    ] {
+        Hsm::renew(&pool, way(servers));
+        until(name, || {
+            assert_eq!(outcome(&ask(&pool, "a", LONG)), Ok(()), "{name}");
+            live(&pool) == want
+        });
+        let labels: Vec<String> = Hsm::servers(&pool)
+            .iter()
+            .map(|server| server.label.to_string())
+            .collect();
+        let wanted: Vec<String> = servers.iter().map(|at| format!("hsm{at}")).collect();
+        assert_eq!(labels, wanted, "{name}");
+    }
+    assert!(world.answered(0) > 0 && world.answered(3) > 0);
+}
+
+#[test]
+fn a_new_server_that_does_not_answer_costs_nobody_the_old_one() {
+    let (pool, world) = fleet_of(1, 2);
+    until("all stand", || live(&pool) == [2]);
+    world.set(1, Mood::Refuses);
+    Hsm::renew(&pool, way(&[1]));
+    let refused = || world.refused.load(Ordering::Relaxed);
+    until("it was tried", || refused() > 2);
+    for _ in 0..10 {
+        assert_eq!(outcome(&ask(&pool, "a", LONG)), Ok(()));
+    }
+    assert_eq!(live(&pool), [0, 2], "the new one first");
+    world.set(1, Mood::Answers);
+    until("it is taken once it answers", || live(&pool) == [2]);
 }

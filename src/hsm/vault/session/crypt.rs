@@ -172,6 +172,7 @@ impl Session {
             has_body: true,
             bytes_max: answer_bytes_max(&jobs),
             is_secret: group.verb == Verb::Decrypt,
+            items: jobs.len(),
             deadline,
         });
         self.out.clear();

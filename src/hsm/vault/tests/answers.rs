@@ -304,7 +304,12 @@ fn a_refused_token_is_replaced_once() {
         keeper.book.give(SecretString::new("s.newer".to_owned()));
         keeper.book.checked(Instant::now());
     });
-    let mut session = Session::open(&site, &site.addresses[0], Instant::now() + PATIENCE).unwrap();
+    let mut session = Session::open(
+        &site,
+        &site.places.at(0).unwrap(),
+        Instant::now() + PATIENCE,
+    )
+    .unwrap();
     let (_, outcomes) = serve(&mut session, vec![unwrap("k", 1)]);
     assert!(shown(outcomes[0].as_ref()).contains("Declined"));
     keeper.join().unwrap();

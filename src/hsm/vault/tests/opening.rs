@@ -7,7 +7,7 @@ type Answering = Box<dyn Fn() -> Reply + Send + Sync>;
 fn opened(answer: impl Fn() -> Reply + Send + Sync + 'static, time: Duration) -> String {
     let fake = Fake::start(move |_, _| answer());
     let site = site(fake.port);
-    let opened = Session::open(&site, &site.addresses[0], Instant::now() + time);
+    let opened = Session::open(&site, &site.places.at(0).unwrap(), Instant::now() + time);
     match opened {
         Ok(session) => session.describe(),
         Err(why) => why,

@@ -1,0 +1,192 @@
+//! An operation of the pool's own where no client's has shown of late whether a server works.
+//!
+//! A random value is wrapped and unwrapped under a key that clients use; as long as none is known, or it is gone, the
+//! server is asked something small instead. Must never be true: a check while a job waits that the connection could
+//! do; a client's plaintext or ciphertext in one; a server taken for ill because of one key. Called by seats and the
+//! scout.
+
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use super::super::check::round_trip;
+use super::super::fleet::{Ailment, ServerId};
+use super::super::{HsmError, Job, ObjectId, Request};
+use super::{Queued, Session, Shared};
+
+/// A key that clients use.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Known {
+    object: ObjectId,
+    /// A wrap under it has succeeded; else an unwrap.
+    wraps: bool,
+}
+
+#[derive(Debug, Default)]
+struct Keys {
+    known: Option<Known>,
+    /// Does not wrap, though it unwraps.
+    unfit: Option<ObjectId>,
+}
+
+/// The key for checks, learnt from what clients do.
+#[derive(Debug, Default)]
+pub(super) struct HealthKey(Mutex<Keys>);
+
+impl HealthKey {
+    /// Has the first of these jobs tell whether it succeeded that would teach a better key than the one known.
+    pub(super) fn watch(self: &Arc<Self>, jobs: &mut [Queued]) {
+        let (wants_any, unfit) = {
+            let keys = self.0.lock();
+            match &keys.known {
+                Some(Known { wraps: true, .. }) => return,
+                known => (known.is_none(), keys.unfit.clone()),
+            }
+        };
+        let teaches = |job: &Job| match &job.request {
+            Request::Encrypt { object, .. } => Some((object.clone(), true)),
+            Request::Decrypt { object, .. } if wants_any && unfit.as_ref() != Some(object) => {
+                Some((object.clone(), false))
+            }
+            _ => None,
+        };
+        let found = jobs
+            .iter_mut()
+            .find_map(|queued| Some((teaches(&queued.job)?, &mut queued.job.done)));
+        let Some(((object, wraps), done)) = found else {
+            return;
+        };
+        let (keys, told): (_, super::super::Done) = (Arc::clone(self), Box::new(|_| {}));
+        let told = std::mem::replace(done, told);
+        *done = Box::new(move |outcome| {
+            if outcome.is_ok() {
+                keys.0.lock().known = Some(Known { object, wraps });
+            }
+            told(outcome);
+        });
+    }
+
+    fn get(&self) -> Option<Known> {
+        self.0.lock().known.clone()
+    }
+
+    /// It is gone, or does not do.
+    fn forget(&self, gone: &Known) {
+        let mut keys = self.0.lock();
+        if keys.known.as_ref() == Some(gone) {
+            keys.known = None;
+        }
+        if !gone.wraps {
+            keys.unfit = Some(gone.object.clone());
+        }
+    }
+}
+
+/// Has `session` show whether `server` works.
+pub(super) fn check(
+    shared: &Shared,
+    server: ServerId,
+    session: &mut dyn Session,
+) -> Result<(), Ailment> {
+    let deadline = shared.time.now() + shared.plan.connect_timeout;
+    if let Some(known) = shared.health_key.get() {
+        match try_key(session, &known, deadline) {
+            Tried::Answered(outcome) => return outcome,
+            Tried::Unfit => {
+                let label = shared.fleet.lock().label(server);
+                log::debug!("{}: {label}: another key for checks", shared.plan.name);
+                shared.health_key.forget(&known);
+            }
+        }
+    }
+    session.probe(deadline)
+}
+
+enum Tried {
+    Answered(Result<(), Ailment>),
+    /// The key is the trouble.
+    Unfit,
+}
+
+fn try_key(session: &mut dyn Session, known: &Known, deadline: Instant) -> Tried {
+    let mut broken = None;
+    let outcome = round_trip(&known.object, |request| {
+        let (tell, told) = mpsc::channel();
+        let done = Box::new(move |outcome| drop(tell.send(outcome)));
+        let served = session.serve(vec![Job::new(request, deadline, done)], None);
+        if let Some(why) = served.broken {
+            let gone = HsmError::Unavailable(why.as_str().into());
+            broken = Some(why);
+            return Err(gone);
+        }
+        // Without an answer the job was given back.
+        told.try_recv()
+            .unwrap_or_else(|_| Err(HsmError::Unavailable("it was not asked".into())))
+    });
+    match (broken, outcome) {
+        (Some(why), _) => Tried::Answered(Err(Ailment::Broken(why))),
+        (None, outcome) => judge(outcome, known.wraps),
+    }
+}
+
+/// What an outcome tells of the server.
+fn judge(outcome: Result<(), HsmError>, wraps: bool) -> Tried {
+    let broken = |why: &str| Tried::Answered(Err(Ailment::Broken(why.to_owned())));
+    let refuses = |why: String| Tried::Answered(Err(Ailment::Refuses(why.into())));
+    match outcome {
+        // At its limit it is for others' sake; what is our own trouble says nothing of it.
+        Ok(())
+        | Err(
+            HsmError::Busy
+            | HsmError::NoLockedMemory
+            | HsmError::Overloaded
+            | HsmError::GaveWay
+            | HsmError::Abandoned,
+        ) => Tried::Answered(Ok(())),
+        Err(
+            HsmError::ObjectNotFound
+            | HsmError::AmbiguousName { .. }
+            | HsmError::NotActive { .. }
+            | HsmError::Rejected(_)
+            | HsmError::Unsupported(_)
+            // A Vault denies a wrap under a key that is gone, for it might be made by it.
+            | HsmError::Declined(_),
+        ) => Tried::Unfit,
+        Err(HsmError::Refused { .. }) if !wraps => Tried::Unfit,
+        Err(HsmError::Refused { reason, text }) => refuses(format!(
+            "the HSM refused to wrap or to unwrap (reason {reason:#x}): {text}"
+        )),
+        Err(HsmError::AuthenticationFailed) => {
+            refuses("the HSM does not unwrap what it has wrapped".to_owned())
+        }
+        Err(HsmError::Protocol(why)) => refuses(format!("the HSM's answer is wrong: {why}")),
+        Err(HsmError::TimedOut) => broken("it did not answer in time"),
+        Err(HsmError::Unavailable(why)) => broken(&why),
+    }
+}
+
+impl Shared {
+    /// A check of `server` ends.
+    pub(super) fn note_check(&self, server: ServerId, outcome: &Result<(), Ailment>) {
+        let counter = match outcome {
+            Ok(()) => &self.metrics.checks,
+            Err(_) => &self.metrics.checks_failed,
+        };
+        counter.bump();
+        let mut fleet = self.fleet.lock();
+        let is_news = fleet.checked(server, self.time.now(), outcome.clone());
+        let (name, label) = (self.plan.name, fleet.label(server));
+        drop(fleet);
+        match outcome {
+            Ok(()) if is_news => log::info!("{name}: {label} does what it is asked again"),
+            Err(ailment) if is_news => {
+                log::warn!("{name}: {label} failed a check: {}", ailment.why());
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
