@@ -74,7 +74,7 @@ const SAID: &[(&str, &str, &str)] = &[
     (
         "Replace the certificate for the HSM",
         "distribute",
-        "certificates on the way to the HSM were replaced",
+        "connections to the HSM are made anew",
     ),
     ("Upgrade", "drain", "ready"),
     ("At three in the morning", "curl", "serving address="),

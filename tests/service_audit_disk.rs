@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 use service_support::client::Client;
@@ -176,7 +177,10 @@ fn best_effort_answers_on_and_tells_what_it_dropped() {
         })
         .collect();
     fs::remove_file(&ballast).unwrap();
+    // Not as fast as it answers: in the second until it tries again more than a mebibyte of lines would wait.
+    let pause = Duration::from_millis(10);
     until("what waited is written", || {
+        std::thread::sleep(pause);
         assert_eq!(device.post(UNWRAP, &body).status, 200);
         audit.written().0 >= before + 20
     });
