@@ -21,6 +21,7 @@ pub mod stream;
 pub mod target;
 pub mod transit;
 
+mod alarm;
 mod connection;
 
 pub use driver::{DriveError, Driver, Plan, Until};

@@ -1,18 +1,14 @@
-//! What is due when: a heap of times, and a kernel timer finer than epoll's milliseconds.
+//! What is due when: a heap of times, and the timer that wakes the loop for the first of them.
 //!
 //! Called by the event loop; nothing here sleeps.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 
-use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_settime,
-};
+use mio::{Registry, Token};
+
+use crate::alarm::Alarm;
 
 /// What happens at a time.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -33,20 +29,15 @@ pub(super) enum Due {
 pub(super) struct Timers {
     heap: BinaryHeap<Reverse<(u64, u64, Due)>>,
     sequence: u64,
-    fd: OwnedFd,
-    armed_ns: u64,
+    alarm: Alarm,
 }
 
 impl Timers {
     pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
-        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-        let fd = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        registry.register(&mut SourceFd(&fd.as_raw_fd()), token, Interest::READABLE)?;
         Ok(Self {
             heap: BinaryHeap::new(),
             sequence: 0,
-            fd,
-            armed_ns: u64::MAX,
+            alarm: Alarm::new(registry, token)?,
         })
     }
 
@@ -71,34 +62,11 @@ impl Timers {
 
     /// Makes the kernel wake the loop at that time, if it does not yet.
     pub(super) fn arm(&mut self, next_ns: Option<u64>, now_ns: u64) -> io::Result<()> {
-        let next_ns = next_ns.unwrap_or(u64::MAX);
-        if next_ns == self.armed_ns {
-            return Ok(());
-        }
-        self.armed_ns = next_ns;
-        let left_ns = if next_ns == u64::MAX {
-            0
-        } else {
-            next_ns.saturating_sub(now_ns).max(1)
-        };
-        let zero = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        let value = Timespec {
-            tv_sec: i64::try_from(left_ns / 1_000_000_000).unwrap_or(i64::MAX),
-            tv_nsec: i64::try_from(left_ns % 1_000_000_000).unwrap_or(0),
-        };
-        let spec = Itimerspec {
-            it_interval: zero,
-            it_value: value,
-        };
-        timerfd_settime(&self.fd, TimerfdTimerFlags::empty(), &spec)?;
-        Ok(())
+        self.alarm.arm(next_ns.unwrap_or(u64::MAX), now_ns)
     }
 
     /// The kernel's timer went off: it must be armed anew.
     pub(super) fn went_off(&mut self) {
-        self.armed_ns = u64::MAX;
+        self.alarm.went_off();
     }
 }
