@@ -1,13 +1,14 @@
 //! A blocking client for what comes before a run: creating keys, wrapping batches, asking health.
 
 use std::fmt;
+use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use kms::net::pipe::{Pipe, PipeError, SCRATCH_BYTES_MIN};
 use kms::wire::http::{HttpError, RequestHead, ResponseDecoder, ResponseProgress, write_request};
 
-use crate::target::Target;
+use crate::target::{Target, explained};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A whole answer; batches of hundreds of items included.
@@ -26,6 +27,8 @@ pub enum ClientError {
     Http(HttpError),
     /// No answer in time, or the peer closed.
     NoAnswer,
+    /// The peer closed before it answered anything at all.
+    TurnedAway,
     /// An answer with another status than the caller needs, and its body.
     Status(u16, String),
     /// An answer whose JSON lacks what it should hold.
@@ -35,9 +38,13 @@ pub enum ClientError {
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Pipe(error) => write!(f, "{error}"),
+            Self::Pipe(error) => f.write_str(&explained(error)),
             Self::Http(error) => write!(f, "the answer is no HTTP: {error:?}"),
             Self::NoAnswer => f.write_str("no answer came"),
+            Self::TurnedAway => f.write_str(
+                "the server ended the connection before it answered anything: does it know the client certificate \
+                 that was given (--cert)?",
+            ),
             Self::Status(status, body) => write!(f, "status {status}: {body}"),
             Self::Answer(what) => write!(f, "unexpected answer: {what}"),
         }
@@ -67,13 +74,20 @@ pub struct Client {
     host: String,
     scratch: Vec<u8>,
     request: Vec<u8>,
+    answers: u64,
 }
 
 impl Client {
     /// Connects and completes the handshake.
     pub fn connect(target: &Target) -> Result<Self, ClientError> {
-        let stream =
+        Self::connect_behind(target, &[])
+    }
+
+    /// As [`Client::connect`], with `preamble` before TLS: a PROXY header.
+    pub fn connect_behind(target: &Target, preamble: &[u8]) -> Result<Self, ClientError> {
+        let mut stream =
             TcpStream::connect_timeout(&target.address, CONNECT_TIMEOUT).map_err(PipeError::Io)?;
+        stream.write_all(preamble).map_err(PipeError::Io)?;
         stream.set_nodelay(true).map_err(PipeError::Io)?;
         stream
             .set_read_timeout(Some(READ_TIMEOUT))
@@ -85,6 +99,7 @@ impl Client {
             host: target.host.clone(),
             scratch,
             request: Vec::new(),
+            answers: 0,
         };
         let deadline = Instant::now() + CONNECT_TIMEOUT;
         while !client.pipe.is_established() {
@@ -108,6 +123,45 @@ impl Client {
     ) -> Result<Answer, ClientError> {
         self.request.clear();
         put_request(&mut self.request, &self.host, method, path, token, body);
+        self.exchange()
+    }
+
+    /// As [`Client::request`], with these headers.
+    pub fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Answer, ClientError> {
+        let head = RequestHead {
+            method,
+            target: path,
+            host: &self.host,
+            headers,
+            keep_alive: true,
+        };
+        self.request.clear();
+        write_request(&mut self.request, &head, body);
+        self.exchange()
+    }
+
+    /// The certificate that the server showed.
+    pub fn server_certificate(&self) -> &[u8] {
+        self.pipe.peer_chain().map_or(&[], |(leaf, _)| leaf)
+    }
+
+    /// In TLS 1.3 a server judges the client's certificate when the client is done already, and its alert may be lost
+    /// with the connection.
+    fn cut(&self, error: PipeError) -> ClientError {
+        match error {
+            PipeError::Io(_) if self.answers == 0 => ClientError::TurnedAway,
+            other => ClientError::Pipe(other),
+        }
+    }
+
+    /// Sends what was written and waits for the answer.
+    fn exchange(&mut self) -> Result<Answer, ClientError> {
         self.pipe.send(&self.request)?;
         self.pipe.flush()?;
         let mut decoder = ResponseDecoder::new(false);
@@ -116,12 +170,17 @@ impl Client {
         loop {
             let got = self
                 .pipe
-                .receive(&mut self.scratch, |plain| received.extend_from_slice(plain))?;
-            self.pipe.flush()?;
+                .receive(&mut self.scratch, |plain| received.extend_from_slice(plain));
+            let got = got.map_err(|error| self.cut(error))?;
+            self.pipe.flush().map_err(|error| self.cut(error))?;
+            if got.closed && received.is_empty() && self.answers == 0 {
+                return Err(ClientError::TurnedAway);
+            }
             let step = decoder
                 .step(&mut received, BODY_BYTES_MAX, got.closed)
                 .map_err(ClientError::Http)?;
             if let ResponseProgress::Response(answer, _) = step {
+                self.answers += 1;
                 return Ok(Answer {
                     status: answer.status,
                     body: answer.body.to_vec(),

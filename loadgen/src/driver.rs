@@ -7,11 +7,12 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use kms::net::pipe::SCRATCH_BYTES_MIN;
+use kms::wire::http::Response;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::connection::{Broken, Connection};
+use crate::connection::{Broken, Connection, Taker};
 use crate::cpu;
-use crate::exchange::Exchanges;
+use crate::exchange::{Exchanges, holds};
 use crate::report::Outcome;
 use crate::target::Target;
 
@@ -85,19 +86,25 @@ pub struct Driver {
     poll: Poll,
     events: Events,
     target: Target,
-    connections: Vec<Connection>,
+    connections: Vec<Connection<Pending>>,
     scratch: Vec<u8>,
 }
 
+/// A request that waits for its answer.
+struct Pending {
+    index: usize,
+    sent_at: Instant,
+}
+
 /// What the connections share while a run lasts.
-pub(crate) struct Run<'a> {
-    pub exchanges: &'a Exchanges,
-    pub outcome: Outcome,
-    pub depth: usize,
+struct Run<'a> {
+    exchanges: &'a Exchanges,
+    outcome: Outcome,
+    depth: usize,
     /// When the newest answer was read.
-    pub now: Instant,
+    now: Instant,
     /// Where the expected bytes stood in the last answer's body.
-    pub hint: usize,
+    hint: usize,
     order: &'a mut dyn Iterator<Item = usize>,
     requests_left: u64,
     stop_at: Instant,
@@ -105,7 +112,7 @@ pub(crate) struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// None once the run is over: by count, by time, or because the order ended.
-    pub fn next_request(&mut self) -> Option<(usize, &'a [u8])> {
+    fn next_request(&mut self) -> Option<(usize, &'a [u8])> {
         if self.requests_left == 0 || self.now >= self.stop_at {
             self.requests_left = 0;
             return None;
@@ -120,6 +127,54 @@ impl<'a> Run<'a> {
             0
         };
         next
+    }
+}
+
+impl Run<'_> {
+    /// Sends requests until the depth is in flight.
+    fn fill(&mut self, connection: &mut Connection<Pending>, now: Instant) -> Result<(), Broken> {
+        while connection.in_flight() < self.depth {
+            let Some((index, request)) = self.next_request() else {
+                break;
+            };
+            connection.send(
+                request,
+                Pending {
+                    index,
+                    sent_at: now,
+                },
+            )?;
+        }
+        connection.flush()
+    }
+
+    /// Takes the answers that arrived and sends as many requests again, with one write.
+    fn serve(
+        &mut self,
+        connection: &mut Connection<Pending>,
+        scratch: &mut [u8],
+    ) -> Result<(), Broken> {
+        loop {
+            let more = connection.receive(scratch, self)?;
+            self.fill(connection, self.now)?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Taker<Pending> for Run<'_> {
+    fn arrived(&mut self) {
+        self.now = Instant::now();
+    }
+
+    fn answered(&mut self, asked: Pending, answer: &Response<'_>) {
+        let exchange = self.exchanges.get(asked.index);
+        let expected = exchange.map_or(&b""[..], |exchange| exchange.expected);
+        let as_expected = holds(answer.body, expected, &mut self.hint);
+        let latency = self.now.saturating_duration_since(asked.sent_at);
+        self.outcome.record(answer.status, as_expected, latency);
     }
 }
 
@@ -213,11 +268,11 @@ impl Driver {
             return Ok(());
         };
         let served = match (first, connection.is_established()) {
-            (true, true) => connection.fill(run, run.now),
-            (false, true) => connection.serve(&mut self.scratch, run),
+            (true, true) => run.fill(connection, run.now),
+            (false, true) => run.serve(connection, &mut self.scratch),
             (_, false) => connection.handshake(&mut self.scratch).and_then(|()| {
                 if connection.is_established() {
-                    connection.fill(run, Instant::now())
+                    run.fill(connection, Instant::now())
                 } else {
                     Ok(())
                 }
@@ -238,8 +293,8 @@ impl Driver {
         Ok(())
     }
 
-    fn open(&mut self, index: usize) -> Result<Connection, Broken> {
-        let mut connection = Connection::open(&self.target, 1)?;
+    fn open(&mut self, index: usize) -> Result<Connection<Pending>, Broken> {
+        let mut connection = Connection::open(&self.target, Vec::new())?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered =
             self.poll

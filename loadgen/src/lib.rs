@@ -23,6 +23,7 @@ pub mod transit;
 
 mod alarm;
 mod connection;
+mod tickets;
 
 pub use driver::{DriveError, Driver, Plan, Until};
 pub use exchange::Exchanges;

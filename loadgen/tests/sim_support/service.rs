@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use kms::config;
 use kms::node::{Deadlines, Node, Options};
+use kms::wire::proxy::put_header;
 use kms_loadgen::Target;
 use kms_loadgen::client::Client;
 use kms_loadgen::sim::site::Site;
@@ -20,6 +21,8 @@ const ENTRIES_MAX: usize = 1000;
 pub struct Service {
     node: Option<Node>,
     pub target: Target,
+    /// What a load balancer writes first, where the node expects one.
+    preamble: Vec<u8>,
 }
 
 impl Service {
@@ -67,9 +70,18 @@ impl Service {
             &site.file("cmxDevice.key"),
         )
         .unwrap();
+        let mut preamble = Vec::new();
+        if more.contains(&"kms.server.proxy-protocol=v2") {
+            put_header(
+                &mut preamble,
+                "10.0.0.1:1000".parse().unwrap(),
+                target.address,
+            );
+        }
         let service = Self {
             node: Some(node),
             target,
+            preamble,
         };
         service.wait_until_ready(site);
         service
@@ -89,14 +101,26 @@ impl Service {
             &site.file(&format!("{name}.crt")),
             &site.file(&format!("{name}.key")),
         );
-        Client::connect(&target.unwrap()).unwrap()
+        Client::connect_behind(&target.unwrap(), &self.preamble).unwrap()
+    }
+
+    /// Where it tells of itself.
+    pub fn health(&self) -> SocketAddr {
+        self.node.as_ref().unwrap().health_address()
+    }
+
+    /// Stops it now.
+    pub fn stop(&mut self) {
+        if let Some(node) = self.node.take() {
+            node.drain_and_stop();
+        }
     }
 
     /// Returns when the HSM has been met once.
     fn wait_until_ready(&self, site: &Site) {
         // Which gives a key what it lacks, such as one for MACs.
         let mut backend = self.client_as(site, "cmxBackend");
-        let mut client = Client::connect(&self.target).unwrap();
+        let mut client = Client::connect_behind(&self.target, &self.preamble).unwrap();
         let until = std::time::Instant::now() + PATIENCE;
         let body = br#"{"plaintext":"YQ=="}"#;
         loop {
@@ -115,8 +139,6 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        if let Some(node) = self.node.take() {
-            node.drain_and_stop();
-        }
+        self.stop();
     }
 }
