@@ -44,13 +44,14 @@ fn colour(page: &str, name: &str, scheme: Scheme) -> [u8; 3] {
 }
 
 /// Each plot and the colours that it must show.
-const PLOTS: [(&str, &[&str]); 10] = [
+const PLOTS: [(&str, &[&str]); 11] = [
     ("percentiles", &["blue", "amber", "slo"]),
     ("latency", &["green", "blue", "vermillion", "grey"]),
     ("rate", &["blue", "vermillion"]),
     ("errors", &["vermillion", "amber"]),
     ("sources", &["amber", "sky", "green"]),
     ("cpu", &["blue", "purple"]),
+    ("handshake-rate", &["purple"]),
     ("batches", &["purple"]),
     ("operations", &["blue", "vermillion"]),
     ("handshakes", &["purple", "green"]),

@@ -270,7 +270,8 @@ fn absurd() -> RunResult {
     for second in &mut run.series {
         (second.planned, second.sent, second.right) = (MOST, MOST, MOST);
         (second.handshakes, second.connections, second.lag_max_ns) = (MOST, MOST, MOST);
-        (second.hits, second.joined, second.misses) = (Some(MOST), Some(MOST), Some(MOST));
+        (second.hits, second.joined) = (Some(MOST), Some(MOST));
+        (second.shared, second.misses) = (Some(MOST), Some(MOST));
         (second.client_cpu_us, second.server_cpu_us) = (Some(MOST), Some(MOST));
         second.errors = ErrorKind::ALL.map(|kind| (kind, MOST)).into();
     }
@@ -287,6 +288,7 @@ fn absurd() -> RunResult {
     after.unwraps = Some(Split {
         hits: MOST,
         joined: MOST,
+        shared: MOST,
         misses: MOST,
     });
     after

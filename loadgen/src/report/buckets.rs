@@ -2,10 +2,13 @@
 //!
 //! Latencies of a column come from the added histograms of its seconds.
 
-use crate::results::{Errors, Latency, Quantiles, Second, add_counts, sum};
+use crate::results::{Errors, Latency, Quantiles, RunResult, Second, add_counts, sum};
 
 /// What fits a plot, and keeps a page with ten of them below a megabyte or two.
 pub(super) const COLUMNS_MAX: u64 = 240;
+const SECOND_US: u64 = 1_000_000;
+/// What happened in less of a second counts as if in so much of it: it says little of a rate.
+const COVERED_S_MIN: f64 = 0.25;
 
 /// One column.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,6 +17,8 @@ pub(super) struct Bucket {
     pub(super) begin_s: u64,
     /// Seconds that are known; 0 is a gap.
     pub(super) seconds: u64,
+    /// Of these, so much lay before or after the run.
+    pub(super) outside_s: f64,
     pub(super) planned: u64,
     pub(super) sent: u64,
     pub(super) right: u64,
@@ -23,6 +28,7 @@ pub(super) struct Bucket {
     pub(super) handshakes: u64,
     pub(super) hits: Option<u64>,
     pub(super) joined: Option<u64>,
+    pub(super) shared: Option<u64>,
     pub(super) misses: Option<u64>,
     pub(super) hsm_operations: Option<u64>,
     pub(super) client_cpu_us: Option<u64>,
@@ -40,9 +46,10 @@ pub(super) struct Columns {
 }
 
 impl Bucket {
-    /// A count as a rate over the seconds that are known.
+    /// A count as a rate over the seconds that are known, so far as the run lay in them.
     pub(super) fn per_s(&self, count: u64) -> Option<f64> {
-        (self.seconds > 0).then(|| count as f64 / self.seconds as f64)
+        let covered_s = (self.seconds as f64 - self.outside_s).max(COVERED_S_MIN);
+        (self.seconds > 0).then(|| count as f64 / covered_s)
     }
 
     pub(super) fn failed(&self) -> u64 {
@@ -51,6 +58,28 @@ impl Bucket {
 }
 
 impl Columns {
+    /// Of a run, which begins and ends within a second of wall clock.
+    pub(super) fn of_run(run: &RunResult) -> Self {
+        let mut columns = Self::of(&run.series);
+        let (Some(first), Some(last)) = (run.series.first(), run.series.last()) else {
+            return columns;
+        };
+        let begin_us = run.about.start_unix_us;
+        let end_us = begin_us.saturating_add(run.about.duration_us);
+        let within_s = |at_us: u64| (at_us % SECOND_US) as f64 / SECOND_US as f64;
+        if begin_us / SECOND_US == first.unix_s
+            && let Some(bucket) = columns.buckets.first_mut()
+        {
+            bucket.outside_s += within_s(begin_us);
+        }
+        if end_us / SECOND_US == last.unix_s
+            && let Some(bucket) = columns.buckets.last_mut()
+        {
+            bucket.outside_s += 1.0 - within_s(end_us);
+        }
+        columns
+    }
+
     pub(super) fn of(series: &[Second]) -> Self {
         let (Some(first), Some(last)) = (series.first(), series.last()) else {
             return Self {
@@ -121,6 +150,7 @@ fn fill(bucket: &mut Bucket, seconds: &[Second]) {
         .unwrap_or(0);
     bucket.hits = known(|second| second.hits);
     bucket.joined = known(|second| second.joined);
+    bucket.shared = known(|second| second.shared);
     bucket.misses = known(|second| second.misses);
     bucket.hsm_operations = known(|second| second.hsm_operations);
     bucket.client_cpu_us = known(|second| second.client_cpu_us);
@@ -200,6 +230,23 @@ mod tests {
             (gap.seconds, gap.per_s(0), gap.hits, gap.latency),
             (0, None, None, None)
         );
+    }
+
+    #[test]
+    fn rates_are_of_the_part_that_the_run_lay_in() {
+        let mut run = RunResult {
+            series: vec![second(5, 1, 25), second(6, 1, 100), second(7, 1, 5)],
+            ..RunResult::default()
+        };
+        (run.about.start_unix_us, run.about.duration_us) = (5_750_000, 1_300_000);
+        let columns = Columns::of_run(&run);
+        let rates: Vec<_> = columns
+            .buckets
+            .iter()
+            .map(|bucket| bucket.per_s(bucket.right))
+            .collect();
+        // Five within 0.05 s, which is taken for 0.25 s.
+        assert_eq!(rates, [Some(100.0), Some(100.0), Some(20.0)]);
     }
 
     #[test]

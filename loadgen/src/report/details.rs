@@ -198,8 +198,13 @@ pub(super) fn server(run: &RunResult) -> Element {
     let server = &run.server;
     let tls = server.tls.as_ref();
     let split = server.unwraps().map(|split| {
+        let shared = if split.shared > 0 {
+            format!(", {} from the shared cache", units::count(split.shared))
+        } else {
+            String::new()
+        };
         format!(
-            "{} from the cache, {} joined, {} from the HSM",
+            "{} from the cache, {} joined{shared}, {} from the HSM",
             units::count(split.hits),
             units::count(split.joined),
             units::count(split.misses)

@@ -13,7 +13,7 @@ use crate::results::compare::Comparison;
 
 /// The page of one run.
 pub fn run(run: &RunResult) -> String {
-    let columns = Columns::of(&run.series);
+    let columns = Columns::of_run(run);
     let all = run.headline();
     let mut body = vec![
         el("header")
@@ -33,6 +33,7 @@ pub fn run(run: &RunResult) -> String {
         charts::failures(run, &columns),
         charts::sources(run, &columns),
         charts::cpu(run, &columns),
+        charts::handshakes_over_time(run, &columns),
         charts::batches(run),
         charts::by_operation(run),
         charts::handshakes(run),
@@ -51,10 +52,7 @@ pub fn run(run: &RunResult) -> String {
 
 /// The page of several runs, and of what changed between the first two if `comparison` is there.
 pub fn comparison(runs: &[(String, &RunResult)], comparison: Option<&Comparison>) -> String {
-    let columns: Vec<Columns> = runs
-        .iter()
-        .map(|(_, run)| Columns::of(&run.series))
-        .collect();
+    let columns: Vec<Columns> = runs.iter().map(|(_, run)| Columns::of_run(run)).collect();
     let title = runs
         .iter()
         .map(|(label, _)| label.as_str())

@@ -97,8 +97,13 @@ fn figures(run: &RunResult) -> Vec<(&'static str, String)> {
     ));
     if let Some(split) = run.server.unwraps().filter(|split| split.total() > 0) {
         let share = |part: u64| units::percent(part as f64 / split.total() as f64);
+        let shared = if split.shared > 0 {
+            format!(", {} shared cache", share(split.shared))
+        } else {
+            String::new()
+        };
         let words = format!(
-            "{} hits, {} joined, {} HSM",
+            "{} hits, {} joined{shared}, {} HSM",
             share(split.hits),
             share(split.joined),
             share(split.misses)

@@ -132,6 +132,23 @@ pub(super) fn percent(share: f64) -> String {
     format!("{}{THIN}%", text.replace('-', "−"))
 }
 
+/// A share from 0 to 1 where there is little room, e.g. `89 %`, `7.2 %`, `0.28 %`.
+pub(super) fn short_percent(share: f64) -> String {
+    let percent = share * 100.0;
+    if !(0.0..=100.0).contains(&percent) {
+        return none();
+    }
+    let text = match percent {
+        0.0 => "0".to_owned(),
+        ..0.005 => return format!("<{THIN}0.01{THIN}%"),
+        ..0.995 => format!("{percent:.2}"),
+        ..9.95 => format!("{percent:.1}"),
+        99.5..100.0 => return format!(">{THIN}99{THIN}%"),
+        _ => format!("{percent:.0}"),
+    };
+    format!("{text}{THIN}%")
+}
+
 /// A share of an axis or a percentile's name, e.g. `99.9 %`.
 pub(super) fn plain_percent(share: f64) -> String {
     let text = format!("{:.6}", share * 100.0);
@@ -310,6 +327,19 @@ mod tests {
         }
         for (share, want) in [(0.999, "99.9 %"), (0.5, "50 %"), (0.999_99, "99.999 %")] {
             assert_eq!(plain(&plain_percent(share)), want);
+        }
+        for (share, want) in [
+            (0.0, "0 %"),
+            (0.000_04, "< 0.01 %"),
+            (0.002_76, "0.28 %"),
+            (0.009_96, "1.0 %"),
+            (0.0718, "7.2 %"),
+            (0.0996, "10 %"),
+            (0.888, "89 %"),
+            (0.9999, "> 99 %"),
+            (1.0, "100 %"),
+        ] {
+            assert_eq!(plain(&short_percent(share)), want, "{share}");
         }
     }
 

@@ -35,6 +35,8 @@ pub struct Second {
     pub hits: Option<u64>,
     /// Unwraps that joined another's fetch.
     pub joined: Option<u64>,
+    /// Unwraps from the cache that the nodes share.
+    pub shared: Option<u64>,
     /// Unwraps that the server asked its HSM for.
     pub misses: Option<u64>,
     /// Operations that the HSM did in it.

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::sum;
 
+/// Sample that tells one process from the next.
+const PROCESS_START: &str = "process_start_time_seconds";
+
 /// Whom the load went to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServerView {
@@ -66,6 +69,9 @@ pub struct Split {
     pub hits: u64,
     /// From another request's fetch.
     pub joined: u64,
+    /// From the cache that the nodes share.
+    #[serde(default)]
+    pub shared: u64,
     /// From the HSM.
     pub misses: u64,
 }
@@ -81,10 +87,57 @@ pub struct BatchBucket {
     pub messages: u64,
 }
 
+impl ServerFigures {
+    /// Whether these are of another process than those `before`: its start is another, or a counter fell.
+    pub fn is_anew(&self, before: &Self) -> bool {
+        let begun = |of: &Self| of.samples.get(PROCESS_START).copied();
+        if let (Some(now), Some(before)) = (begun(self), begun(before)) {
+            return now.total_cmp(&before).is_ne();
+        }
+        let counts = |of: &Self| {
+            let split = of.unwraps.unwrap_or_default();
+            [
+                split.hits,
+                split.joined,
+                split.shared,
+                split.misses,
+                of.hsm_operations.unwrap_or(0),
+            ]
+        };
+        let both = counts(self).into_iter().zip(counts(before));
+        both.into_iter().any(|(now, before)| now < before)
+    }
+
+    /// With the counters of a process that is no more; samples stay as they were told.
+    #[must_use]
+    pub fn plus(&self, ended: &Self) -> Self {
+        let mut whole = self.clone();
+        whole.unwraps = [self.unwraps, ended.unwraps]
+            .into_iter()
+            .flatten()
+            .reduce(|one, other| one.plus(&other));
+        whole.hsm_operations = [self.hsm_operations, ended.hsm_operations]
+            .into_iter()
+            .flatten()
+            .reduce(u64::saturating_add);
+        for bucket in &ended.batches {
+            let same = |other: &&mut BatchBucket| {
+                (other.items_min, other.items_max) == (bucket.items_min, bucket.items_max)
+            };
+            match whole.batches.iter_mut().find(same) {
+                Some(other) => other.messages = other.messages.saturating_add(bucket.messages),
+                None => whole.batches.push(*bucket),
+            }
+        }
+        whole.batches.sort_by_key(|bucket| bucket.items_min);
+        whole
+    }
+}
+
 impl Split {
     /// All unwraps.
     pub fn total(&self) -> u64 {
-        sum([self.hits, self.joined, self.misses])
+        sum([self.hits, self.joined, self.shared, self.misses])
     }
 
     /// Both together.
@@ -93,6 +146,7 @@ impl Split {
         Self {
             hits: self.hits.saturating_add(other.hits),
             joined: self.joined.saturating_add(other.joined),
+            shared: self.shared.saturating_add(other.shared),
             misses: self.misses.saturating_add(other.misses),
         }
     }
@@ -103,6 +157,7 @@ impl Split {
         Self {
             hits: grown(self.hits, before.hits),
             joined: grown(self.joined, before.joined),
+            shared: grown(self.shared, before.shared),
             misses: grown(self.misses, before.misses),
         }
     }
@@ -163,6 +218,7 @@ mod tests {
                 unwraps: Some(Split {
                     hits,
                     joined,
+                    shared: joined,
                     misses,
                 }),
                 hsm_operations: Some(misses),
@@ -185,6 +241,7 @@ mod tests {
                 Some(Split {
                     hits,
                     joined,
+                    shared: joined,
                     misses
                 }),
                 "{name}"

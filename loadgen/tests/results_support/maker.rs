@@ -43,6 +43,7 @@ impl Maker {
             connections: 64,
             hits: Some(0),
             joined: Some(0),
+            shared: Some(0),
             misses: Some(0),
             ..Second::default()
         };

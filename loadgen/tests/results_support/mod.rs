@@ -191,6 +191,7 @@ pub fn sum_up(run: &mut RunResult) {
     let mut split = Split {
         hits: 70_000,
         joined: 900,
+        shared: 0,
         misses: 11_000,
     };
     let before = split;
@@ -222,6 +223,7 @@ pub fn sum_up(run: &mut RunResult) {
         run.totals.add(&totals);
         split.hits += second.hits.unwrap_or(0);
         split.joined += second.joined.unwrap_or(0);
+        split.shared += second.shared.unwrap_or(0);
         split.misses += second.misses.unwrap_or(0);
         cpu.client_us += second.client_cpu_us.unwrap_or(0);
         cpu.server_us = cpu

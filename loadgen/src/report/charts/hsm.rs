@@ -9,20 +9,22 @@ use crate::report::units;
 use crate::results::{BatchBucket, RunResult, Split, sum};
 
 /// Classes of a column's parts, the lowest first.
-const PARTS: [&str; 3] = ["c-amber", "c-sky", "c-green"];
+const PARTS: [&str; 4] = ["c-amber", "c-purple", "c-sky", "c-green"];
 
-/// Misses, joined and hits of a column.
-fn parts(bucket: &Bucket) -> Option<[u64; 3]> {
-    Some([bucket.misses?, bucket.joined?, bucket.hits?])
+/// Misses, those from the shared cache, joined and hits of a column.
+fn parts(bucket: &Bucket) -> Option<[u64; 4]> {
+    let shared = bucket.shared.unwrap_or(0);
+    Some([bucket.misses?, shared, bucket.joined?, bucket.hits?])
 }
 
 /// Hits, joined and misses over time.
 pub(in crate::report) fn sources(run: &RunResult, columns: &Columns) -> Option<Chart> {
     columns.buckets.iter().find_map(parts)?;
-    let add = |all: Split, [misses, joined, hits]: [u64; 3]| {
+    let add = |all: Split, [misses, shared, joined, hits]: [u64; 4]| {
         all.plus(&Split {
             hits,
             joined,
+            shared,
             misses,
         })
     };
@@ -40,11 +42,20 @@ pub(in crate::report) fn sources(run: &RunResult, columns: &Columns) -> Option<C
         about: "As the server counts: from its cache, from a fetch that another request had begun, or from a fetch of \
                 its own."
             .to_owned(),
-        legend: vec![
-            Key::area("c-amber", "asked the HSM", share(split.misses)),
-            Key::area("c-sky", "joined another's fetch", share(split.joined)),
-            Key::area("c-green", "cache hit", share(split.hits)),
-        ],
+        legend: [
+            Some(Key::area("c-amber", "asked the HSM", share(split.misses))),
+            // Only where nodes share one.
+            (split.shared > 0).then(|| Key::area("c-purple", "shared cache", share(split.shared))),
+            Some(Key::area(
+                "c-sky",
+                "joined another's fetch",
+                share(split.joined),
+            )),
+            Some(Key::area("c-green", "cache hit", share(split.hits))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         drawings: both_sizes(|size| draw_sources(size, run, columns)),
         is_wide: true,
         is_lone: false,
@@ -67,9 +78,13 @@ fn draw_sources(size: Size, run: &RunResult, columns: &Columns) -> Element {
         let Some(parts) = parts(bucket) else {
             return "not known".to_owned();
         };
-        let [misses, joined, hits] =
+        let [misses, shared, joined, hits] =
             parts.map(|count| units::rate(bucket.per_s(count).unwrap_or(0.0)));
-        format!("cache {hits}, joined {joined}, HSM {misses}")
+        if bucket.shared.unwrap_or(0) == 0 {
+            format!("cache {hits}, joined {joined}, HSM {misses}")
+        } else {
+            format!("cache {hits}, joined {joined}, shared cache {shared}, HSM {misses}")
+        }
     });
     plot.finish(
         "time since the start",
@@ -115,7 +130,7 @@ pub(in crate::report) fn batches(run: &RunResult) -> Option<Chart> {
             (left + 0.5, share),
             (0.0, -6.0),
             "middle",
-            units::percent(share),
+            units::short_percent(share),
         );
     }
     let operations = run.server.hsm_operations();

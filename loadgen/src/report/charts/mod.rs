@@ -3,6 +3,7 @@
 mod compare;
 mod cpu;
 mod failures;
+mod handshakes;
 mod hsm;
 mod knee;
 mod percentiles;
@@ -11,6 +12,7 @@ mod time;
 pub(super) use compare::{OverTime, changes, overlaid_percentiles, overlaid_series};
 pub(super) use cpu::cpu;
 pub(super) use failures::failures;
+pub(super) use handshakes::handshakes_over_time;
 pub(super) use hsm::{batches, sources};
 pub(super) use knee::{knee, words as knee_words};
 pub(super) use percentiles::{by_operation, handshakes, lag, response};

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::results::{ErrorKind, Quantiles, Second, sum};
 
-const FIXED: [&str; 21] = [
+const FIXED: [&str; 22] = [
     "unix_s",
     "planned",
     "sent",
@@ -23,6 +23,7 @@ const FIXED: [&str; 21] = [
     "connections",
     "cache_hits",
     "joined",
+    "shared",
     "misses",
     "hsm_operations",
     "client_cpu_us",
@@ -71,6 +72,7 @@ fn line(text: &mut String, second: &Second) {
     for value in [
         second.hits,
         second.joined,
+        second.shared,
         second.misses,
         second.hsm_operations,
         second.client_cpu_us,
@@ -145,6 +147,7 @@ impl Row<'_> {
             connections: self.number("connections")?,
             hits: self.optional("cache_hits")?,
             joined: self.optional("joined")?,
+            shared: self.optional("shared")?,
             misses: self.optional("misses")?,
             hsm_operations: self.optional("hsm_operations")?,
             client_cpu_us: self.optional("client_cpu_us")?,

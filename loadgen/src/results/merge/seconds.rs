@@ -36,6 +36,7 @@ fn add_seconds(parts: &[(&str, &Second)]) -> Result<Second, MergeError> {
         connections: all(|part| part.connections),
         hits: of_servers(parts, |second| second.hits),
         joined: of_servers(parts, |second| second.joined),
+        shared: of_servers(parts, |second| second.shared),
         misses: of_servers(parts, |second| second.misses),
         hsm_operations: of_servers(parts, |second| second.hsm_operations),
         client_cpu_us: client_cpu.map(sum),
