@@ -14,6 +14,7 @@ pub mod client;
 pub mod cpu;
 pub mod driver;
 pub mod exchange;
+pub mod load;
 pub mod report;
 pub mod results;
 pub mod sim;

@@ -10,8 +10,16 @@ use serde::{Deserialize, Serialize};
 use super::Loop;
 
 /// Latencies from 1 us to 60 s with three digits, in nanoseconds; longer ones count as 60 s.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Latency(Histogram<u64>);
+
+impl fmt::Debug for Latency {
+    /// Not each of its 27 000 buckets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, max_ns) = (self.count(), self.max_ns());
+        write!(f, "Latency({count} latencies, max_ns: {max_ns:?})")
+    }
+}
 
 impl Latency {
     /// Shortest that is told apart.
@@ -179,7 +187,8 @@ pub struct Latencies {
     pub handshake_full: Latency,
     /// Resumed ones.
     pub handshake_resumed: Latency,
-    /// How late requests were written, from the intended send time. Empty in a closed loop.
+    /// How late requests were written although there was a connection for them, from the intended send time: the
+    /// generator's own fault. Waiting for the server is none. Empty in a closed loop.
     pub lag: Latency,
 }
 

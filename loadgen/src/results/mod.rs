@@ -78,9 +78,14 @@ impl RunResult {
         per_s(self.totals.right, self.about.duration_us)
     }
 
-    /// Requests a second that the schedule asked for.
+    /// Requests a second that the schedule asked for: answers that came after its end change nothing.
     pub fn planned_per_s(&self) -> f64 {
-        per_s(self.totals.planned, self.about.duration_us)
+        let (lasted_us, planned_us) = (self.about.duration_us, self.plan.duration_us);
+        let has_overrun = (1..lasted_us).contains(&planned_us);
+        per_s(
+            self.totals.planned,
+            if has_overrun { planned_us } else { lasted_us },
+        )
     }
 
     /// Latency of all operations together, from the intended send time where there is one (open

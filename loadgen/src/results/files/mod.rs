@@ -120,6 +120,11 @@ pub fn save(folder: &Path, run: &RunResult) -> Result<(), FileError> {
     stage.publish()
 }
 
+/// The result as JSON, percentiles included, without the files that [`save`] writes beside it.
+pub fn json(run: &RunResult) -> String {
+    document::render(run, &[])
+}
+
 /// Writes one more file, such as a report, as carefully as [`save`] does.
 pub fn save_text(path: &Path, text: &str) -> Result<(), FileError> {
     let folder = match path.parent() {
