@@ -118,7 +118,7 @@ const CASES: [(&str, i32, &str); 20] = [
         "give percent from 0 to 1000",
     ),
     ("merge before other --out merged", 0, "VALID, SLO met"),
-    ("merge before invalid --out merged", 1, "INVALID"),
+    ("merge before invalid --out merged", 3, "INVALID"),
     (
         "merge before one --out merged",
         2,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{label, load, say};
+use super::{label, load, print};
 use crate::report::{html, terminal};
 use crate::results::compare::{Options, compare};
 use crate::results::files::save_text;
@@ -15,7 +15,7 @@ use crate::results::files::save_text;
 /// interval leaves out no change. Rate, failures, wrong answers, p50 to p99.99 and the server's CPU a request
 /// decide; the others are told. Exit codes: 0 no figure is worse, 1 one is, 2 they cannot be compared.
 #[derive(Args)]
-pub struct Compare {
+pub(super) struct Compare {
     /// Folder of the result before.
     a: PathBuf,
     /// Folder of the result after.
@@ -68,9 +68,9 @@ impl Compare {
         if self.json {
             let text =
                 serde_json::to_string_pretty(&comparison).map_err(|error| error.to_string())?;
-            say(&(text + "\n"))?;
+            print(&(text + "\n"))?;
         } else {
-            say(&terminal::comparison(&comparison))?;
+            print(&terminal::comparison(&comparison))?;
         }
         Ok(!comparison.is_regression)
     }

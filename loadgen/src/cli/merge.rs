@@ -5,17 +5,17 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::report::{PAGE, write_all};
-use super::{load, say};
+use super::{load, print};
+use crate::load::run::exit_code;
 use crate::report::terminal;
 use crate::results::merge::merge;
-use crate::results::slo::Verdict;
 
 /// Merges results of one plan that ran at the same time into one.
 ///
 /// Histograms are added, never averaged; seconds are aligned by the wall clock, so keep the clocks of all
-/// machines in step. Exit codes: 0 merged, 1 merged and INVALID or its SLO missed, 2 an error.
+/// machines in step. The exit code is that of one run that had measured all of it.
 #[derive(Args)]
-pub struct Merge {
+pub(super) struct Merge {
     /// Folders of results.
     #[arg(required = true, num_args = 1.., value_name = "DIR")]
     results: Vec<PathBuf>,
@@ -28,8 +28,8 @@ pub struct Merge {
 }
 
 impl Merge {
-    /// Merges; whether the result is valid and meets its SLO.
-    pub fn execute(&self) -> Result<bool, String> {
+    /// Merges; the exit code is that of the merged run.
+    pub fn execute(&self) -> Result<u8, String> {
         let runs = self
             .results
             .iter()
@@ -44,9 +44,8 @@ impl Merge {
             format!("{error}{hint}")
         })?;
         write_all(&self.out, &merged).map_err(|error| error.to_string())?;
-        say(&terminal::run(&merged))?;
-        say(&format!("report: {}\n", self.out.join(PAGE).display()))?;
-        let slo_is_met = merged.slo.as_ref().is_none_or(Verdict::is_met);
-        Ok(merged.validity.is_valid() && slo_is_met)
+        print(&terminal::run(&merged))?;
+        print(&format!("report: {}\n", self.out.join(PAGE).display()))?;
+        Ok(exit_code(&merged))
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{label, load, say};
+use super::{label, load, print};
 use crate::report::{html, terminal};
 use crate::results::files::save_text;
 use crate::results::{RunResult, files};
@@ -16,7 +16,7 @@ pub const PAGE: &str = "report.html";
 ///
 /// The page is one file that needs nothing else: no script, nothing fetched. Exit codes: 0 drawn, 2 an error.
 #[derive(Args)]
-pub struct Report {
+pub(super) struct Report {
     /// Folders of results, as `run --out` wrote them.
     #[arg(required = true, value_name = "DIR")]
     results: Vec<PathBuf>,
@@ -60,10 +60,10 @@ impl Report {
         save_text(&out, &page).map_err(|error| error.to_string())?;
         if !self.quiet {
             for run in &runs {
-                say(&terminal::run(run))?;
-                say("\n")?;
+                print(&terminal::run(run))?;
+                print("\n")?;
             }
-            say(&format!("report: {}\n", out.display()))?;
+            print(&format!("report: {}\n", out.display()))?;
         }
         Ok(true)
     }
