@@ -1,8 +1,9 @@
-//! Load driver: keep-alive mutual-TLS connections, prepared requests, every answer checked.
+//! The load generator, the simulated HSM, and what both are tried with.
 //!
-//! `bench` and the program `kms-loadgen` call it. One thread drives all connections of a [`Driver`];
-//! a request costs one read and one write, and no allocation, so that one core outruns the server
-//! on another.
+//! [`load`] plans, sends and judges; [`results`] is what it gives, [`report`] how that is drawn; [`sim`] is the HSM;
+//! [`scenario`] plays both against a server; [`cli`] are the commands. [`Driver`] is a plain closed loop that `bench`
+//! calls. One thread drives all connections; a request costs one read and one write, and no allocation, so that
+//! one core outruns the server on another.
 //!
 //! Must never be true: an answer that is counted without being compared with what was expected.
 
@@ -17,6 +18,7 @@ pub mod exchange;
 pub mod load;
 pub mod report;
 pub mod results;
+pub mod scenario;
 pub mod sim;
 pub mod stream;
 pub mod target;

@@ -14,6 +14,7 @@ mod reach;
 mod replay;
 mod report;
 mod run;
+mod scenario;
 mod shape;
 mod workers;
 
@@ -58,6 +59,7 @@ enum Command {
     Merge(merge::Merge),
     Report(report::Report),
     Agent(agent::Agent),
+    Scenario(scenario::Play),
     HsmSim(Box<HsmSim>),
 }
 
@@ -72,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Merge(merge) => merge.execute(),
         Command::Report(report) => report.execute().map(|is_done| u8::from(!is_done)),
         Command::Agent(agent) => agent.execute(),
+        Command::Scenario(scenario) => scenario.execute(),
         Command::HsmSim(sim) => sim.execute().map(|is_done| u8::from(!is_done)),
     };
     match ended {

@@ -96,6 +96,7 @@ impl Site {
         };
         issue("hsm", true)?;
         let (server, client) = (issue("kmsServer", true)?, issue("kmsClient", false)?);
+        let next = issue("kmsServer-next", true)?;
         let (device, backend) = (issue("cmxDevice", false)?, issue("cmxBackend", false)?);
         let ca = CertificateDer::from(authority.cert_der().to_vec());
         let password = SecretString::new(P12_PASSWORD.to_owned());
@@ -103,15 +104,18 @@ impl Site {
             let bytes = keystore(&[(name, one)], &[], &ca, &password)?;
             self.write(&format!("{name}.p12"), &bytes, 0o600)?;
         }
-        let keys = [("kmsServer", &server), ("kmsClient", &client)];
+        let keys = |server| [("kmsServer", server), ("kmsClient", &client)];
         let trusted = [
             ("kmipSigningCA", ca.clone()),
             ("cmxDevice", CertificateDer::from(device.cert_der.clone())),
             ("cmxBackend", CertificateDer::from(backend.cert_der.clone())),
         ];
         let password = random_text()?;
-        let bytes = keystore(&keys, &trusted, &ca, &password)?;
+        let bytes = keystore(&keys(&server), &trusted, &ca, &password)?;
         self.write("kmsKeystore.p12", &bytes, 0o600)?;
+        // To try a change of the server's certificate with: the same keystore but for that.
+        let bytes = keystore(&keys(&next), &trusted, &ca, &password)?;
+        self.write("kmsKeystore-next.p12", &bytes, 0o600)?;
         self.write("keystore.password", password.expose().as_bytes(), 0o600)?;
         self.write("ca.crt", authority.cert_pem().as_bytes(), 0o644)
     }
