@@ -8,6 +8,7 @@
 
 pub mod cluster;
 pub mod credentials;
+pub mod crosscheck;
 pub mod echo;
 pub mod environment;
 pub mod handshakes;
