@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod continued;
+
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -36,9 +38,16 @@ impl Place {
     }
 
     fn verify(&self, text: &str, anchors: &[&str]) -> Verdict {
+        self.verify_as(text, anchors, false)
+    }
+
+    fn verify_as(&self, text: &str, anchors: &[&str], is_continued: bool) -> Verdict {
         let key = AuditKey::open(&self.dir.path().join("audit.key")).unwrap();
         let anchors = anchors.iter().map(|text| text.parse().unwrap()).collect();
         let mut verifier = Verifier::new(&key, anchors);
+        if is_continued {
+            verifier = verifier.continued();
+        }
         verifier.read("log", text.as_bytes()).unwrap();
         verifier.finish()
     }
@@ -167,6 +176,8 @@ fn whatever_is_done_to_a_log_is_found() {
             1,
         ),
         ("a line of one's own", text.clone() + &foreign, 1, 1),
+        ("the head cut", without(&lines, &own[..1]), 1, 0),
+        ("all of it cut", String::new(), 1, 1),
     ] {
         let verdict = place.verify(&log, &[&anchor]);
         let got = (verdict.errors.len(), verdict.warnings.len());

@@ -1,6 +1,9 @@
 //! Whether an audit log is whole: every chain from its first line on, and up to the anchors that are known.
+//!
+//! Must never be true: lines missing from a chain, at its head too, unless the caller said that files before the
+//! first are elsewhere, and then a warning.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead};
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +13,7 @@ use super::chain::mac;
 use super::key::unhex;
 
 const LINE_BYTES_MAX: u64 = 1024 * 1024;
+const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 
 /// A line that is known to have been written: `chain:number:mac`, as the server's own log has it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -72,6 +76,8 @@ struct Members {
 }
 
 struct State {
+    /// The first line that was seen, or is due.
+    first: u64,
     next: u64,
     mac: [u8; 32],
     has_ended: bool,
@@ -82,6 +88,7 @@ pub struct Verifier<'a> {
     key: &'a AuditKey,
     anchors: Vec<Anchor>,
     chains: BTreeMap<String, State>,
+    is_continued: bool,
     verdict: Verdict,
 }
 
@@ -92,8 +99,17 @@ impl<'a> Verifier<'a> {
             key,
             anchors,
             chains: BTreeMap::new(),
+            is_continued: false,
             verdict: Verdict::default(),
         }
+    }
+
+    /// Files before the first one are elsewhere: a chain may begin in its middle. Its first line here is believed
+    /// where the anchor of the line before it is known; else it is not proved itself, only what follows it.
+    #[must_use]
+    pub fn continued(mut self) -> Self {
+        self.is_continued = true;
+        self
     }
 
     /// Reads one file, called `name` in what is found.
@@ -104,6 +120,11 @@ impl<'a> Verifier<'a> {
             let read = io::Read::take(&mut from, LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
             if read == 0 {
                 return Ok(());
+            }
+            if number == 1 && line.starts_with(GZIP_MAGIC) {
+                return Err(io::Error::other(
+                    "it is compressed: name it as <(zcat FILE), in bash",
+                ));
             }
             self.line(&format!("{name} line {number}"), &line);
         }
@@ -123,12 +144,15 @@ impl<'a> Verifier<'a> {
                 .push(format!("{place}: not a line of this log"));
             return;
         };
-        let state = self.chains.entry(members.chain.clone()).or_insert(State {
-            next: 0,
-            mac: [0; 32],
-            has_ended: false,
-        });
-        if members.seq != state.next {
+        let (is_proved, begin) = self.begin(&members);
+        let state = self.chains.entry(members.chain.clone()).or_insert(begin);
+        if !is_proved {
+            self.verdict.lines += 1;
+            self.verdict.warnings.push(format!(
+                "{place}: chain {} begins with line {}: the lines before it, and that one itself, are not proved here",
+                members.chain, members.seq
+            ));
+        } else if members.seq != state.next {
             self.verdict.errors.push(format!(
                 "{place}: chain {} goes on with line {} where {} is due: lines are missing, twice there, or out of order",
                 members.chain, members.seq, state.next
@@ -162,18 +186,54 @@ impl<'a> Verifier<'a> {
         }
     }
 
+    /// What to expect of a chain of which nothing was seen so far, and whether its line can be held to it.
+    fn begin(&self, members: &Members) -> (bool, State) {
+        let mut begin = State {
+            first: 0,
+            next: 0,
+            mac: [0; 32],
+            has_ended: false,
+        };
+        let is_new = !self.chains.contains_key(&members.chain);
+        if !self.is_continued || members.seq == 0 || !is_new {
+            return (true, begin);
+        }
+        (begin.first, begin.next) = (members.seq, members.seq);
+        let mut anchors = self.anchors.iter();
+        let before = anchors
+            .find(|anchor| anchor.chain == members.chain && anchor.number + 1 == members.seq);
+        if let Some(before) = before {
+            begin.mac = before.mac;
+        }
+        (before.is_some(), begin)
+    }
+
     /// What was found in all.
     pub fn finish(mut self) -> Verdict {
-        for anchor in self
-            .anchors
-            .iter()
-            .filter(|anchor| !anchor.chain.is_empty())
-        {
-            self.verdict.errors.push(format!(
-                "line {} of chain {} was written and is not there: the tail was cut, or a file is missing",
-                anchor.number, anchor.chain
-            ));
+        if self.chains.is_empty() {
+            let warning =
+                "no line at all: nothing was asked of the server yet, or all of it was cut";
+            self.verdict.warnings.push(warning.to_owned());
         }
+        let mut elsewhere = BTreeSet::new();
+        for anchor in std::mem::take(&mut self.anchors) {
+            let (chain, number) = (anchor.chain, anchor.number);
+            let first = self.chains.get(&chain).map(|chain| chain.first);
+            match (chain.is_empty(), self.is_continued, first) {
+                (true, _, _) => {}
+                (false, true, Some(first)) if number < first => {}
+                (false, true, None) => {
+                    elsewhere.insert(chain);
+                }
+                _ => self.verdict.errors.push(format!(
+                    "line {number} of chain {chain} was written and is not there: the tail was cut, or a file is missing"
+                )),
+            }
+        }
+        let elsewhere = elsewhere.into_iter().map(|chain| {
+            format!("chain {chain}, of which there are anchors, is in none of these files: look for it in those before")
+        });
+        self.verdict.warnings.extend(elsewhere);
         for (id, state) in &self.chains {
             if !state.has_ended {
                 self.verdict.warnings.push(format!(

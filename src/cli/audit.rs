@@ -4,15 +4,15 @@
 #![allow(clippy::print_stdout)]
 
 use std::fs::{self, File};
-use std::io::BufReader;
-use std::path::PathBuf;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
 use super::fail;
-use crate::audit::AuditKey;
 use crate::audit::verify::{Anchor, Verdict, Verifier, anchors};
+use crate::audit::{AuditError, AuditKey};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -22,7 +22,7 @@ pub(super) enum Command {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Verify {
-    /// The log; rotated files in the order in which they were written.
+    /// The log; rotated files in the order in which they were written, compressed ones as <(zcat FILE).
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// The key of the chains (kms.audit.key.file).
@@ -34,6 +34,9 @@ pub(super) struct Verify {
     /// The server's own log: all anchors in it must be there. Several times for several files.
     #[arg(long = "log", value_name = "FILE")]
     logs: Vec<PathBuf>,
+    /// The files before the first are elsewhere: chains may begin in their middle, with a warning.
+    #[arg(long)]
+    continued: bool,
     /// Print JSON for machines.
     #[arg(long)]
     json: bool,
@@ -48,15 +51,18 @@ pub(super) fn run(command: &Command) -> ExitCode {
 }
 
 fn verify(wants: &Verify) -> Result<Verdict, String> {
-    let key = AuditKey::open(&wants.key_file).map_err(|error| error.to_string())?;
+    let key = open_key(&wants.key_file)?;
     let mut known = wants.anchors.clone();
     for file in &wants.logs {
         let text = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
         known.extend(anchors(&String::from_utf8_lossy(&text)));
     }
     let mut verifier = Verifier::new(&key, known);
+    if wants.continued {
+        verifier = verifier.continued();
+    }
     for file in &wants.files {
-        let failed = |error: std::io::Error| format!("{}: {error}", file.display());
+        let failed = |error: io::Error| format!("{}: {error}", file.display());
         let opened = File::open(file).map_err(failed)?;
         let name = file.display().to_string();
         verifier
@@ -64,6 +70,20 @@ fn verify(wants: &Verify) -> Result<Verdict, String> {
             .map_err(failed)?;
     }
     Ok(verifier.finish())
+}
+
+/// What a server says of a key that it cannot use does not help who verifies.
+fn open_key(file: &Path) -> Result<AuditKey, String> {
+    AuditKey::open(file).map_err(|error| match error {
+        AuditError::File { error, .. } if error.kind() != io::ErrorKind::InvalidData => {
+            format!("--key-file: {} cannot be read: {error}", file.display())
+        }
+        _ => format!(
+            "--key-file: {} is no key of an audit log, which has 64 hexadecimal digits: name the file of \
+             kms.audit.key.file, or its copy",
+            file.display()
+        ),
+    })
 }
 
 fn tell(verdict: &Verdict, json: bool) -> ExitCode {
