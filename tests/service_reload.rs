@@ -7,6 +7,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use kms::admin;
 use kms::cli::pki::Issued;
 use service_support::client::{self, Client, request};
 use service_support::on_disk::{PLAINTEXT, UNWRAP, issue, keystore, replace, start, store, wrap};
@@ -257,6 +258,8 @@ fn what_is_bad_is_refused_and_the_old_state_serves() {
         let refused = running.node.reloader().reload();
         let why = refused.expect_err(name).to_string().to_lowercase();
         assert!(why.contains(reason), "{name}: {why}");
+        let told = admin::status(running.node.shared()).reload_refused;
+        assert_eq!(told.map(|why| why.to_lowercase()), Some(why), "{name}");
         assert_eq!(old.post(UNWRAP, &body).status, 200, "{name}: old");
         assert_eq!(
             running.device().post(UNWRAP, &body).status,
@@ -269,6 +272,7 @@ fn what_is_bad_is_refused_and_the_old_state_serves() {
     let metrics = &running.node.shared().metrics;
     assert!(metrics.reloads_refused.get() >= BAD.len() as u64);
     assert!(running.node.reloader().reload().unwrap().changes.is_empty());
+    assert_eq!(admin::status(running.node.shared()).reload_refused, None);
     running.stop();
 }
 

@@ -28,6 +28,9 @@ pub struct Status {
     pub cache_entries: usize,
     /// Certificates and lists of revoked ones, the one that ends first at the front.
     pub certificates: Vec<CertificateEnd>,
+    /// Why the last reload was refused: what serves is not what the files say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reload_refused: Option<String>,
     /// What would be served without the HSM.
     pub outage_budget: Budget,
     /// The cache that the nodes share, in full.
@@ -78,6 +81,7 @@ pub fn status(shared: &Shared) -> Status {
         waiting: shared.engine.hsm().health().queued,
         cache_entries: shared.engine.cache().len(),
         certificates: certificates(shared),
+        reload_refused: shared.reload_refused.lock().clone(),
         outage_budget: shared.engine.outage_budget(Instant::now()),
         cluster: shared.engine.shared_cache().map(|cluster| cluster.report()),
     }

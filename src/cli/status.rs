@@ -113,7 +113,7 @@ fn text(status: &Value) -> String {
     let word = |name: &str| status[name].as_str().unwrap_or("?").to_owned();
     let number = |name: &str| status[name].as_u64().unwrap_or(0);
     format!(
-        "{}: {} {}\n{}connections {}, waiting for the HSM {}, cached keys {}\n{}{}\n",
+        "{}: {} {}\n{}connections {}, waiting for the HSM {}, cached keys {}\n{}{}{}\n",
         word("state"),
         word("backend"),
         word("backend_detail"),
@@ -121,9 +121,17 @@ fn text(status: &Value) -> String {
         number("connections"),
         number("waiting"),
         number("cache_entries"),
+        refused(&status["reload_refused"]),
         certificates(&status["certificates"]),
         budget(&status["outage_budget"])
     )
+}
+
+/// That what serves is not what the files say.
+fn refused(why: &Value) -> String {
+    why.as_str().map_or_else(String::new, |why| {
+        format!("THE LAST RELOAD WAS REFUSED, the state before it serves on: {why}\n")
+    })
 }
 
 /// The cache that the nodes share, where there is one, and each of its servers that is not up.

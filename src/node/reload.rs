@@ -160,6 +160,7 @@ impl Reloader {
                 let warnings = loaded.warnings.iter().map(ToString::to_string);
                 report.warnings.splice(0..0, warnings);
                 self.shared.metrics.reloaded(true);
+                *self.shared.reload_refused.lock() = None;
                 log_report(&report);
                 Ok(report)
             }
@@ -169,6 +170,7 @@ impl Reloader {
 
     fn refuse(&self, error: ReloadError) -> ReloadError {
         self.shared.metrics.reloaded(false);
+        *self.shared.reload_refused.lock() = Some(error.to_string());
         log::error!("reload refused, the old state serves on: {error}");
         error
     }

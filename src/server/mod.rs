@@ -113,6 +113,8 @@ pub struct Shared {
     pub audit: Option<Arc<audit::Log>>,
     /// Every certificate that the node lives by, and its end.
     pub certificates: ArcSwap<Vec<Expiry>>,
+    /// Why the last reload was refused, if it was.
+    pub reload_refused: Mutex<Option<String>>,
     phase: AtomicU8,
     reloads: AtomicU64,
     /// Clients are sent elsewhere.
@@ -145,6 +147,7 @@ impl Shared {
             settings,
             audit: None,
             certificates: ArcSwap::from_pointee(Vec::new()),
+            reload_refused: Mutex::new(None),
             phase: AtomicU8::new(Phase::Starting as u8),
             reloads: AtomicU64::new(0),
             leaving: AtomicBool::new(false),
