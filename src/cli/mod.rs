@@ -3,6 +3,15 @@
 //! Must never be true: a secret as an argument (they show in process lists); a failure without a
 //! remedy. Called by `main`.
 
+/// As the standard library's, but a reader that has left (`kms keystore list | head`) is no panic. Before the modules, so
+/// that all of them have this one.
+macro_rules! print {
+    ($($told:tt)*) => { $crate::cli::say(format_args!($($told)*)) };
+}
+macro_rules! println {
+    ($($told:tt)*) => { $crate::cli::say(format_args!("{}\n", format_args!($($told)*))) };
+}
+
 mod audit;
 mod cert;
 mod check;
@@ -17,7 +26,8 @@ pub mod pki;
 mod serve;
 mod status;
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -92,8 +102,24 @@ pub fn run() -> ExitCode {
 }
 
 /// Says what failed, on standard error, and is the exit code for it.
-#[allow(clippy::print_stderr)]
 fn fail(why: impl Display) -> ExitCode {
-    eprintln!("kms: {why}");
+    // Where nobody listens, the exit code is left.
+    let _ = writeln!(io::stderr(), "kms: {why}");
     ExitCode::from(2)
+}
+
+/// Writes to standard output, and ends the program if that cannot be: quietly, if it is because nobody reads.
+fn say(told: fmt::Arguments<'_>) {
+    let mut out = io::stdout().lock();
+    let Err(error) = out.write_fmt(told).and_then(|()| out.flush()) else {
+        return;
+    };
+    let code = if error.kind() == io::ErrorKind::BrokenPipe {
+        // What a shell makes of a program that SIGPIPE ended.
+        141
+    } else {
+        let _ = fail(format_args!("standard output cannot be written: {error}"));
+        2
+    };
+    std::process::exit(code);
 }
