@@ -50,13 +50,16 @@ pub(super) enum Command {
         #[command(flatten)]
         place: Place,
     },
-    /// Write a JKS, JCEKS or older PKCS12 keystore as a modern PKCS12 one, with the same password.
+    /// Write a JKS, JCEKS or older PKCS12 keystore as a modern PKCS12 one.
     Convert {
         #[command(flatten)]
         place: Place,
         /// The new file; must not exist.
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
+        /// Password of the new file, in this one's first line; if left out, that of the old one.
+        #[arg(long, value_name = "FILE")]
+        to_password_file: Option<PathBuf>,
     },
     /// Tell how two keystores differ; exit code 1 if they do.
     Diff {
@@ -104,7 +107,11 @@ pub(super) fn run(command: &Command) -> ExitCode {
         Command::Init { keystore, password } => change::init(keystore, password),
         Command::Import(arguments) => change::import(arguments),
         Command::Remove { alias, place } => change::remove(alias, place),
-        Command::Convert { place, to } => change::convert(place, to),
+        Command::Convert {
+            place,
+            to,
+            to_password_file,
+        } => change::convert(place, to, to_password_file.as_deref()),
         Command::Diff {
             first,
             second,
@@ -137,6 +144,12 @@ impl Place {
             (None, Some(config)) => config.keystore.file.clone(),
             (None, None) => return Err("name a keystore, or --config FILE".to_owned()),
         };
+        if !path.exists() {
+            return Err(format!(
+                "{0} is not there: name another, or make it with: kms keystore init {0}",
+                path.display()
+            ));
+        }
         let own = config.as_ref().map(|config| &config.keystore);
         let own = own.filter(|own| is_same(&own.file, &path));
         let password = match own {
@@ -174,7 +187,7 @@ pub(super) fn open(
 
 /// A file of bounded size.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    let failed = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
     let len = std::fs::metadata(path).map_err(failed)?.len();
     if len > KEYSTORE_BYTES_MAX as u64 {
         return Err(format!(

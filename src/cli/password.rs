@@ -46,10 +46,7 @@ impl PasswordArguments {
             }
             first
         };
-        if password.expose().len() < 6 {
-            return Err("keytool wants at least 6 characters in a password".to_owned());
-        }
-        Ok(password)
+        long_enough(password)
     }
 
     fn given(&self) -> Result<Option<SecretString>, String> {
@@ -64,9 +61,26 @@ impl PasswordArguments {
     }
 }
 
+fn long_enough(password: SecretString) -> Result<SecretString, String> {
+    if password.expose().len() < 6 {
+        return Err("keytool wants at least 6 characters in a password".to_owned());
+    }
+    Ok(password)
+}
+
+/// The first line of a file, for something that is being made.
+pub(super) fn new_password(file: &Path) -> Result<SecretString, String> {
+    long_enough(first_line(file)?)
+}
+
 /// The first line of a file.
 pub(super) fn first_line(file: &Path) -> Result<SecretString, String> {
-    let failed = |error: std::io::Error| format!("{}: {error}", file.display());
+    let failed = |error: std::io::Error| {
+        format!(
+            "the password file {} cannot be read: {error}",
+            file.display()
+        )
+    };
     if fs::metadata(file).map_err(failed)?.len() > FILE_BYTES_MAX {
         return Err(format!("{} is no password file: too large", file.display()));
     }

@@ -33,6 +33,27 @@ impl Edit {
             || self.trusted.iter().any(|entry| entry.alias == alias)
     }
 
+    /// Whether the entry of that name is a private key.
+    pub fn has_key(&self, alias: &str) -> bool {
+        let alias = fold(alias);
+        self.keys.iter().any(|entry| entry.alias == alias)
+    }
+
+    /// Gives the private key of that name other certificates of its own, as [`Self::put_key`] does. False: there is no
+    /// such key.
+    pub fn renew(
+        &mut self,
+        alias: &str,
+        certificates: &[CertificateDer<'static>],
+    ) -> Result<bool, KeystoreError> {
+        let folded = fold(alias);
+        let Some(entry) = self.keys.iter_mut().find(|entry| entry.alias == folded) else {
+            return Ok(false);
+        };
+        entry.chain = arrange(alias, &entry.key, certificates)?;
+        Ok(true)
+    }
+
     /// The certificate of that entry; of a key, its own.
     pub fn certificate(&self, alias: &str) -> Option<&CertificateDer<'static>> {
         let alias = fold(alias);

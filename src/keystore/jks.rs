@@ -61,6 +61,7 @@ pub(super) fn read(
         keys: Vec::new(),
         trusted: Vec::new(),
         format,
+        secrets: Vec::new(),
         mended: Vec::new(),
     };
     let mut aliases = Aliases::default();

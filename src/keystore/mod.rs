@@ -82,6 +82,8 @@ pub struct Keystore {
     pub trusted: Vec<TrustedEntry>,
     /// The kind of file, by its magic.
     pub format: Format,
+    /// Aliases of secret keys of a PKCS#12 file, which are not read. JCEKS with one is refused.
+    pub secrets: Vec<String>,
     /// Private keys whose chain the file has in another order than TLS sends it.
     pub mended: Vec<MendedChain>,
 }

@@ -1,7 +1,8 @@
 //! PKCS#12: the crate decrypts the bags; what belongs together, and what may be trusted, is ours.
 //!
 //! A key's leaf is found by its public key and the chain by name and signature. Only certificates
-//! with Java's trusted flag become trusted entries, as in Java itself. Secret keys are ignored.
+//! with Java's trusted flag become trusted entries, as in Java itself. Of secret keys only the names
+//! are kept, so that no change of the file loses one unseen.
 //! An entry without a name gets the next free number from 1 (keys first, then certificates).
 //! Must never be true: a file without MAC accepted; a pin without the flag.
 
@@ -12,7 +13,7 @@ use p12_keystore::error::Error;
 use p12_keystore::{CertificateBag, Pkcs12Archive, PrivateKeyBag};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::alias::Aliases;
+use super::alias::{Aliases, fold};
 use super::certificate::{self, CERTIFICATE_BYTES_MAX};
 use super::chain::{self, Link};
 use super::{Format, KeyEntry, Keystore, KeystoreError, TrustedEntry, pkcs12_peek};
@@ -89,9 +90,12 @@ fn link(archive: &Pkcs12Archive) -> Result<Keystore, KeystoreError> {
                 .collect(),
         });
     }
+    let secrets = archive.secrets.iter();
+    let secrets = secrets.map(|bag| bag.friendly_name.as_deref().map_or_else(String::new, fold));
     Ok(Keystore {
         keys,
         trusted,
+        secrets: secrets.collect(),
         format: Format::Pkcs12,
         mended: Vec::new(),
     })

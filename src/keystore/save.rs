@@ -27,26 +27,34 @@ pub fn save(path: &Path, bytes: &[u8]) -> io::Result<Option<PathBuf>> {
     {
         return Err(error);
     }
+    let placed = write_beside(path, &new, bytes).and_then(|()| {
+        let kept = keep(path, &old)?;
+        fs::rename(&new, path)?;
+        Ok(kept)
+    });
+    if placed.is_err() {
+        // A full disk is no place for half a file.
+        let _ = fs::remove_file(&new);
+    }
+    let kept = placed?;
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+    Ok(kept)
+}
+
+/// What will be `path`, as `new`, whole and on the disk.
+fn write_beside(path: &Path, new: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)?;
+    let mut file = options.write(true).create_new(true).mode(0o600).open(new)?;
     if let Ok(was) = fs::metadata(path) {
         // Only root may give a file away; whoever else writes here owns the old one or shall own the new one.
         let (owner, group) = (Uid::from_raw(was.uid()), Gid::from_raw(was.gid()));
         let _ = rustix::fs::fchown(&file, Some(owner), Some(group));
     }
     file.write_all(bytes)?;
-    file.sync_all()?;
-    let kept = keep(path, &old)?;
-    fs::rename(&new, path)?;
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
-    Ok(kept)
+    file.sync_all()
 }
 
 /// Gives the file at `path` a second name, so that it is never without one.
@@ -90,6 +98,11 @@ mod tests {
             assert_eq!((owner.uid(), owner.gid()), (4321, 4322));
         }
         save(&path, b"three").unwrap();
+        let taken = folder.path().join("folder");
+        fs::create_dir(&taken).unwrap();
+        save(&taken, b"no").unwrap_err();
+        let left = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 3, "nothing is left of what failed");
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         save(&link, b"four").unwrap();

@@ -56,7 +56,8 @@ impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Entry(error) => write!(f, "{error}"),
-            Self::PasswordNotAscii => f.write_str("the password of a PKCS12 keystore must be ASCII, or keytool cannot open it"),
+            Self::PasswordNotAscii => f.write_str("the password of a PKCS12 keystore must be ASCII, or keytool cannot open it: give \
+                 the new file one of its own (kms keystore convert --to FILE --to-password-file FILE)"),
             Self::Encoding { alias: Some(alias) } => write!(f, "'{alias}' cannot be written to a PKCS12 keystore: is its key in PKCS#8 form?"),
             Self::Encoding { alias: None } => f.write_str("the PKCS12 keystore cannot be encoded: an alias may have no character beyond 16 bits"),
         }

@@ -55,7 +55,12 @@ pub(super) fn run(wants: &Handover) -> Result<ExitCode, String> {
     };
     let bytes = write_pkcs12(&[entry], &password).map_err(|error| error.to_string())?;
     let dir = &wants.dir;
-    std::fs::create_dir(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    std::fs::create_dir(dir).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            format!("{} exists: name a folder that is to be made", dir.display())
+        }
+        _ => format!("{} cannot be made: {error}", dir.display()),
+    })?;
     create(&dir.join("cmxBackend.p12"), &bytes, true)?;
     create(
         &dir.join("README.txt"),

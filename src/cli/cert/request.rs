@@ -13,7 +13,7 @@ pub(in crate::cli) struct Csr {
     /// Name of the files: NAME.key (mode 0600) and NAME.csr, for instance kmsServer.
     name: PathBuf,
     /// Common name: the server's full host name, or a name of the certificate's own (`cmxDevice.example.com`).
-    #[arg(long, value_name = "CN")]
+    #[arg(long, value_name = "CN", value_parser = common_name)]
     common_name: String,
     /// Country, two letters.
     #[arg(long, value_name = "C", value_parser = country)]
@@ -49,6 +49,13 @@ enum KeyKind {
     P256,
     #[value(name = "p-384")]
     P384,
+}
+
+fn common_name(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("a name is wanted, for instance kms.example.com".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 fn country(text: &str) -> Result<String, String> {

@@ -57,6 +57,9 @@ pub(in crate::cli) struct Verify {
     /// A host name that it must hold.
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
+    /// Print JSON for machines.
+    #[arg(long)]
+    json: bool,
 }
 
 fn certificates(file: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -81,7 +84,7 @@ pub(super) fn verify(wants: &Verify) -> Result<ExitCode, String> {
         let key = pem::private_key(&read(file)?);
         let key = key.map_err(|error| format!("{}: {error}", file.display()))?;
         let first = chain.get(..1).unwrap_or_default();
-        let belongs = arrange("the certificate", &key, first);
+        let belongs = arrange(&file.display().to_string(), &key, first);
         found
             .errors
             .extend(belongs.err().map(|error| error.to_string()));
@@ -104,7 +107,16 @@ pub(super) fn verify(wants: &Verify) -> Result<ExitCode, String> {
         let error = format!("the certificate does not hold the name {host}");
         found.errors.push(error);
     }
-    Ok(tell(&facts, &found.warnings, &found.errors))
+    if wants.json {
+        let described: Vec<_> = chain.iter().filter_map(|der| describe(der)).collect();
+        let told = serde_json::json!({
+            "certificates": described, "errors": found.errors, "warnings": found.warnings
+        });
+        println!("{told:#}");
+    } else {
+        found.tell(&facts);
+    }
+    Ok(found.exit_code())
 }
 
 #[derive(Default)]
@@ -147,30 +159,33 @@ impl Found {
             list.push(format!("certificate {number} {warning}"));
         }
     }
+
+    fn tell(&self, facts: &[CertificateFacts]) {
+        for (at, one) in facts.iter().enumerate() {
+            println!("{}. {}\n   issued by {}", at + 1, one.subject, one.issuer);
+        }
+        for warning in &self.warnings {
+            println!("warning: {warning}");
+        }
+        for error in &self.errors {
+            println!("error: {error}");
+        }
+        if self.errors.is_empty() && self.warnings.is_empty() {
+            println!("all well");
+        }
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match (self.errors.is_empty(), self.warnings.is_empty()) {
+            (true, true) => 0,
+            (true, false) => 1,
+            (false, _) => 2,
+        })
+    }
 }
 
 fn holds_name(leaf: &CertificateDer<'_>, host: &str) -> bool {
     let name = rustls::pki_types::ServerName::try_from(host);
     let leaf = webpki::EndEntityCert::try_from(leaf);
     matches!((leaf, name), (Ok(leaf), Ok(name)) if leaf.verify_is_valid_for_subject_name(&name).is_ok())
-}
-
-fn tell(facts: &[CertificateFacts], warnings: &[String], errors: &[String]) -> ExitCode {
-    for (at, one) in facts.iter().enumerate() {
-        println!("{}. {}\n   issued by {}", at + 1, one.subject, one.issuer);
-    }
-    for warning in warnings {
-        println!("warning: {warning}");
-    }
-    for error in errors {
-        println!("error: {error}");
-    }
-    if errors.is_empty() && warnings.is_empty() {
-        println!("all well");
-    }
-    ExitCode::from(match (errors.is_empty(), warnings.is_empty()) {
-        (true, true) => 0,
-        (true, false) => 1,
-        (false, _) => 2,
-    })
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::super::password::{PasswordArguments, first_line, prompt};
+use super::super::password::{PasswordArguments, first_line, new_password, prompt};
 use super::{Opened, Place, date_warning, open, read};
 use crate::keystore::{Edit, Format, Keystore, pem, save};
 use crate::secret::SecretString;
@@ -12,12 +12,13 @@ use crate::secret::SecretString;
 #[command(group(clap::ArgGroup::new("source").required(true).args(["cert", "from"])))]
 pub(in crate::cli) struct Import {
     /// The entry's name in the keystore.
-    #[arg(long)]
+    #[arg(long, value_parser = new_alias)]
     alias: String,
     /// The certificate, PEM or DER; several files or certificates with --key: in any order.
     #[arg(long, value_name = "FILE")]
     cert: Vec<PathBuf>,
-    /// Its private key, PEM: the entry is a key with its chain then, else a certificate to trust.
+    /// Its private key, PEM: the entry is a key with its chain then, else a certificate to trust. An entry that is a
+    /// key keeps it if left out.
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
     /// Another keystore (.p12, .jks) to take a private key with its chain from, or a trusted certificate.
@@ -61,6 +62,11 @@ pub(in crate::cli) fn import(arguments: &Import) -> Result<ExitCode, String> {
                 certificates.extend(found.map_err(|error| format!("{}: {error}", file.display()))?);
             }
             let Some(key) = &arguments.key else {
+                if edit.renew(alias, &certificates).map_err(|error| {
+                    format!("{error}, or name the certificate's own key with --key")
+                })? {
+                    return Ok(());
+                }
                 return match <[_; 1]>::try_from(certificates) {
                     Ok([one]) => edit
                         .put_trusted(alias, one)
@@ -111,8 +117,36 @@ fn take_over(edit: &mut Edit, alias: &str, from: &Path, wants: &Import) -> Resul
             }
         },
     };
+    if edit.has_key(alias) {
+        return Err(format!(
+            "'{alias}' is a private key here, and a certificate in {}: choose another --alias, or remove the key first",
+            from.display()
+        ));
+    }
     edit.put_trusted(alias, certificate.clone())
         .map_err(refused)
+}
+
+/// A name that listings show in one line and settings can name.
+fn new_alias(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.trim() != text || text.contains(char::is_control) {
+        let wanted =
+            "at least one character is wanted, without line ends, and no space at either end";
+        return Err(wanted.to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// What is written has no secret keys: a keystore that has some is not for this program to change.
+fn refuse_secrets(path: &Path, store: &Keystore) -> Result<(), String> {
+    let Some(alias) = store.secrets.first() else {
+        return Ok(());
+    };
+    Err(format!(
+        "{0}: '{alias}' is a secret key, which would be lost: change this keystore with keytool, or take it out \
+         first with: keytool -delete -alias '{alias}' -keystore {0}",
+        path.display()
+    ))
 }
 
 fn not_there(file: &Path, store: &Keystore, alias: &str) -> String {
@@ -126,6 +160,7 @@ fn not_there(file: &Path, store: &Keystore, alias: &str) -> String {
 pub(super) fn remove(alias: &str, place: &Place) -> Result<ExitCode, String> {
     let opened = place.open()?;
     let not_there = not_there(&opened.path, &opened.store, alias);
+    refuse_secrets(&opened.path, &opened.store)?;
     let format = opened.store.format;
     let mut edit = Edit::of(opened.store);
     if !edit.remove(alias) {
@@ -137,18 +172,25 @@ pub(super) fn remove(alias: &str, place: &Place) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn convert(place: &Place, to: &Path) -> Result<ExitCode, String> {
+pub(super) fn convert(
+    place: &Place,
+    to: &Path,
+    to_password: Option<&Path>,
+) -> Result<ExitCode, String> {
     refuse_existing(to)?;
+    let other = to_password.map(new_password).transpose()?;
     let Opened {
         path,
         store,
         password,
         ..
     } = place.open()?;
+    refuse_secrets(&path, &store)?;
     let (format, count) = (store.format, store.keys.len() + store.trusted.len());
-    write(to, &Edit::of(store), &password)?;
+    write(to, &Edit::of(store), other.as_ref().unwrap_or(&password))?;
+    let which = if other.is_some() { "its own" } else { "same" };
     println!(
-        "{} ({format}) was written to {} (PKCS12), entries {count}, same password",
+        "{} ({format}) was written to {} (PKCS12), entries {count}, {which} password",
         path.display(),
         to.display()
     );
@@ -163,6 +205,7 @@ fn put(
     change: impl FnOnce(&mut Edit) -> Result<(), String>,
 ) -> Result<ExitCode, String> {
     let opened = place.open()?;
+    refuse_secrets(&opened.path, &opened.store)?;
     let (format, path) = (opened.store.format, opened.path);
     let mut edit = Edit::of(opened.store);
     let was_there = edit.has(alias);

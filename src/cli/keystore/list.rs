@@ -32,7 +32,7 @@ pub(in crate::cli) struct Described {
 #[derive(Debug, Serialize)]
 struct Entry {
     alias: String,
-    /// `key` or `trusted`.
+    /// `key`, `trusted`, or `secret`: a secret key, of which only the name is known.
     kind: &'static str,
     #[serde(flatten)]
     certificate: Option<Described>,
@@ -47,7 +47,7 @@ pub(super) fn run(place: &Place, json: bool) -> Result<ExitCode, String> {
     let entries = entries(&opened);
     let is_due = |entry: &Entry| {
         let certificate = entry.certificate.as_ref();
-        certificate.is_none_or(|one| one.warning().is_some())
+        entry.kind != "secret" && certificate.is_none_or(|one| one.warning().is_some())
     };
     let needs_attention = entries.iter().any(is_due);
     if json {
@@ -85,7 +85,14 @@ fn entries(opened: &Opened) -> Vec<Entry> {
         chain: 1,
         serves: trusted_serves(&entry.alias, config),
     });
-    let mut all: Vec<Entry> = keys.chain(trusted).collect();
+    let secrets = store.secrets.iter().map(|alias| Entry {
+        alias: alias.clone(),
+        kind: "secret",
+        certificate: None,
+        chain: 0,
+        serves: Vec::new(),
+    });
+    let mut all: Vec<Entry> = keys.chain(trusted).chain(secrets).collect();
     all.sort_by(|a, b| a.alias.cmp(&b.alias));
     all
 }
@@ -197,6 +204,9 @@ fn text(entry: &Entry) -> String {
         [] => "nothing that this server knows of".to_owned(),
         some => some.join(", "),
     };
+    if *kind == "secret" {
+        return format!("\n  {alias}: secret key; for: {serves}");
+    }
     let kind = match (*kind, chain) {
         ("key", 1) => "private key, its certificate alone".to_owned(),
         ("key", chain) => format!("private key, chain of {chain}"),

@@ -66,6 +66,7 @@ impl Lab {
             ],
             trusted: trusted.into_iter().map(entry).collect(),
             format: Format::Pkcs12,
+            secrets: Vec::new(),
             mended: Vec::new(),
         };
         let own = Own {
