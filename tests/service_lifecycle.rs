@@ -6,6 +6,7 @@ mod service_support;
 use std::io::Write;
 use std::sync::atomic::Ordering;
 
+use kms::admin;
 use kms::node::Deadlines;
 use service_support::client::{self, Client, request};
 use service_support::fake_hsm::decrypt_body;
@@ -125,9 +126,15 @@ fn draining_answers_what_is_in_flight_and_closes_the_rest() {
         running.address(),
         std::sync::Arc::clone(running.hsm.as_ref().unwrap()),
     );
+    let shared = std::sync::Arc::clone(running.node.shared());
+    let told = || {
+        let readiness = admin::readiness(&shared);
+        (readiness.state, readiness.status)
+    };
     let stopping = std::thread::spawn(move || running.stop());
     assert!(idle.end(), "an idle connection is told and closed");
     until("refused", || std::net::TcpStream::connect(address).is_err());
+    assert_eq!(told(), ("draining", 404), "until the last has gone");
     hsm.release_all();
     let answer = busy.answer();
     assert_eq!(
@@ -136,6 +143,7 @@ fn draining_answers_what_is_in_flight_and_closes_the_rest() {
     );
     assert!(busy.end());
     stopping.join().unwrap();
+    assert_eq!(told(), ("stopping", 503));
 }
 
 #[test]

@@ -35,11 +35,13 @@ pub fn readiness(shared: &Shared) -> Readiness {
     // Once it had its key it has it for good, so this holds back starting nodes alone.
     let settled = cluster.is_none_or(|cluster| cluster.is_settled(Instant::now()));
     let (works, was_up) = (works && settled, health.was_up && settled);
-    let (state, status) = if shared.is_leaving() {
-        judge(shared.phase().max(Phase::Draining), works, was_up)
-    } else {
-        judge(shared.phase(), works, was_up)
+    let phase = match shared.phase() {
+        // Whoever is still connected is not to be cut by a balancer that takes a 503 for a dead server.
+        Phase::Stopping if shared.connections() > 0 => Phase::Draining,
+        phase if shared.is_leaving() => phase.max(Phase::Draining),
+        phase => phase,
     };
+    let (state, status) = judge(phase, works, was_up);
     Readiness {
         state,
         backend: shared.engine.hsm().name(),
@@ -51,7 +53,7 @@ pub fn readiness(shared: &Shared) -> Readiness {
 
 fn judge(phase: Phase, up: bool, was_up: bool) -> (&'static str, u16) {
     match phase {
-        Phase::Stopping => ("stopping", 404),
+        Phase::Stopping => ("stopping", 503),
         Phase::Draining => ("draining", 404),
         Phase::Serving if up => ("ready", 200),
         Phase::Serving if was_up => ("degraded", 200),
@@ -90,6 +92,7 @@ mod tests {
                 true,
                 ("draining", 404),
             ),
+            ("stopping", Phase::Stopping, true, true, ("stopping", 503)),
         ] {
             assert_eq!(judge(phase, up, was_up), want, "{name}");
             assert!(STATES.contains(&want.0), "{name}");
