@@ -163,3 +163,21 @@ fn what_cannot_be_written_is_not_answered_in_strict_mode_alone() {
         assert_eq!(code, Some(0), "{mode}: {said}");
     }
 }
+
+#[test]
+fn a_log_that_was_deleted_is_made_anew_and_what_is_gone_is_found() {
+    let running = start(AUDIT);
+    let house = &running.house;
+    let body = wrap(&running, PLAINTEXT);
+    let log = file(house, "audit.log");
+    fs::remove_file(&log).unwrap();
+    until("it is there again", || log.exists());
+    assert_eq!(running.device().post(UNWRAP, &body).status, 200);
+    assert!(fs::read_to_string(&log).unwrap().contains("\"decrypt\""));
+    let house = Running::stop_and_keep(running);
+    let (code, said) = verify(&house, &[]);
+    assert!(
+        code == Some(2) && said.contains("lines are missing"),
+        "{said}"
+    );
+}

@@ -14,9 +14,9 @@ mod line;
 mod tail;
 pub mod verify;
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -121,7 +121,16 @@ pub struct Written {
 impl Log {
     /// Opens it, and makes it and its key if they are not there.
     pub fn open(settings: Settings) -> Result<Arc<Self>, AuditError> {
+        let is_new = !settings.key_file.exists();
         let key = AuditKey::open_or_make(&settings.key_file)?;
+        if is_new && fs::metadata(&settings.file).is_ok_and(|log| log.len() > 0) {
+            log::warn!(
+                "kms.audit.key.file: {} was not there and was made anew, but {} has lines: what they were written \
+                 with is needed to verify them, so keep its copy apart from the new one",
+                settings.key_file.display(),
+                settings.file.display()
+            );
+        }
         let (file, tail) = open(&settings)?;
         Ok(Arc::new(Self {
             settings,
@@ -156,6 +165,14 @@ impl Log {
         self.file.store(Arc::new(file));
         *held = tail;
         Ok(())
+    }
+
+    /// Whether the file that is written to has no name any more: what goes there is lost.
+    pub fn is_deleted(&self) -> bool {
+        self.file
+            .load()
+            .metadata()
+            .is_ok_and(|file| file.nlink() == 0)
     }
 
     /// What happens when it cannot be written.

@@ -13,6 +13,8 @@ use super::chain::mac;
 use super::key::unhex;
 
 const LINE_BYTES_MAX: u64 = 1024 * 1024;
+/// Errors, and warnings, that are told one by one: with a wrong key every line is one.
+const TOLD_MAX: usize = 100;
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 
 /// A line that is known to have been written: `chain:number:mac`, as the server's own log has it.
@@ -59,10 +61,30 @@ pub struct Verdict {
     pub lines: u64,
     /// Chains.
     pub chains: usize,
-    /// What shows that the log was changed.
+    /// What shows that the log was changed: the first ones.
     pub errors: Vec<String>,
-    /// What may be in order, and should be looked at.
+    /// All of them.
+    pub error_count: u64,
+    /// What may be in order, and should be looked at: the first ones.
     pub warnings: Vec<String>,
+    /// All of them.
+    pub warning_count: u64,
+}
+
+impl Verdict {
+    fn error(&mut self, what: String) {
+        self.error_count += 1;
+        if self.errors.len() < TOLD_MAX {
+            self.errors.push(what);
+        }
+    }
+
+    fn warn(&mut self, what: String) {
+        self.warning_count += 1;
+        if self.warnings.len() < TOLD_MAX {
+            self.warnings.push(what);
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -134,31 +156,30 @@ impl<'a> Verifier<'a> {
     fn line(&mut self, place: &str, line: &[u8]) {
         let Some((content, told)) = split(line) else {
             let warning = format!("{place}: no whole line; a full disk leaves such a piece");
-            self.verdict.warnings.push(warning);
+            self.verdict.warn(warning);
             return;
         };
         let parsed = serde_json::from_slice::<Members>(&[content, b"}"].concat());
         let Ok(members) = parsed else {
             self.verdict
-                .errors
-                .push(format!("{place}: not a line of this log"));
+                .error(format!("{place}: not a line of this log"));
             return;
         };
         let (is_proved, begin) = self.begin(&members);
         let state = self.chains.entry(members.chain.clone()).or_insert(begin);
         if !is_proved {
             self.verdict.lines += 1;
-            self.verdict.warnings.push(format!(
+            self.verdict.warn(format!(
                 "{place}: chain {} begins with line {}: the lines before it, and that one itself, are not proved here",
                 members.chain, members.seq
             ));
         } else if members.seq != state.next {
-            self.verdict.errors.push(format!(
+            self.verdict.error(format!(
                 "{place}: chain {} goes on with line {} where {} is due: lines are missing, twice there, or out of order",
                 members.chain, members.seq, state.next
             ));
         } else if mac(&self.key.chain, &state.mac, content) != told {
-            self.verdict.errors.push(format!(
+            self.verdict.error(format!(
                 "{place}: line {} of chain {} was changed, or the line before it, or the key is another",
                 members.seq, members.chain
             ));
@@ -166,7 +187,7 @@ impl<'a> Verifier<'a> {
             self.verdict.lines += 1;
         }
         if members.event == "lost" {
-            self.verdict.warnings.push(format!(
+            self.verdict.warn(format!(
                 "{place}: the log could not be written, and {} lines were dropped",
                 members.count
             ));
@@ -178,7 +199,7 @@ impl<'a> Verifier<'a> {
             if anchor.chain == members.chain && anchor.number == members.seq {
                 if anchor.mac != told {
                     let error = format!("{place}: not the line that the anchor tells of");
-                    self.verdict.errors.push(error);
+                    self.verdict.error(error);
                 }
                 // Seen.
                 anchor.chain.clear();
@@ -213,7 +234,7 @@ impl<'a> Verifier<'a> {
         if self.chains.is_empty() {
             let warning =
                 "no line at all: nothing was asked of the server yet, or all of it was cut";
-            self.verdict.warnings.push(warning.to_owned());
+            self.verdict.warn(warning.to_owned());
         }
         let mut elsewhere = BTreeSet::new();
         for anchor in std::mem::take(&mut self.anchors) {
@@ -225,18 +246,19 @@ impl<'a> Verifier<'a> {
                 (false, true, None) => {
                     elsewhere.insert(chain);
                 }
-                _ => self.verdict.errors.push(format!(
+                _ => self.verdict.error(format!(
                     "line {number} of chain {chain} was written and is not there: the tail was cut, or a file is missing"
                 )),
             }
         }
-        let elsewhere = elsewhere.into_iter().map(|chain| {
-            format!("chain {chain}, of which there are anchors, is in none of these files: look for it in those before")
-        });
-        self.verdict.warnings.extend(elsewhere);
+        for chain in elsewhere {
+            self.verdict.warn(format!(
+                "chain {chain}, of which there are anchors, is in none of these files: look for it in those before"
+            ));
+        }
         for (id, state) in &self.chains {
             if !state.has_ended {
-                self.verdict.warnings.push(format!(
+                self.verdict.warn(format!(
                     "chain {id} has no end after line {}: its server still runs, was killed, or the tail was cut",
                     state.next.saturating_sub(1)
                 ));

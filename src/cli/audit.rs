@@ -96,15 +96,20 @@ fn tell(verdict: &Verdict, json: bool) -> ExitCode {
         for warning in &verdict.warnings {
             println!("warning: {warning}");
         }
+        let untold = |count: u64, told: usize, what: &str| {
+            let more = count - told as u64;
+            if more > 0 {
+                println!("{what}: and {more} more");
+            }
+        };
+        untold(verdict.warning_count, verdict.warnings.len(), "warning");
         for error in &verdict.errors {
             println!("error: {error}");
         }
+        untold(verdict.error_count, verdict.errors.len(), "error");
         println!(
             "lines {}, chains {}, errors {}, warnings {}",
-            verdict.lines,
-            verdict.chains,
-            verdict.errors.len(),
-            verdict.warnings.len()
+            verdict.lines, verdict.chains, verdict.error_count, verdict.warning_count
         );
     }
     ExitCode::from(

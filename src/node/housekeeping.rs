@@ -54,6 +54,7 @@ pub(super) fn start(shared: Arc<Shared>, reloader: Arc<Reloader>) -> io::Result<
             }
             if !*stopping {
                 chores.look_at_files(now);
+                chores.look_at_audit(now);
                 chores.look_at_certificates(now);
             }
         }
@@ -68,6 +69,8 @@ struct Chores {
     watch: Watch<Marks>,
     reminder: Reminder,
     files_looked: Instant,
+    audit_looked: Instant,
+    is_audit_lost: bool,
     reminded: Option<Instant>,
 }
 
@@ -82,6 +85,8 @@ impl Chores {
             jumps: Jumps::new(Instant::now(), SystemTime::now()),
             reminder: Reminder::default(),
             files_looked: Instant::now(),
+            audit_looked: Instant::now(),
+            is_audit_lost: false,
             reminded: None,
         }
     }
@@ -105,6 +110,31 @@ impl Chores {
             log::info!("a file of the configuration has changed");
             // Both outcomes are logged there.
             let _ = self.reloader.reload();
+        }
+    }
+
+    /// What is written to an audit log that somebody deleted is lost without an error: it is made anew.
+    fn look_at_audit(&mut self, now: Instant) {
+        let Some(audit) = &self.shared.audit else {
+            return;
+        };
+        if now.saturating_duration_since(self.audit_looked) < LOOK_AT_FILES_EVERY {
+            return;
+        }
+        self.audit_looked = now;
+        if !audit.is_deleted() {
+            self.is_audit_lost = false;
+            return;
+        }
+        let remade = audit.reopen();
+        if !std::mem::replace(&mut self.is_audit_lost, true) {
+            log::error!(
+                "kms.audit.file was deleted while in use: lines are lost, as kms audit verify will tell; to rotate it, \
+                 rename it, then SIGHUP"
+            );
+            if let Err(error) = remade {
+                log::error!("{error}");
+            }
         }
     }
 

@@ -72,6 +72,38 @@ fn what_goes_on_from_files_that_are_elsewhere_is_held_to_itself_and_the_anchors(
 }
 
 #[test]
+fn a_wrong_key_is_told_in_bounded_words() {
+    let (place, other) = (Place::new(), Place::new());
+    sample(&other);
+    let verdict = other.verify(&sample(&place).repeat(30), &[]);
+    assert!(
+        verdict.error_count > 200 && verdict.errors.len() == 100,
+        "{verdict:?}"
+    );
+}
+
+#[test]
+fn a_deleted_log_is_noticed_and_made_anew() {
+    let place = Place::new();
+    let (log, now) = (place.log(Mode::Strict), Instant::now());
+    let mut chain = Chain::begin(Arc::clone(&log), now).unwrap();
+    chain.record(&record("a"));
+    assert!(chain.commit(now) && !log.is_deleted());
+    let (file, moved) = (
+        place.dir.path().join("audit.log"),
+        place.dir.path().join("moved"),
+    );
+    fs::rename(&file, &moved).unwrap();
+    assert!(!log.is_deleted(), "rotated");
+    fs::remove_file(&moved).unwrap();
+    assert!(log.is_deleted());
+    log.reopen().unwrap();
+    chain.record(&record("b"));
+    assert!(chain.commit(now) && !log.is_deleted());
+    assert!(place.text().contains("\"key\":\"b\""));
+}
+
+#[test]
 fn a_compressed_log_is_told_so() {
     let place = Place::new();
     sample(&place);
