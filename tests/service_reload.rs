@@ -4,6 +4,7 @@
 mod service_support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -296,5 +297,38 @@ fn a_file_that_is_being_copied_is_taken_once_it_is_whole() {
     until("the whole is taken", || metrics.reloads.get() > done);
     let mut client = Client::connect(house, Some(&second), running.address()).unwrap();
     assert_eq!(client.post(UNWRAP, &body).status, 200);
+    running.stop();
+}
+
+#[test]
+fn a_keystore_that_comes_before_its_new_password_is_taken_once_that_is_there() {
+    let running = start("");
+    let house = &running.house;
+    let body = wrap(&running, PLAINTEXT);
+    let password = file(house, "keystore.password");
+    let write = |text: &str| {
+        replace(&password, text.as_bytes());
+        fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    write("secret");
+    let inline = "kms.keystore.password=secret";
+    let text = house.properties("");
+    assert!(text.contains(inline));
+    let text = text.replace(inline, "kms.keystore.password.file=keystore.password");
+    replace(&file(house, "kms.properties"), text.as_bytes());
+    running.node.reloader().reload().unwrap();
+    let metrics = &running.node.shared().metrics;
+    let (done, refused) = (metrics.reloads.get(), metrics.reloads_refused.get());
+    let server = issue(house, "kmsServer", true);
+    let pins = [("cmxDevice", &house.device), ("cmxBackend", &house.backend)];
+    replace(&store(house), &keystore(&server, &pins, "another"));
+    until("the old password is refused", || {
+        metrics.reloads_refused.get() > refused
+    });
+    let told = || admin::status(running.node.shared()).reload_refused;
+    assert!(told().is_some());
+    write("another");
+    until("taken", || told().is_none() && metrics.reloads.get() > done);
+    assert_eq!(running.device().post(UNWRAP, &body).status, 200);
     running.stop();
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;
 
-use crate::config::{self, Config, ConfigError, Loaded, Setting};
+use crate::config::{self, Config, ConfigError, Loaded, Origin, Setting};
 use crate::identity::Snapshot;
 use crate::net::tls;
 use crate::server::{Bell, Shared};
@@ -139,6 +139,7 @@ impl Reloader {
         let mut files = vec![config.file.clone(), config.keystore.file.clone()];
         files.push(config.server.keystore.file.clone());
         files.extend(client_cas::files(config));
+        files.extend(config.effective().iter().filter_map(keystore_password));
         files.dedup();
         files
     }
@@ -250,6 +251,19 @@ impl Reloader {
     }
 }
 
+/// The file of a keystore's password: a new keystore may come before it, and is refused until it is there.
+fn keystore_password(setting: &Setting) -> Option<std::path::PathBuf> {
+    let key = &setting.key;
+    match &setting.origin {
+        Origin::SecretFile(file)
+            if key.starts_with("kms.keystore.") || key.starts_with("kms.server.keystore.") =>
+        {
+            Some(file.clone())
+        }
+        _ => None,
+    }
+}
+
 fn log_report(report: &Report) {
     for warning in &report.warnings {
         log::warn!("{warning}");
@@ -315,7 +329,6 @@ fn pin_changes(old: &Snapshot, new: &Snapshot) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Origin;
 
     fn settings(pairs: &[(&str, &str)]) -> Vec<Setting> {
         let setting = |(key, value): &(&str, &str)| Setting {
