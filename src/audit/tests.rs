@@ -176,6 +176,12 @@ fn whatever_is_done_to_a_log_is_found() {
             1,
         ),
         ("a line of one's own", text.clone() + &foreign, 1, 1),
+        (
+            "the last number that there is",
+            text.clone() + &foreign.replace(":0,", ":18446744073709551615,"),
+            1,
+            1,
+        ),
         ("the head cut", without(&lines, &own[..1]), 1, 0),
         ("all of it cut", String::new(), 1, 1),
     ] {

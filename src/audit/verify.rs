@@ -192,7 +192,7 @@ impl<'a> Verifier<'a> {
                 members.count
             ));
         }
-        state.next = members.seq + 1;
+        state.next = members.seq.saturating_add(1);
         state.mac = told;
         state.has_ended = members.event == "end";
         for anchor in &mut self.anchors {
@@ -221,8 +221,9 @@ impl<'a> Verifier<'a> {
         }
         (begin.first, begin.next) = (members.seq, members.seq);
         let mut anchors = self.anchors.iter();
-        let before = anchors
-            .find(|anchor| anchor.chain == members.chain && anchor.number + 1 == members.seq);
+        let before = anchors.find(|anchor| {
+            anchor.chain == members.chain && Some(anchor.number) == members.seq.checked_sub(1)
+        });
         if let Some(before) = before {
             begin.mac = before.mac;
         }
