@@ -42,7 +42,7 @@ pub struct Known {
     families: Box<[Family]>,
     /// Milliseconds since the directory's start after which a refresh is due.
     refresh_due_ms: AtomicU64,
-    /// When this node last changed the key itself.
+    /// When this node last changed the key itself, or asked what is known now.
     settled: Option<Instant>,
 }
 
@@ -65,7 +65,7 @@ impl Known {
         self.record.latest()
     }
 
-    /// Whether an answer from `source` was overtaken by a change.
+    /// Whether an answer from `source` was overtaken by a change or a later question.
     fn outdates(&self, source: Source) -> bool {
         match (source, self.settled) {
             (Source::Lookup { asked }, Some(settled)) => asked < settled,
@@ -272,7 +272,11 @@ impl Directory {
             refresh_due_ms: AtomicU64::new(self.ms(now) + millis(METADATA_TTL)),
             settled: match source {
                 Source::Change => Some(now),
-                Source::Lookup { .. } => held.and_then(|held| held.settled),
+                // An answer to a question asked earlier may come later, and is older.
+                Source::Lookup { asked } => Some(
+                    held.and_then(|held| held.settled)
+                        .map_or(asked, |settled| settled.max(asked)),
+                ),
             },
         }
     }

@@ -199,3 +199,18 @@ fn a_lookup_does_not_undo_a_change_that_came_after_it() {
     );
     assert!(directory.forget("k", later).is_some());
 }
+
+#[test]
+fn an_answer_that_comes_late_does_not_undo_one_to_a_later_question() {
+    let start = Instant::now();
+    let after = |ms| start + Duration::from_millis(ms);
+    let directory = Directory::new(start);
+    let new = Arc::new(record("k", &["1", "2"]));
+    let learn = |record: &Arc<KeyRecord>, asked, now| {
+        directory.learn(Arc::clone(record), LOOKUP_AT_ONCE(after(asked)), after(now))
+    };
+    assert_eq!(learn(&new, 10, 20), Learnt::New);
+    let old = Arc::new(record("k", &["1"]));
+    assert_eq!(learn(&old, 5, 30), Learnt::Outdated);
+    assert_eq!(learn(&new, 10, 40), Learnt::Same);
+}
