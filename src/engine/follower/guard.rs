@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 
 /// How often the HSM is asked while the engine is lost.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Looks for what was missed are so far apart at least.
+/// Looks for what was missed are so far apart at least; twice as far each time, up to [`LOOK_EVERY`]: whoever can
+/// write to the engine can have nodes look as often as that and no oftener.
 const AGAIN: Duration = Duration::from_millis(50);
+/// After so long without such a look the next ones are close together again.
+const QUIET: Duration = Duration::from_secs(10);
 /// How long the own cache is served after a look began that succeeded.
 pub(super) const TRUST: Duration = Duration::from_secs(3);
 
@@ -21,6 +24,8 @@ pub(super) struct Guard {
     missed: Option<(Instant, Instant)>,
     /// Not to look for it before.
     again: Instant,
+    /// From one look for it to the next.
+    pause: Duration,
     /// When the last look began that succeeded.
     looked: Instant,
     /// When the next one is due while the engine is lost.
@@ -34,6 +39,7 @@ impl Guard {
             lost: None,
             missed: None,
             again: now,
+            pause: AGAIN,
             looked: now,
             next: now,
             is_looking: false,
@@ -43,7 +49,10 @@ impl Guard {
     /// Whether to look now.
     pub(super) fn tick(&mut self, now: Instant, fresh: bool) -> bool {
         if fresh {
-            self.lost = None;
+            if self.lost.take().is_some() {
+                // Something may have changed since the last look, and before the token that is known now.
+                self.missed(now);
+            }
         } else if self.lost.is_none() {
             self.lost = Some(now);
             self.next = now;
@@ -55,7 +64,15 @@ impl Guard {
         }
         self.is_looking = true;
         self.next = now + LOOK_EVERY;
-        self.again = now + AGAIN;
+        if missed {
+            let quiet = now.saturating_duration_since(self.again) >= QUIET;
+            self.pause = if quiet {
+                AGAIN
+            } else {
+                (self.pause * 2).min(LOOK_EVERY)
+            };
+        }
+        self.again = now + self.pause;
         true
     }
 
@@ -67,7 +84,7 @@ impl Guard {
     pub(super) fn looked(&mut self, began: Instant, now: Instant, good: bool) {
         self.is_looking = false;
         if !good {
-            self.again = now + AGAIN;
+            self.again = now + self.pause;
             return;
         }
         self.looked = self.looked.max(began);
@@ -174,5 +191,42 @@ mod tests {
         assert!(guard.tick(at(46), true));
         guard.looked(at(46), at(47), true);
         assert!(guard.serves(at(47), HOUR) && !guard.tick(at(48), true));
+    }
+
+    #[test]
+    fn what_changed_before_the_token_was_known_again_is_looked_for() {
+        let start = Instant::now();
+        let at = |tenths: u32| start + S * tenths / 10;
+        let mut guard = Guard::new(start);
+        assert!(guard.tick(at(0), false), "lost: a look at once");
+        guard.looked(at(0), at(1), true);
+        assert!(guard.tick(at(5), true), "what changed between 0 and 5?");
+        guard.looked(at(5), at(6), true);
+        assert!(!guard.tick(at(30), true), "and then no more");
+    }
+
+    #[test]
+    fn misses_without_end_cost_one_look_a_second() {
+        let start = Instant::now();
+        let mut guard = Guard::new(start);
+        guard.tick(start, true);
+        let mut looks = Vec::new();
+        for ms in 0..20_000 {
+            let now = start + Duration::from_millis(ms);
+            guard.missed(now);
+            if guard.tick(now, true) {
+                looks.push(ms);
+                guard.looked(now, now, true);
+            }
+        }
+        assert!((20..=26).contains(&looks.len()), "{looks:?}");
+        // One alone is looked for at once, and after a quiet time several are.
+        let later = start + Duration::from_secs(60);
+        for ms in [0, 50, 150] {
+            let now = later + Duration::from_millis(ms);
+            guard.missed(now);
+            assert!(guard.tick(now, true), "{ms}");
+            guard.looked(now, now, true);
+        }
     }
 }
