@@ -195,17 +195,21 @@ fn what_somebody_else_writes_is_missed_and_never_a_wrong_key() {
         names[0]
     );
     let huge = format!("redis.call('SET','{}',string.rep('x',300000))", names[0]);
+    // More than one reply may have: the connection must not end for it.
+    let immense = format!("redis.call('SET','{}',string.rep('x',2000000))", names[0]);
     for (name, script) in [
         ("swapped", &swap),
         ("cut", &cut),
         ("changed", &flip),
         ("of another type", &list),
         ("huge", &huge),
+        ("immense", &immense),
     ] {
         a.share(b"one", &DEK);
         a.share(b"two", &[8; 32]);
         let refused = b.cluster.stats().refused.get();
         redis.cli(0, &["EVAL", script, "0"]);
+        b.diary.clear();
         for (sealed, right) in [(b"one", &DEK), (b"two", &[8; 32])] {
             let found = b.look_up(&b.name(sealed));
             assert!(
@@ -217,6 +221,7 @@ fn what_somebody_else_writes_is_missed_and_never_a_wrong_key() {
             b.cluster.stats().refused.get() > refused,
             "{name}: nobody noticed"
         );
+        assert_eq!(b.diary.all(), [], "{name}: the connection ended");
     }
     // What was not believed was deleted, and a fresh one is found again.
     a.share(b"one", &DEK);

@@ -45,6 +45,15 @@ impl Access {
         (commands, replies)
     }
 
+    /// A connection that was begun was not completed in time.
+    pub(super) fn unfinished(&self) -> String {
+        let hint = match self.tls {
+            Some(_) => "is its port a tls-port?",
+            None => "does its port expect TLS?",
+        };
+        format!("it does not complete the connection in time; {hint}")
+    }
+
     /// How the server at `place` is spoken to.
     pub(super) fn tls_for(&self, place: &Place) -> Result<Option<Tls>, String> {
         let Some(config) = &self.tls else {

@@ -16,7 +16,7 @@ use super::keyring::Keyring;
 use super::lookup::{Lookup, Named};
 use super::record::{self, Subject, What};
 use super::report::{Report, ServerReport, Stats};
-use super::resp::Reply;
+use super::resp::{self, Reply};
 use super::run::{Message, Runner};
 use super::{Acks, ClusterPlan, Found, KeyWrap, Obedience, Tools, Unmet, Word, acks};
 use crate::net::inbox::Inbox;
@@ -47,8 +47,10 @@ pub(super) struct Board {
     pub(super) ever_connected: AtomicBool,
     pub(super) subscribed: AtomicBool,
     pub(super) stopping: AtomicBool,
-    /// A change found no room to be told: all is to be dropped everywhere.
+    /// A change found no room to be told: every key is to be looked up everywhere.
     pub(super) unsaid: AtomicBool,
+    /// An order to drop plaintexts found none: all is to be dropped everywhere.
+    pub(super) unsaid_purge: AtomicBool,
     /// The sealing key is to be replaced now.
     pub(super) renew: AtomicBool,
     pub(super) servers: Mutex<Vec<ServerReport>>,
@@ -72,6 +74,7 @@ impl Board {
             subscribed: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             unsaid: AtomicBool::new(false),
+            unsaid_purge: AtomicBool::new(false),
             renew: AtomicBool::new(false),
             servers: Mutex::new(Vec::new()),
             peers: Mutex::new(Vec::new()),
@@ -244,10 +247,14 @@ impl Cluster {
 
     fn push_word(&self, word: Word, acks: Option<Acks>) {
         let until = Instant::now() + OBEDIENCE_MAX;
+        let unsaid = match word {
+            Word::Purge(_) => &self.board.unsaid_purge,
+            _ => &self.board.unsaid,
+        };
         let message = Message::Announce { word, acks, until };
         if self.inbox.push(message).is_err() {
             // Whatever it was, this says as much.
-            self.board.unsaid.store(true, Ordering::Release);
+            unsaid.store(true, Ordering::Release);
         }
     }
 
@@ -320,7 +327,7 @@ impl Cluster {
 
     /// Asks one command about `name` and waits; for tests and tools, not for a worker.
     pub fn ask(&self, parts: &[&[u8]], name: &str, within: Duration) -> Result<Reply, Unmet> {
-        super::run::ask(&self.inbox, parts, name, within)
+        super::run::ask(&self.inbox, resp::command(parts), name, within)
     }
 
     /// Ends its threads; who still waits is told that it is unavailable.

@@ -19,6 +19,8 @@ const LABEL: &[u8] = b"kms-word/1\0";
 const VERSION: &str = "kms1";
 /// A key's name in hexadecimal digits, and what stands before it.
 pub const BULLETIN_BYTES_MAX: usize = 2 * KEY_NAME_BYTES_MAX + 1024;
+/// Characters of a token.
+pub const TOKEN_BYTES: usize = 65;
 /// Characters of a node's name.
 pub const NODE_NAME_BYTES_MAX: usize = 80;
 
@@ -54,7 +56,7 @@ impl Token {
 
     /// As the engine keeps it.
     pub fn text(&self) -> String {
-        let mut text = String::with_capacity(65);
+        let mut text = String::with_capacity(TOKEN_BYTES);
         hex(&mut text, &self.generation);
         text.push('.');
         hex(&mut text, &self.change);

@@ -4,13 +4,14 @@
 //! Must never be true: a change that could not be told and was forgotten; a message obeyed that was not signed.
 //! Runs on the loop.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mio::Token as Slot;
 
-use super::bulletin::{Bulletin, Token, Word};
+use super::bulletin::{Bulletin, TOKEN_BYTES, Token, Word};
+use super::peers::{Peers, instance, names_of};
 use super::resp;
 use super::run::{Runner, WRITE_MAX, Whom};
 use super::watch::{Verdict, Watch};
@@ -21,23 +22,23 @@ pub(super) const LOOK_MAX: Duration = Duration::from_millis(250);
 /// A change that was not told is tried again.
 pub(super) const AGAIN: Duration = Duration::from_millis(50);
 const HELLO_EVERY: Duration = Duration::from_secs(2);
-/// A node not heard of for so long is not there.
-const PEER_LIFE: Duration = Duration::from_secs(15);
-const PEERS_MAX: usize = 256;
+/// Plaintexts are dropped because of a token alone, which nobody signs, so often at most.
+const PURGE_EVERY: Duration = Duration::from_secs(10);
 const REPORT_EVERY: Duration = Duration::from_millis(200);
-/// Changes that wait to be told; beyond that one order to drop everything says as much.
+/// Changes that wait to be told; beyond that a new token alone says that something was changed.
 const ANNOUNCEMENTS_MAX: usize = 64;
 
 /// A change to be told.
 pub(super) struct Announcement {
-    pub(super) word: Word,
+    /// `None`: too much to be said; the token tells that every key is to be looked up.
+    pub(super) word: Option<Word>,
     pub(super) acks: Option<Acks>,
     pub(super) until: Instant,
     pub(super) token: Option<Token>,
 }
 
 impl Announcement {
-    pub(super) fn new(word: Word, acks: Option<Acks>, until: Instant) -> Self {
+    pub(super) fn new(word: Option<Word>, acks: Option<Acks>, until: Instant) -> Self {
         Self {
             word,
             acks,
@@ -66,28 +67,15 @@ pub(super) struct Follower {
     pub(super) telling: bool,
     pub(super) again: Option<Instant>,
     pub(super) ordered: Vec<Ordered>,
-    peers: HashMap<String, Instant>,
+    pub(super) peers: Peers,
     greeted: Option<Instant>,
     reported: Option<Instant>,
+    /// When plaintexts were dropped because of a token alone, and whether they are to be again.
+    purged: Option<Instant>,
+    owes_purge: bool,
     /// Connections so far: to the server of the token, and for messages. Another one: something may have been missed.
     connections: Option<(Slot, u64)>,
     subscriptions: u64,
-}
-
-/// The node's name and what tells it from another of that name, or from itself before a restart.
-fn instance(name: &str) -> String {
-    let token = Token::first().map_or_else(String::new, |token| token.text());
-    format!("{name}#{}", token.get(..8).unwrap_or("0"))
-}
-
-fn name_of(instance: &str) -> String {
-    instance.split('#').next().unwrap_or_default().to_owned()
-}
-
-fn names_of(instances: &[String]) -> Vec<String> {
-    let mut names: Vec<String> = instances.iter().map(|one| name_of(one)).collect();
-    names.sort();
-    names
 }
 
 impl Follower {
@@ -101,9 +89,11 @@ impl Follower {
             telling: false,
             again: None,
             ordered: Vec::new(),
-            peers: HashMap::new(),
+            peers: Peers::default(),
             greeted: None,
             reported: None,
+            purged: None,
+            owes_purge: false,
             connections: None,
             subscriptions: 0,
         }
@@ -120,11 +110,12 @@ impl Follower {
 
     pub(super) fn announce(&mut self, announcement: Announcement) {
         if self.queue.len() >= ANNOUNCEMENTS_MAX {
-            self.queue.pop_front();
-            let until = announcement.until;
-            let everything = Announcement::new(Word::Purge(None), None, until);
-            if let Some(first) = self.queue.front_mut() {
-                *first = everything;
+            let first = self.queue.pop_front();
+            let purges = |word: &Option<Word>| matches!(word, Some(Word::Purge(_)));
+            if let (Some(one), Some(other)) = (first, self.queue.front_mut()) {
+                let purges = purges(&one.word) || purges(&other.word);
+                let both = purges.then_some(Word::Purge(None));
+                *other = Announcement::new(both, None, announcement.until);
             }
         }
         self.queue.push_back(announcement);
@@ -140,26 +131,15 @@ impl Follower {
         true
     }
 
-    /// Names of the others that are there.
-    pub(super) fn peers(&self, now: Instant) -> Vec<String> {
-        names_of(&self.instances(now))
-    }
-
-    fn instances(&self, now: Instant) -> Vec<String> {
-        let young = |at: Instant| now.saturating_duration_since(at) < PEER_LIFE;
-        let young = self.peers.iter().filter(|(_, at)| young(**at));
-        young.map(|(instance, _)| instance.clone()).collect()
-    }
-
-    fn met(&mut self, node: &str, now: Instant) {
-        if self.peers.len() >= PEERS_MAX && !self.peers.contains_key(node) {
-            let young = |at: Instant| now.saturating_duration_since(at) < PEER_LIFE;
-            self.peers.retain(|_, at| young(*at));
-            if self.peers.len() >= PEERS_MAX {
-                return;
-            }
+    /// Whether plaintexts are to be dropped now, as a token says that nobody signed.
+    fn may_purge(&mut self, now: Instant) -> bool {
+        let since = |then| now.saturating_duration_since(then);
+        if self.purged.is_some_and(|then| since(then) < PURGE_EVERY) {
+            return false;
         }
-        self.peers.insert(node.to_owned(), now);
+        self.owes_purge = false;
+        self.purged = Some(now);
+        true
     }
 }
 
@@ -195,10 +175,10 @@ impl Runner {
 
     fn obey(&mut self, bulletin: &Bulletin, now: Instant) {
         if bulletin.word == Word::Bye {
-            self.follower.peers.remove(&bulletin.node);
+            self.follower.peers.left(&bulletin.node);
             return;
         }
-        self.follower.met(&bulletin.node, now);
+        self.follower.peers.met(&bulletin.node, now);
         let (Some(token), word) = (bulletin.token, &bulletin.word) else {
             return;
         };
@@ -215,17 +195,18 @@ impl Runner {
             Word::Purge(key) => self.events.purge(key.as_deref()),
             Word::Done | Word::Hello | Word::Bye => {}
         }
-        self.judge(verdict);
+        self.judge(verdict, now);
         if matches!(word, Word::Purge(_)) {
             self.say(Word::Done, Some(token), None, now);
         }
     }
 
-    pub(super) fn judge(&mut self, verdict: Verdict) {
+    pub(super) fn judge(&mut self, verdict: Verdict, now: Instant) {
         match verdict {
             Verdict::Known | Verdict::Told => return,
             Verdict::Missed => {}
-            Verdict::MissedPurge => self.events.purge(None),
+            Verdict::MissedPurge if self.follower.may_purge(now) => self.events.purge(None),
+            Verdict::MissedPurge => self.follower.owes_purge = true,
         }
         self.board.stats.missed.bump();
         self.events.missed();
@@ -242,7 +223,7 @@ impl Runner {
 
     /// Tells who obeyed, once all have or the time is over.
     fn finish_orders(&mut self, now: Instant) {
-        let peers = self.follower.instances(now);
+        let peers = self.follower.peers.expected(now);
         self.follower.ordered.retain_mut(|ordered| {
             let silent: Vec<String> = peers
                 .iter()
@@ -308,10 +289,18 @@ impl Runner {
         if self.plan.looks_only {
             return;
         }
-        self.notice_connections();
-        if self.board.unsaid.swap(false, Ordering::AcqRel) {
-            let everything = Announcement::new(Word::Purge(None), None, now);
-            self.follower.announce(everything);
+        self.notice_connections(now);
+        if self.follower.owes_purge && self.follower.may_purge(now) {
+            self.events.purge(None);
+        }
+        for (unsaid, word) in [
+            (&self.board.unsaid_purge, Some(Word::Purge(None))),
+            (&self.board.unsaid, None),
+        ] {
+            if unsaid.swap(false, Ordering::AcqRel) {
+                let unsaid = Announcement::new(word, None, now);
+                self.follower.announce(unsaid);
+            }
         }
         let due = |then: Option<Instant>, every| {
             then.is_none_or(|then: Instant| now.saturating_duration_since(then) >= every)
@@ -325,7 +314,7 @@ impl Runner {
         if due(self.follower.polled, self.follower.poll_every) {
             self.follower.polled = Some(now);
             let name = self.board.token_name();
-            let command = resp::command(&[b"GET", name.as_bytes()]);
+            let command = resp::first_bytes(&name, TOKEN_BYTES);
             let whom = Whom::Token { asked: now };
             self.ask_lane(Some(home), &command, whom, now + LOOK_MAX, now);
         }
@@ -340,12 +329,12 @@ impl Runner {
 
     /// A new connection, or another server: what was told or changed meanwhile may have been missed, or lost
     /// with the server.
-    fn notice_connections(&mut self) {
+    fn notice_connections(&mut self, now: Instant) {
         let home = self.home().filter(|(_, lane)| lane.is_up());
         let mut missed = false;
-        if let Some(now) = home.map(|(slot, lane)| (slot, lane.connected())) {
-            let before = self.follower.connections.replace(now);
-            missed |= before.is_some_and(|before| before != now);
+        if let Some(present) = home.map(|(slot, lane)| (slot, lane.connected())) {
+            let before = self.follower.connections.replace(present);
+            missed |= before.is_some_and(|before| before != present);
         }
         let subscriptions = self.subscriber.subscribed();
         if subscriptions != self.follower.subscriptions {
@@ -353,7 +342,7 @@ impl Runner {
             self.follower.subscriptions = subscriptions;
         }
         if missed {
-            self.judge(Verdict::Missed);
+            self.judge(Verdict::Missed, now);
         }
     }
 
@@ -372,8 +361,7 @@ impl Runner {
             if now >= announcement.until
                 && let Some(acks) = announcement.acks.take()
             {
-                let silent: Vec<String> = self.follower.peers.keys().cloned().collect();
-                let silent = names_of(&silent);
+                let silent = names_of(&self.follower.peers.expected(now));
                 let _ = acks.try_send(Obedience {
                     silent,
                     ..Obedience::default()

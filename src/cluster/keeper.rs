@@ -13,9 +13,9 @@ use zeroize::Zeroizing;
 
 use super::board::{Board, unix_ms};
 use super::keyring::{CSK_BYTES, Csk, Keys};
-use super::resp::Reply;
+use super::resp::{self, Reply};
 use super::run::{Message, ask};
-use super::wrapped::{self, Wrapped};
+use super::wrapped::{self, VALUE_BYTES_MAX, Wrapped};
 use super::{KeyWrap, Unmet, WrapError};
 use crate::net::inbox::Inbox;
 use crate::secret::{Arena, SecretBytes};
@@ -26,6 +26,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_SOON: Duration = Duration::from_millis(100);
 /// For one command.
 const WITHIN: Duration = Duration::from_millis(500);
+/// A key older than the one held by more than this is an old one that somebody brought back, or that a failover did:
+/// not used. Nodes that make one at the same time differ by less.
+const OLDER_MAX_MS: u64 = 60_000;
 /// A key that the HSM did not wrap is replaced so often at most: two clusters of one name must not race.
 const REPLACE_EVERY_MS: u64 = 10_000;
 
@@ -78,20 +81,27 @@ impl Keeper {
     }
 
     fn look(&mut self) -> Result<(), String> {
-        match self.engine(&[b"GET", self.board.key_name().as_bytes()])? {
-            Reply::Nil => self.make(b"NX", None),
+        match self.shown()? {
+            Reply::Bulk(value) if value.is_empty() => self.make(b"NX", None),
             Reply::Bulk(value) if value == self.seen => self.replace_if_due(&value),
             Reply::Bulk(value) => self.take(&value),
-            _ => Err(
-                "the engine does not show the sealing key: is another thing kept under its name?"
-                    .into(),
-            ),
+            _ => self.refuse("it is another kind of value"),
         }
     }
 
-    fn engine(&self, parts: &[&[u8]]) -> Result<Reply, String> {
-        match ask(&self.inbox, parts, &self.board.key_name(), WITHIN) {
-            Ok(Reply::Error(text)) => Err(format!("the engine refuses the sealing key: {text}")),
+    /// What the engine has under the key's name; empty: nothing.
+    fn shown(&self) -> Result<Reply, String> {
+        let command = resp::first_bytes(&self.board.key_name(), VALUE_BYTES_MAX);
+        match self.engine(command)? {
+            Reply::Error(text) if !text.starts_with("WRONGTYPE") => {
+                Err(format!("the engine refuses the sealing key: {text}"))
+            }
+            reply => Ok(reply),
+        }
+    }
+
+    fn engine(&self, command: Vec<u8>) -> Result<Reply, String> {
+        match ask(&self.inbox, command, &self.board.key_name(), WITHIN) {
             Ok(reply) => Ok(reply),
             Err(Unmet::Down | Unmet::Lost | Unmet::TimedOut) => {
                 Err("the engine does not answer for the sealing key".to_owned())
@@ -105,7 +115,9 @@ impl Keeper {
         SystemRandom::new()
             .fill(bytes.as_mut())
             .map_err(|_| "the kernel gives no random numbers".to_owned())?;
-        let created_ms = unix_ms();
+        // Newer than any before it, whatever this node's clock says.
+        let newest = old.as_ref().map_or(0, |old| old.created_ms);
+        let created_ms = unix_ms().max(newest.saturating_add(1));
         let bound = wrapped::associated_data(&self.board.plan.cluster, created_ms);
         let made = self
             .wrap
@@ -123,11 +135,19 @@ impl Keeper {
         let value = wrapped::encode(&entries)
             .ok_or_else(|| "the HSM made too much of the sealing key".to_owned())?;
         let name = self.board.key_name();
-        self.engine(&[b"SET", name.as_bytes(), &value, condition])?;
-        match self.engine(&[b"GET", name.as_bytes()])? {
-            Reply::Bulk(shown) => self.take(&shown),
-            _ => Err("the engine did not keep the sealing key".to_owned()),
+        // Where nothing is shown an empty value may stand in the way of a first one.
+        for condition in [condition, b"XX"] {
+            let set = resp::command(&[b"SET", name.as_bytes(), &value, condition]);
+            if let Reply::Error(text) = self.engine(set)? {
+                return Err(format!("the engine refuses the sealing key: {text}"));
+            }
+            if let Reply::Bulk(shown) = self.shown()?
+                && !shown.is_empty()
+            {
+                return self.take(&shown);
+            }
         }
+        Err("the engine did not keep the sealing key".to_owned())
     }
 
     /// Holds what `value` says, if the HSM wrapped it.
@@ -136,6 +156,9 @@ impl Keeper {
         let Some((current, previous)) = entries.as_ref().and_then(|all| all.split_first()) else {
             return self.refuse("it is no sealing key");
         };
+        if let Some(why) = self.too_old(current) {
+            return self.refuse(why);
+        }
         let current = match self.unwrap(current) {
             Ok(csk) => csk,
             Err(WrapError::Refused(why)) => return self.refuse(&why),
@@ -167,6 +190,19 @@ impl Keeper {
         self.board.keyring.hold(Keys { current, previous });
         value.clone_into(&mut self.seen);
         Ok(())
+    }
+
+    /// An old one may be known to somebody, which may be why it was replaced.
+    fn too_old(&self, wrapped: &Wrapped) -> Option<&'static str> {
+        let held = self.board.keyring.keys();
+        let Some(held) = held.as_ref() else {
+            let life_ms = u64::try_from(self.board.plan.key_life.as_millis()).unwrap_or(u64::MAX);
+            let is_past = wrapped.created_ms.saturating_add(life_ms.saturating_mul(2)) < unix_ms();
+            return is_past.then_some("it is more than twice as old as kms.cluster.key.life.h");
+        };
+        let newest = held.current.created_ms();
+        let is_older = wrapped.created_ms.saturating_add(OLDER_MAX_MS) < newest;
+        is_older.then_some("it is older than the one in use")
     }
 
     fn overlap_ms(&self) -> u64 {
@@ -208,8 +244,8 @@ impl Keeper {
     fn refuse(&mut self, why: &str) -> Result<(), String> {
         self.board.stats.keys_refused.bump();
         let trouble = format!(
-            "the sealing key in the engine is not believed ({why}): somebody else wrote it, or two clusters that do not \
-             share an HSM key have one name (kms.cluster.name)"
+            "the sealing key in the engine is not believed ({why}): somebody else wrote it, a failover brought an old one \
+             back, or two clusters that do not share an HSM key have one name (kms.cluster.name)"
         );
         let now_ms = unix_ms();
         if now_ms.saturating_sub(self.replaced_ms) < REPLACE_EVERY_MS {
@@ -231,11 +267,54 @@ impl Keeper {
         let Some(current) = wrapped::decode(value).and_then(|all| all.into_iter().next()) else {
             return Ok(());
         };
-        let life_ms = u64::try_from(self.board.plan.key_life.as_millis()).unwrap_or(u64::MAX);
-        if !ordered && unix_ms().saturating_sub(current.created_ms) < life_ms {
+        let held = self.board.keyring.keys();
+        let Some(held) = held.as_ref() else {
+            return Ok(());
+        };
+        if !ordered && !is_due(&held.current, self.board.plan.key_life, unix_ms()) {
             return Ok(());
         }
         log::info!("shared cache: the sealing key is replaced");
         self.make(b"XX", Some(current))
+    }
+}
+
+/// Whether `csk` has been in use for as long, or for as many records, as it may.
+fn is_due(csk: &Csk, life: Duration, now_ms: u64) -> bool {
+    let life_ms = u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
+    csk.is_worn() || now_ms.saturating_sub(csk.created_ms()) >= life_ms
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::secret::{ArenaPlan, Mode};
+
+    #[test]
+    fn a_key_is_due_after_its_life_or_its_records() {
+        let arena = Arena::reserve(&ArenaPlan {
+            key_bytes: 4096,
+            large_count: 0,
+            large_bytes: 0,
+            buffer_bytes: 4096,
+            mode: Some(Mode::Mlock),
+        })
+        .unwrap();
+        let life = Duration::from_secs(10);
+        for (name, worn, now_ms, want) in [
+            ("new", false, 5_000, false),
+            ("this clock is behind", false, 0, false),
+            ("its life is not over", false, 14_999, false),
+            ("its life is over", false, 15_000, true),
+            ("too many records", true, 5_000, true),
+        ] {
+            let key = arena.store(&[1; CSK_BYTES]).unwrap();
+            let csk = Csk::derive(arena, &key, 5_000).unwrap();
+            if worn {
+                csk.wear_out();
+            }
+            assert_eq!(is_due(&csk, life, now_ms), want, "{name}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! be true: key bytes outside the arena; an id that is not derived from its key.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -13,6 +14,9 @@ use crate::secret::{Arena, SecretKey, StoreError, cipher, wipe_slice};
 
 /// Bytes of a sealing key.
 pub const CSK_BYTES: usize = 32;
+/// Records that one node seals under one key before another takes over: nonces are random, and sixteen nodes together
+/// stay within the 2^32 that AES-GCM allows for one key.
+pub const SEALS_MAX: u64 = 1 << 28;
 
 /// One sealing key, as sub-keys.
 pub struct Csk {
@@ -21,6 +25,8 @@ pub struct Csk {
     sealing: SecretKey,
     naming: SecretKey,
     signing: SecretKey,
+    /// Records sealed by this node.
+    seals: AtomicU64,
 }
 
 impl Csk {
@@ -45,6 +51,7 @@ impl Csk {
             sealing: stored(b"seal")?,
             naming: stored(b"name")?,
             signing: stored(b"word")?,
+            seals: AtomicU64::new(0),
         })
     }
 
@@ -56,6 +63,21 @@ impl Csk {
     /// When it was made, milliseconds since 1970.
     pub fn created_ms(&self) -> u64 {
         self.created_ms
+    }
+
+    /// A record more was sealed.
+    pub(super) fn count_seal(&self) {
+        self.seals.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether this node has sealed as many records under it as it may.
+    pub(super) fn is_worn(&self) -> bool {
+        self.seals.load(Ordering::Relaxed) >= SEALS_MAX
+    }
+
+    #[cfg(test)]
+    pub(super) fn wear_out(&self) {
+        self.seals.store(SEALS_MAX, Ordering::Relaxed);
     }
 
     pub(super) fn sealing(&self) -> &SecretKey {

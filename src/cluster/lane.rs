@@ -26,6 +26,8 @@ const STALL_MAX: Duration = Duration::from_millis(500);
 /// Rest after the first failure, doubled up to the longest.
 const REST: Duration = Duration::from_millis(10);
 const REST_MAX: Duration = Duration::from_millis(500);
+/// A connection that stood for so long was a good one: the next rest is the shortest again.
+const STEADY: Duration = Duration::from_secs(1);
 /// Commands under way on one connection.
 const FLYING_MAX: usize = 512;
 
@@ -62,6 +64,8 @@ pub struct Lane<W> {
     rest: Duration,
     /// How often the connection was made.
     connected: u64,
+    /// When it was made last.
+    risen: Instant,
     asked: Instant,
     /// What is wrong; empty: nothing.
     why: String,
@@ -83,6 +87,7 @@ impl<W> Lane<W> {
             breaker: Breaker::new(now),
             rest: REST,
             connected: 0,
+            risen: now,
             asked: now,
             why: "not connected yet".to_owned(),
         }
@@ -224,7 +229,9 @@ impl<W> Lane<W> {
                         return Err("it answers what it was not asked".to_owned());
                     };
                     self.breaker.answered(now);
-                    self.rest = REST;
+                    if now.saturating_duration_since(self.risen) >= STEADY {
+                        self.rest = REST;
+                    }
                     if let Some(whom) = flying.whom {
                         told.push((whom, Ok(reply)));
                     }
@@ -239,6 +246,7 @@ impl<W> Lane<W> {
         self.state = State::Up;
         self.breaker = Breaker::new(now);
         self.connected += 1;
+        self.risen = now;
         self.why.clear();
         log::info!("shared cache: connected server={}", self.place);
     }
@@ -291,12 +299,7 @@ impl<W> Lane<W> {
                 );
             }
             State::Opening { until } | State::LoggingIn { until, .. } if now >= until => {
-                let hint = match access.tls {
-                    Some(_) => "is its port a tls-port?",
-                    None => "does its port expect TLS?",
-                };
-                let why = format!("it does not complete the connection in time; {hint}");
-                self.fall(why, now, told);
+                self.fall(access.unfinished(), now, told);
             }
             State::Up => {
                 let stalled =

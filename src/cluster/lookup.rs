@@ -86,7 +86,7 @@ impl Runner {
             self.board.stats.absent.bump();
             return lookup.tell(Found::Absent);
         };
-        let command = resp::command(&[b"GET", name.as_bytes()]);
+        let command = resp::first_bytes(&name, record::RECORD_BYTES_MAX);
         let deadline = lookup.deadline;
         let slot = self.lane_of(&name);
         lookup.asked = Some((name, csk));
@@ -103,6 +103,7 @@ impl Runner {
             return;
         };
         match reply {
+            Ok(Reply::Bulk(record)) if record.is_empty() => self.look_up(lookup, now),
             Ok(Reply::Bulk(record)) => match self.open(&lookup.subject, &csk, &record) {
                 Ok(Some(key)) => {
                     self.board.stats.found.bump();
@@ -110,12 +111,16 @@ impl Runner {
                 }
                 // No room in locked memory; the HSM's answer will make some.
                 Ok(None) => lookup.tell(Found::Unavailable),
+                // By this node's clock: others may find it good, and the engine ends it by its own.
+                Err(record::Refusal::Expired) => {
+                    self.expired(now);
+                    self.look_up(lookup, now);
+                }
                 Err(refusal) => {
                     self.refuse_record(&name, &format!("{refusal:?}"), now);
                     self.look_up(lookup, now);
                 }
             },
-            Ok(Reply::Nil) => self.look_up(lookup, now),
             Ok(reply) => {
                 if reply.error_code() == Some("WRONGTYPE") {
                     self.refuse_record(&name, "WRONGTYPE", now);
@@ -144,6 +149,15 @@ impl Runner {
         let store = &self.store;
         let room = &mut self.open_room;
         record::open(csk, subject, record, unix_ms(), room, |plain| store(plain))
+    }
+
+    fn expired(&mut self, now: Instant) {
+        if self.may_log(now) {
+            log::warn!(
+                "shared cache: a record's time is over, and the engine still has it: does a node's clock go wrong? The HSM \
+                 is asked instead"
+            );
+        }
     }
 
     /// What is not believed goes, so that the next one need not look at it.

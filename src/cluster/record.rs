@@ -153,6 +153,7 @@ pub fn seal(
     let tag = csk
         .sealing()
         .expose(|key| cipher::seal(key, nonce, &associated_data, room));
+    csk.count_seal();
     if let Ok(tag) = tag {
         record.extend_from_slice(&nonce);
         record.extend_from_slice(room);

@@ -146,6 +146,17 @@ pub fn command(parts: &[&[u8]]) -> Vec<u8> {
     out
 }
 
+/// Asks for what is kept under `name`, and no more of it than tells that it is over `max` bytes: somebody else may have
+/// written something huge there. Nothing at all comes back as empty.
+pub fn first_bytes(name: &str, max: usize) -> Vec<u8> {
+    command(&[
+        b"GETRANGE",
+        name.as_bytes(),
+        b"0",
+        max.to_string().as_bytes(),
+    ])
+}
+
 struct Cursor<'a> {
     input: &'a [u8],
     at: usize,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use mio::Token as Slot;
 
 use super::lane::{Lane, Told};
+use super::pulse::Pulse;
 use super::resp::{self, Reply};
 use super::run::{Runner, Votes, Whom};
 use super::slots::{Place, SlotMap, slot_of};
@@ -20,9 +21,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// And while it is not.
 const LOOK_SOON: Duration = Duration::from_millis(200);
 const LOOK_MAX: Duration = Duration::from_millis(200);
-/// A server that nobody has asked for so long is asked a PING, which may take so long.
-const PROBE_AFTER: Duration = Duration::from_millis(200);
-const PROBE_MAX: Duration = Duration::from_millis(100);
 /// For how long a sentinel's answer counts.
 const VOTE_LIFE: Duration = Duration::from_secs(3);
 
@@ -30,7 +28,7 @@ const VOTE_LIFE: Duration = Duration::from_secs(3);
 pub(super) struct Route {
     mode: Mode,
     places: Vec<Place>,
-    lanes: BTreeMap<Slot, Lane<Whom>>,
+    pub(super) lanes: BTreeMap<Slot, Lane<Whom>>,
     /// Those of `lanes` that are sentinels.
     sentinels: Vec<Slot>,
     votes: Votes,
@@ -39,6 +37,7 @@ pub(super) struct Route {
     map: Option<SlotMap>,
     next_slot: usize,
     looked: Option<Instant>,
+    pub(super) pulse: Pulse,
     /// Something shows that servers have changed places.
     doubted: bool,
     turn: usize,
@@ -56,6 +55,7 @@ impl Route {
             map: None,
             next_slot: 0,
             looked: None,
+            pulse: Pulse::default(),
             doubted: false,
             turn: 0,
         };
@@ -79,6 +79,23 @@ impl Route {
 
     pub(super) fn lanes(&self) -> impl Iterator<Item = (Slot, &Lane<Whom>)> {
         self.lanes.iter().map(|(slot, lane)| (*slot, lane))
+    }
+
+    /// Until when the only server counts as the master: while most of the sentinels say so. One that is cut off from
+    /// them may be none any more, and knows no better. `None`: nobody needs to vouch.
+    pub(super) fn vouched_until(&self, now: Instant) -> Option<Instant> {
+        let Mode::Sentinel { .. } = self.mode else {
+            return None;
+        };
+        let present = self.one.and_then(|slot| self.lanes.get(&slot));
+        let votes = self.votes.values();
+        let mut heard: Vec<Instant> = votes
+            .filter(|(place, _)| present.is_some_and(|lane| lane.place() == place))
+            .map(|(_, at)| *at)
+            .collect();
+        heard.sort_unstable_by(|one, other| other.cmp(one));
+        let last = heard.get(self.sentinels.len() / 2);
+        Some(last.map_or(now, |last| *last + VOTE_LIFE))
     }
 
     pub(super) fn due(&self, now: Instant) -> Instant {
@@ -135,6 +152,7 @@ impl Route {
             .map(|(slot, _)| slot)
             .collect();
         for slot in gone {
+            self.pulse.forget(slot);
             if let Some(mut lane) = self.lanes.remove(&slot) {
                 lane.fall("it is no longer asked".to_owned(), now, told);
             }
@@ -207,11 +225,6 @@ impl Runner {
             let access = access_of(&self.plan, &self.route.sentinels, *slot);
             if let Some(name) = lane.tick(access, registry, now, &mut self.told) {
                 self.resolver.ask(name);
-            }
-            // Found dead by this rather than by a caller.
-            if lane.is_up() && now.saturating_duration_since(lane.asked()) >= PROBE_AFTER {
-                let ping = resp::command(&[b"PING"]);
-                lane.ask(&ping, Whom::Nobody, now + PROBE_MAX, now, &mut self.told);
             }
         }
     }
@@ -306,6 +319,8 @@ impl Runner {
         now: Instant,
     ) {
         let place = match reply {
+            // What it said last counts for a while.
+            Err(_) => return,
             Ok(Reply::Array(items)) => match items.as_slice() {
                 [host, port] => host.text().zip(port.text()),
                 _ => None,

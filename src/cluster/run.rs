@@ -18,7 +18,7 @@ use super::follow::{Announcement, Follower};
 use super::lane::Told;
 use super::lookup::Lookup;
 use super::resolve::Resolver;
-use super::resp::{self, Reply};
+use super::resp::Reply;
 use super::route::Route;
 use super::subscriber::Subscriber;
 use super::{Acks, ClusterPlan, Events, Store, Unmet, Word};
@@ -81,6 +81,8 @@ pub(super) enum Whom {
     Master(Slot),
     /// What the server is.
     Role(Slot),
+    /// Whether the server answers what it is asked: this number.
+    Pulse(Slot, String),
     Nobody,
 }
 
@@ -231,7 +233,8 @@ impl Runner {
                     self.ask_lane(slot, &command, Whom::Caller(caller), deadline, now);
                 }
                 Message::Announce { word, acks, until } => {
-                    self.follower.announce(Announcement::new(word, acks, until));
+                    self.follower
+                        .announce(Announcement::new(Some(word), acks, until));
                 }
                 Message::Resolved(name, found) => self.resolved(&name, &found, now),
             }
@@ -266,6 +269,7 @@ impl Runner {
             Whom::Changed(announcement) => self.token_changed(*announcement, &reply, now),
             Whom::Map(asked) => self.map_told(&asked, reply, now),
             Whom::Master(sentinel) => self.master_told(sentinel, &reply, now),
+            Whom::Pulse(slot, number) => self.pulse_taken(slot, &number, reply, now),
             Whom::Role(slot) => self.role_told(slot, reply, now),
             Whom::Write | Whom::Nobody => {
                 if let Ok(reply) = &reply {
@@ -277,6 +281,7 @@ impl Runner {
 
     fn tick(&mut self, now: Instant) {
         self.tick_lanes(now);
+        self.take_pulses(now);
         self.route_tick(now);
         self.subscriber_tick(now);
         self.follow_tick(now);
@@ -295,7 +300,7 @@ impl Runner {
         self.board.subscribed.store(subscribed, Ordering::Release);
         if self.follower.wants_report(now) {
             *self.board.servers.lock() = self.route.report();
-            *self.board.peers.lock() = self.follower.peers(now);
+            *self.board.peers.lock() = self.follower.peers.present(now);
         }
     }
 
@@ -313,13 +318,13 @@ impl Runner {
 /// Asks one command about `name` and waits for the answer.
 pub(super) fn ask(
     inbox: &Inbox<Message>,
-    parts: &[&[u8]],
+    command: Vec<u8>,
     name: &str,
     within: Duration,
 ) -> Result<Reply, Unmet> {
     let (tell, answer) = sync_channel(1);
     let message = Message::Ask {
-        command: resp::command(parts),
+        command,
         name: name.to_owned(),
         deadline: Instant::now() + within,
         caller: Box::new(move |reply| {

@@ -99,13 +99,15 @@ impl SlotMap {
                 Some(host) => host,
             };
             let place = Place::named(host, u16::try_from(port.integer()?).ok()?)?;
+            let is_full = map.0.len() == SERVERS_MAX;
             match map.0.iter_mut().find(|(held, _)| *held == place) {
                 Some((_, slots)) => slots.push((first, last)),
+                None if is_full => return None,
                 None => map.0.push((place, vec![(first, last)])),
             }
         }
         map.0.sort();
-        (map.0.len() <= SERVERS_MAX).then_some(map)
+        Some(map)
     }
 
     /// Who keeps `slot`.
@@ -184,5 +186,19 @@ mod tests {
             };
             assert_eq!(SlotMap::read(&reply, &place("a", 1)), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_map_of_more_servers_than_are_looked_at_is_refused() {
+        let range = |port: usize| {
+            let server = Reply::Array(vec![
+                Reply::Bulk(b"h".to_vec()),
+                Reply::Integer(port as i64),
+            ]);
+            Reply::Array(vec![Reply::Integer(0), Reply::Integer(1), server])
+        };
+        let map = |servers| Reply::Array((1..=servers).map(range).collect());
+        assert!(SlotMap::read(&map(SERVERS_MAX), &place("a", 1)).is_some());
+        assert_eq!(SlotMap::read(&map(SERVERS_MAX + 1), &place("a", 1)), None);
     }
 }

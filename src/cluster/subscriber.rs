@@ -19,6 +19,8 @@ const PING_EVERY: Duration = Duration::from_millis(500);
 const SILENCE_MAX: Duration = Duration::from_secs(2);
 const REST: Duration = Duration::from_millis(10);
 const REST_MAX: Duration = Duration::from_millis(500);
+/// A subscription that stood for so long was a good one: the next rest is the shortest again.
+const STEADY: Duration = Duration::from_secs(1);
 
 enum State {
     Resting { until: Instant },
@@ -38,6 +40,8 @@ pub struct Subscriber {
     rest: Duration,
     /// How often it was subscribed.
     subscribed: u64,
+    /// When it was last.
+    risen: Instant,
     place: Option<Place>,
     why: String,
 }
@@ -54,6 +58,7 @@ impl Subscriber {
             pinged: now,
             rest: REST,
             subscribed: 0,
+            risen: now,
             place: None,
             why: String::new(),
         }
@@ -125,6 +130,9 @@ impl Subscriber {
                 break;
             };
             self.heard = now;
+            if self.is_up() && now.saturating_duration_since(self.risen) >= STEADY {
+                self.rest = REST;
+            }
             if let Some(why) = refusal_of_login(&reply) {
                 return Err(why);
             }
@@ -141,7 +149,7 @@ impl Subscriber {
                 [kind, ..] if kind.bytes() == Some(b"subscribe") => {
                     self.state = State::Up;
                     self.subscribed += 1;
-                    self.rest = REST;
+                    self.risen = now;
                     self.why.clear();
                 }
                 // Answers to the login and to PING.

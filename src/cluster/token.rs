@@ -8,7 +8,7 @@ use std::time::Instant;
 use mio::Token as Slot;
 
 use super::Unmet;
-use super::bulletin::{Token, Word};
+use super::bulletin::{TOKEN_BYTES, Token, Word};
 use super::follow::{AGAIN, Announcement, LOOK_MAX, Ordered};
 use super::resp::{self, Reply};
 use super::run::{Runner, WRITE_MAX, Whom};
@@ -26,32 +26,38 @@ impl Runner {
                     return;
                 };
                 let verdict = self.follower.watch.polled(token, asked, now);
-                self.known_until();
-                self.judge(verdict);
+                self.known_until(now);
+                self.judge(verdict, now);
             }
-            Ok(Reply::Nil) => self.found_token(b"NX", now),
+            Ok(Reply::Bulk(value)) if value.is_empty() => self.found_token(b"NX", now),
             // Not ours, whoever wrote it.
             Ok(Reply::Bulk(_)) => self.found_token(b"XX", now),
+            Ok(reply) if reply.error_code() == Some("WRONGTYPE") => self.found_token(b"XX", now),
             Ok(reply) => self.heed(&reply, now),
             Err(_) => {}
         }
     }
 
-    fn known_until(&mut self) {
+    fn known_until(&mut self, now: Instant) {
         self.take_token();
         if let Some(until) = self.follower.watch.fresh_until() {
+            let vouched = self.route.vouched_until(now);
+            let until = vouched.map_or(until, |vouched| vouched.min(until));
             self.board.set_fresh_until(until);
         }
     }
 
-    /// The engine has no token: one of the nodes that see that gives it one.
+    /// The engine has no token: one of the nodes that see that gives it one. Of the generation that it knows, so that
+    /// an engine that was emptied does not empty the nodes as well.
     fn found_token(&mut self, unless: &[u8], now: Instant) {
-        let Some(token) = Token::first() else {
+        let known = self.follower.watch.token();
+        let token = known.map_or_else(Token::first, |known| known.next(false));
+        let Some(token) = token else {
             return;
         };
         let (name, text) = (self.board.token_name(), token.text());
         let set = resp::command(&[b"SET", name.as_bytes(), text.as_bytes(), unless]);
-        let get = resp::command(&[b"GET", name.as_bytes()]);
+        let get = resp::first_bytes(&name, TOKEN_BYTES);
         let home = self.home().map(|(slot, _)| slot);
         let deadline = now + LOOK_MAX;
         self.ask_lane(home, &set, Whom::Nobody, deadline, now);
@@ -59,6 +65,10 @@ impl Runner {
     }
 
     pub(super) fn token_founded(&mut self, reply: Result<Reply, Unmet>, now: Instant) {
+        // An empty value stands in the way of a first one.
+        if matches!(&reply, Ok(Reply::Bulk(value)) if value.is_empty()) {
+            return self.found_token(b"XX", now);
+        }
         let token = reply.ok().and_then(|reply| Token::read(reply.bytes()?));
         if let Some(token) = token
             && self.follower.watch.token() != Some(token)
@@ -66,7 +76,7 @@ impl Runner {
             log::info!("shared cache: the cluster has a new token");
             let verdict = self.follower.watch.replaced(token, now);
             self.take_token();
-            self.judge(verdict);
+            self.judge(verdict, now);
         }
     }
 
@@ -83,7 +93,7 @@ impl Runner {
         let Some(mut announcement) = follower.queue.pop_front() else {
             return;
         };
-        let new_generation = matches!(announcement.word, Word::Purge(_));
+        let new_generation = matches!(announcement.word, Some(Word::Purge(_)));
         let Some(next) = token.next(new_generation) else {
             follower.queue.push_front(announcement);
             return;
@@ -120,8 +130,10 @@ impl Runner {
         self.follower.again = None;
         let verdict = self.follower.watch.told(token, previous, now);
         self.take_token();
-        self.judge(verdict);
-        self.say(announcement.word, Some(token), previous, now);
+        self.judge(verdict, now);
+        if let Some(word) = announcement.word {
+            self.say(word, Some(token), previous, now);
+        }
         if let Some(acks) = announcement.acks {
             self.follower.ordered.push(Ordered {
                 token,

@@ -11,7 +11,7 @@ use super::bulletin::Token;
 /// How long one look at the token is good for.
 pub const FRESH: Duration = Duration::from_secs(1);
 /// Tokens remembered as dealt with.
-const REMEMBERED: usize = 64;
+const REMEMBERED: usize = 512;
 
 /// What must be done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -76,6 +76,8 @@ impl Watch {
             (Some(seen), Some(previous)) if seen.generation == previous.generation => {
                 Verdict::Missed
             }
+            // The engine had lost what was before, and no order to purge is among it.
+            (Some(seen), _) if seen.generation == token.generation => Verdict::Missed,
             _ => Verdict::MissedPurge,
         };
         self.take(token, now);
@@ -93,6 +95,9 @@ impl Watch {
     fn take(&mut self, token: Token, now: Instant) {
         self.seen = Some(token);
         self.taken = Some(now);
+        if self.dealt_with.contains(&token) {
+            return;
+        }
         if self.dealt_with.len() == REMEMBERED {
             self.dealt_with.pop_front();
         }
@@ -160,12 +165,8 @@ mod tests {
             ("the next", 1, Some(0), Verdict::Told),
             ("one was missed", 2, Some(1), Verdict::Missed),
             ("a purge was missed", 11, Some(10), Verdict::MissedPurge),
-            (
-                "the engine had lost its token",
-                1,
-                None,
-                Verdict::MissedPurge,
-            ),
+            ("the engine had lost its token", 1, None, Verdict::Missed),
+            ("and a purge with it", 11, None, Verdict::MissedPurge),
         ] {
             let mut watch = Watch::default();
             watch.polled(token(0), start, start);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use kms::cluster::wrapped::{self, Wrapped};
 use kms::cluster::{
     Access, Cluster, ClusterPlan, Events, Found, KeyWrap, Mode, Named, Place, Tools, What,
     WrapError,
@@ -186,6 +187,19 @@ impl Site {
         }
     }
 
+    /// A sealing key that the HSM did wrap for `cluster`, as the engine keeps it, made at `created_ms`.
+    pub fn wrapped(&self, cluster: &str, created_ms: u64) -> Vec<u8> {
+        let bound = wrapped::associated_data(cluster, created_ms);
+        let key = SecretBytes::from_slice(&[77; 32]);
+        let (version, bytes) = Wrap(Arc::clone(&self.hsm)).wrap(key, &bound).unwrap();
+        let entry = Wrapped {
+            created_ms,
+            version,
+            bytes,
+        };
+        wrapped::encode(&[entry]).unwrap()
+    }
+
     /// Another HSM, which has not the first one's key.
     pub fn another_hsm(&self) -> Arc<Hsm> {
         Arc::new(Hsm {
@@ -211,6 +225,11 @@ pub fn plan(redis: &Redis, pki: Option<&Pki>, mode: Mode, name: &str) -> Cluster
         Mode::Standalone => &addresses[..1],
         _ => &addresses[..],
     };
+    plan_at(addresses, access, mode, name)
+}
+
+/// The same for servers at these addresses.
+pub fn plan_at(addresses: &[(String, u16)], access: Access, mode: Mode, name: &str) -> ClusterPlan {
     ClusterPlan {
         cluster: "test".to_owned(),
         node: name.to_owned(),
@@ -306,8 +325,8 @@ impl Node {
 
     /// Puts and waits until it is found.
     pub fn share(&self, sealed: &[u8], plaintext: &[u8]) {
-        let named = self.name(sealed);
         wait_until("what was put is not found", PATIENCE, || {
+            let named = self.name(sealed);
             self.put(&named, plaintext);
             (self.look_up(&named) == Ok(Some(plaintext.to_vec()))).then_some(())
         });
