@@ -281,3 +281,30 @@ fn a_plaintext_engine_on_this_machine_works_too() {
     a.share(b"one", &DEK);
     b.wait_found(b"one", &DEK);
 }
+
+#[test]
+fn valkey_in_plaintext_is_killed_and_comes_back_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut valkey = Redis::valkey(folder.path());
+    assert!(
+        valkey
+            .cli(0, &["INFO", "server"])
+            .contains("valkey_version")
+    );
+    let site = Site::new();
+    let node = |name| site.node(plan(&valkey, None, Mode::Standalone, name));
+    let (a, b) = (node("a"), node("b"));
+    a.share(b"one", &DEK);
+    b.wait_found(b"one", &DEK);
+    wait_until("they do not know each other", PATIENCE, || {
+        (a.cluster.report().peers == ["b"] && b.cluster.report().subscribed).then_some(())
+    });
+    let obeyed = a.cluster.order(Word::Purge(None));
+    assert_eq!(obeyed.acknowledged, ["b"]);
+    valkey.kill(0);
+    wait_until("it is still used", PATIENCE, || {
+        (!a.cluster.is_usable(Instant::now())).then_some(())
+    });
+    valkey.restart(0);
+    works_again(&a, &b);
+}

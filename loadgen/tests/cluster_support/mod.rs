@@ -3,6 +3,9 @@
 //! The program `kms` is the one that is built beside these tests; `./test` builds both.
 #![allow(dead_code)]
 
+pub mod balanced;
+pub mod network;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;

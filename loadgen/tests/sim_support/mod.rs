@@ -41,10 +41,19 @@ pub struct Bench {
 
 /// A simulator with these numbers.
 pub fn sim(model: Model, hsm: impl FnOnce(&std::path::Path) -> HsmPlan) -> Bench {
+    sim_at("127.0.0.1:0".parse().unwrap(), model, hsm)
+}
+
+/// The same at this address.
+pub fn sim_at(
+    address: SocketAddr,
+    model: Model,
+    hsm: impl FnOnce(&std::path::Path) -> HsmPlan,
+) -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let site = Site::open(&folder.path().join("site")).unwrap();
     let sim = Sim::bind(SimPlan {
-        address: "127.0.0.1:0".parse().unwrap(),
+        address,
         model,
         hsm: hsm(folder.path()),
         tls: Shown::from_dir(&site.file("")).unwrap(),
