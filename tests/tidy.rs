@@ -9,6 +9,8 @@ mod direction;
 mod length;
 #[path = "tidy/manifest.rs"]
 mod manifest;
+#[path = "tidy/named.rs"]
+mod named;
 #[path = "tidy/panics.rs"]
 mod panics;
 #[path = "tidy/source.rs"]
@@ -82,4 +84,21 @@ fn no_path_of_one_machine_is_in_the_tree() {
     let tree = read_tree();
     let check = |(path, text): &(String, String)| text::check_machine_paths(path, text);
     hold(&tree.iter().flat_map(check).collect::<Vec<_>>());
+}
+
+#[test]
+fn tests_that_a_document_names_exist() {
+    let sources = rust_sources();
+    let tree = read_tree();
+    let documents = tree.iter().filter(|(path, _)| path.ends_with(".md"));
+    let check = |(path, text): &(String, String)| named::check(path, text, &sources);
+    hold(&documents.flat_map(check).collect::<Vec<_>>());
+    let (_, cluster) = tree
+        .iter()
+        .find(|(path, _)| path == "docs/cluster.md")
+        .unwrap();
+    assert!(
+        cluster.contains("| shown by |"),
+        "docs/cluster.md: the table of failures names no tests"
+    );
 }

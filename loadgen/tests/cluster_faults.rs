@@ -17,9 +17,10 @@ mod support;
 use std::time::{Duration, Instant};
 
 use cluster_support::House;
-use cluster_support::balanced::{Crowd, Site, site};
+use cluster_support::balanced::{Crowd, site};
 use kms_loadgen::sim::{HsmPlan, Preset};
 use support::redis::Redis;
+use support::wait_until;
 
 /// Told by a message. The goal is 150 ms on a machine that does nothing else.
 const TOLD_MAX: Duration = Duration::from_secs(1);
@@ -113,22 +114,31 @@ fn the_master_of_sentinels_is_killed() {
     );
 }
 
+/// Has server `hung` go on once there are so many other masters.
+fn goes_on(redis: &Redis, hung: usize, masters: usize) {
+    wait_until("nobody takes over", Duration::from_secs(30), || {
+        let others = (0..redis.servers.len()).filter(|at| *at != hung);
+        let count = others.filter(|at| redis.cli(*at, &["ROLE"]).starts_with("master"));
+        (count.count() == masters).then_some(())
+    });
+    redis.servers[hung].process.signal_all("CONT");
+}
+
+fn hang(redis: &Redis, at: usize) {
+    redis.servers[at].process.signal_all("STOP");
+}
+
 #[test]
 #[ignore = "long: waits for a failover"]
 fn the_master_of_sentinels_hangs_and_comes_back() {
     let house = House::new(sim_support::quick());
     let mut redis = Redis::sentinel(&house.pki);
-    let master = redis.master();
-    let signal = |name: &'static str| {
-        move |redis: &mut Redis| redis.servers[master].process.signal_all(name)
-    };
-    under_load(
-        "master hung, sentinels",
-        &house,
-        &mut redis,
-        signal("STOP"),
-        signal("CONT"),
+    let at = redis.master();
+    let (strike, heal) = (
+        |redis: &mut Redis| hang(redis, at),
+        |redis: &mut Redis| goes_on(redis, at, 1),
     );
+    under_load("master hung, sentinels", &house, &mut redis, strike, heal);
 }
 
 #[test]
@@ -150,17 +160,12 @@ fn a_master_of_a_cluster_is_killed() {
 fn a_master_of_a_cluster_hangs_and_comes_back() {
     let house = House::new(sim_support::quick());
     let mut redis = Redis::cluster(&house.pki);
-    let master = redis.keeper("kms:test:epoch");
-    let signal = |name: &'static str| {
-        move |redis: &mut Redis| redis.servers[master].process.signal_all(name)
-    };
-    under_load(
-        "master of a cluster hung",
-        &house,
-        &mut redis,
-        signal("STOP"),
-        signal("CONT"),
+    let at = redis.keeper("kms:test:epoch");
+    let (strike, heal) = (
+        |redis: &mut Redis| hang(redis, at),
+        |redis: &mut Redis| goes_on(redis, at, 3),
     );
+    under_load("master of a cluster hung", &house, &mut redis, strike, heal);
 }
 
 /// Messages to the HSM and their items, over all nodes.
@@ -179,8 +184,8 @@ fn a_lost_engine_makes_a_queue_at_the_nodes_and_no_flood_at_the_hsm() {
     model.message_ms = 10.0;
     let house = House::new(sim_support::sim(model, |_| HsmPlan::default()));
     let mut redis = Redis::standalone(&house.pki);
-    let more = "kms.cluster.hsm.inflight.max=2\nkms.cache.entries.max=1";
-    let site: Site<'_> = site(&house, &redis, more);
+    let more = "kms.cluster.hsm.inflight.max=1\nkms.cache.entries.max=1";
+    let site = site(&house, &redis, more);
     let crowd = Crowd::start(&site.target, &site.wrapped);
     crowd.goes_on("the start", 200);
     redis.kill(0);
@@ -193,16 +198,16 @@ fn a_lost_engine_makes_a_queue_at_the_nodes_and_no_flood_at_the_hsm() {
     let connections = house.bench.status()["connections"].as_u64().unwrap();
     let (right, failed, _) = crowd.end();
     println!(
-        "engine lost, two operations a node at the HSM: 300 answers in {took:?}, {messages} messages with {items} \
+        "engine lost, one operation a node at the HSM: 300 answers in {took:?}, {messages} messages with {items} \
          items over {connections} connections; {right} right answers, {failed} failed"
     );
     assert_eq!(failed, 0);
-    // One item a message and two connections a node; one message takes 10 ms.
-    assert_eq!(messages, items, "more than one operation on a connection");
-    assert!(connections <= 6, "{connections}");
-    let bound = 6.0 * took.as_secs_f64() / 0.010;
+    // One connection a node instead of two, and one unwrap a message instead of what waits: only a look at a key's
+    // state has two items. Eight clients would have the nodes send twice as many in one otherwise.
+    assert_eq!(connections, 3);
+    assert!(items >= 250, "the HSM was not asked: {items}");
     assert!(
-        items >= 250 && (items as f64) < 1.3 * bound + 50.0,
-        "{items}, {bound}"
+        items * 4 < messages * 5,
+        "{items} items in {messages} messages"
     );
 }

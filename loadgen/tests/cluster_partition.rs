@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node in a namespace.
 struct Member<'a> {
-    _process: Process,
+    process: Process,
     stand: Stand,
     address: SocketAddr,
     health: String,
@@ -64,7 +64,7 @@ impl<'a> Member<'a> {
                 Some((value("address=")?.parse().ok()?, value("health=")?))
             });
         Self {
-            _process: process,
+            process,
             stand,
             address,
             health,
@@ -77,14 +77,19 @@ impl<'a> Member<'a> {
         Asker::new(self.house.target(self.address, certificate))
     }
 
-    fn status(&self) -> Value {
-        let url = format!("http://{}/status", self.health);
+    /// The body of a health path.
+    fn health(&self, path: &str) -> String {
+        let url = format!("http://{}{path}", self.health);
         let mut curl = self.stand.command("curl");
         let said = curl
             .args(["-sS", "--max-time", "10", &url])
             .output()
             .unwrap();
-        serde_json::from_slice(&said.stdout).unwrap()
+        String::from_utf8(said.stdout).unwrap()
+    }
+
+    fn status(&self) -> Value {
+        serde_json::from_str(&self.health("/status")).unwrap()
     }
 
     fn wait_joined(&self, peers: usize) {
@@ -245,5 +250,44 @@ fn a_node_is_cut_off_from_the_engine_and_missed_when_it_is_asked_who_obeyed() {
         (code, &answer["acknowledged"]),
         (Some(0), &json!(["one"])),
         "{said}"
+    );
+}
+
+#[test]
+#[ignore = "wants root, for a name server of its own"]
+fn a_name_server_that_hangs_keeps_no_node_out_and_none_from_ending() {
+    let network = Network::new();
+    let house = house(&network);
+    // Takes questions and answers none.
+    let hanging = std::net::UdpSocket::bind((network.here(), 53)).unwrap();
+    network.name_server(0);
+    let redis = Redis::standalone_at(&house.pki, &network.stand(1));
+    let more = format!(
+        "kms.cluster.addresses=engine.example.com:{}",
+        redis.servers[0].port
+    );
+    let begun = Instant::now();
+    let mut node = Member::start(&house, "one", &redis, network.stand(0), &more);
+    let mut backend = node.asker("cmxBackend");
+    wait_until("it is not ready", PATIENCE, || {
+        node.health("/readyz").contains("\"ready\"").then_some(())
+    });
+    println!(
+        "a name server that hangs: ready {:?} after the start",
+        begun.elapsed()
+    );
+    backend.create("demo");
+    let wrapped = backend.wrap("demo", &data_key(1));
+    assert_eq!(backend.unwrap("demo", &wrapped), (200, data_key(1)));
+    hanging
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    assert!(hanging.recv(&mut [0; 512]).is_ok(), "it was not asked");
+    let begun = Instant::now();
+    drop(backend);
+    assert_eq!(node.process.terminate(Duration::from_secs(20)), Some(0));
+    println!(
+        "a name server that hangs: ended within {:?}",
+        begun.elapsed()
     );
 }

@@ -3,7 +3,7 @@
 //!
 //! Needs root, and `ip` of iproute2. Must never be true: a namespace or a bridge left behind.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::support::redis::Stand;
 use crate::support::try_run;
@@ -79,6 +79,19 @@ impl Network {
         }
     }
 
+    /// Programs of this side ask names here.
+    pub fn name_server(&self, side: usize) {
+        let folder = self.names(side);
+        std::fs::create_dir_all(&folder).unwrap();
+        let text = format!("nameserver {}\noptions timeout:5 attempts:3\n", self.here());
+        std::fs::write(folder.join("resolv.conf"), text).unwrap();
+    }
+
+    /// Where `ip netns exec` looks for files that stand in for those of /etc.
+    fn names(&self, side: usize) -> PathBuf {
+        Path::new("/etc/netns").join(self.name(side))
+    }
+
     /// Both sides reach this namespace and not each other.
     pub fn cut(&self) {
         self.isolate("on");
@@ -103,6 +116,7 @@ impl Drop for Network {
         // Whatever there is of it.
         for side in 0..2 {
             ip(&format!("netns del {}", self.name(side)));
+            let _ = std::fs::remove_dir_all(self.names(side));
         }
         ip(&format!("link del kms{}", self.number));
     }
