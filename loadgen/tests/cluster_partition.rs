@@ -30,7 +30,7 @@ use support::process::Process;
 use support::redis::{Redis, Stand};
 use support::wait_until;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A node in a namespace.
 struct Member<'a> {

