@@ -96,8 +96,8 @@ mod tests {
         peers.left("a#1");
         peers.met("b#2", after(30));
         assert_eq!(
-            peers.expected(after(30)).len(),
-            2,
+            peers.expected(after(30)),
+            ["b#2"],
             "b is back, started anew"
         );
         assert_eq!(expected(&peers, after(30 + 600)), Vec::<String>::new());
