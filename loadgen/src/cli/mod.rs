@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::load::clock::Jump;
@@ -61,6 +61,11 @@ enum Command {
     Agent(agent::Agent),
     Scenario(scenario::Play),
     HsmSim(Box<HsmSim>),
+}
+
+/// The parser of the command line, for whoever writes such lines and wants to know that they are right.
+pub fn parser() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the program.

@@ -98,7 +98,7 @@ pub fn get(host: &str, path: &str) -> Result<String, Box<dyn std::error::Error>>
 }
 
 /// Every sample by its name and labels, as they stand there.
-fn samples(text: &str) -> BTreeMap<String, f64> {
+pub fn samples(text: &str) -> BTreeMap<String, f64> {
     let lines = text
         .lines()
         .map(str::trim)

@@ -7,7 +7,6 @@
 //! by the command `scenario`.
 
 pub mod file;
+pub mod node;
 pub mod play;
 pub mod stage;
-
-mod node;

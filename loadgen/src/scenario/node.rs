@@ -1,6 +1,6 @@
 //! The server's process: started, awaited, stopped; only ours.
 //!
-//! Must never be true: a process that outlives its [`Node`]. Called by [`super::stage`].
+//! Must never be true: a process that outlives its [`Node`]. Called by [`super::stage`] and by `kms-tune validate`.
 
 use std::fs::{File, OpenOptions};
 use std::net::TcpListener;
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 const TAIL_LINES: usize = 5;
 
 /// A running server.
-pub(super) struct Node {
+pub struct Node {
     child: Child,
     properties: PathBuf,
     program: PathBuf,
@@ -169,7 +169,7 @@ fn spawn(program: &Path, properties: &Path, log: &Path) -> Result<Child, String>
 }
 
 /// A port that nobody listens on now.
-pub(super) fn free_port() -> Result<u16, String> {
+pub fn free_port() -> Result<u16, String> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
     listener
         .map(|address| address.port())
