@@ -3,6 +3,7 @@
 //! What is counted on the hit path is kept per worker, each set on cache lines of its own, and
 //! added up when somebody asks. Must never be true: a counter that costs a hit a shared cache line; a lock.
 
+mod distinct;
 mod histogram;
 mod hsm;
 mod labels;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam::utils::CachePadded;
 
+pub use distinct::Distinct;
 pub use histogram::{Histogram, ITEM_BOUNDS, ItemHistogram, Seen, TIME_BOUNDS_NS, TimeHistogram};
 pub use hsm::{Exchanged, HsmMetrics};
 pub use labels::{Kind, Reason, Refusal};
