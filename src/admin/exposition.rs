@@ -6,6 +6,7 @@ mod process;
 mod service;
 mod shared_cache;
 mod text;
+mod working_set;
 
 use crate::server::Shared;
 
@@ -18,6 +19,7 @@ pub(super) fn render(shared: &Shared) -> String {
     hsm::put(&mut text, shared);
     shared_cache::put(&mut text, shared);
     node::put(&mut text, shared);
+    working_set::put(&mut text, shared);
     process::put(&mut text, shared);
     text.finish()
 }

@@ -54,6 +54,11 @@ impl Cache {
         self.with_ready(key, now, 0, |ready, _| self.arena.share(&ready.handle))
     }
 
+    /// The longest life of an entry.
+    pub fn ttl(&self) -> Duration {
+        Duration::from_millis(u64::from(self.ttl) * 100)
+    }
+
     /// For how long an entry whose life is over is kept for [`Cache::get_stale`].
     pub fn stale_max(&self) -> Duration {
         Duration::from_millis(u64::from(self.stale) * 100)

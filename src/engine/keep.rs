@@ -14,11 +14,13 @@ use crate::quota::Client;
 use super::Engine;
 use super::fetch::Wanted;
 use super::refused::Refused;
+use super::working_set::WorkingSet;
 
 /// Waits with a job for its answer.
 pub(super) struct Keeper {
     cache: Arc<Cache>,
     refused: Arc<Refused>,
+    working_set: Arc<WorkingSet>,
     keys: Arc<Directory>,
     time: Time,
     name: Arc<str>,
@@ -34,6 +36,7 @@ impl Engine {
         Keeper {
             cache: Arc::clone(&self.cache),
             refused: Arc::clone(&self.refused),
+            working_set: Arc::clone(&self.working_set),
             keys: Arc::clone(&self.keys),
             time: self.time.clone(),
             name: Arc::clone(wanted.name),
@@ -66,6 +69,7 @@ impl Keeper {
         match outcome {
             Ok(Answer::Plaintext(key)) => {
                 let now = self.time.now();
+                self.working_set.note(&self.digest, now);
                 if client.is_none_or(|client| client.may_fill(self.cache.len(), now)) {
                     self.cache
                         .insert(self.digest, self.family, key, self.epoch, now);

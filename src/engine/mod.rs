@@ -30,6 +30,7 @@ mod purge;
 mod refused;
 mod rewrap;
 mod sharing;
+mod working_set;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -50,9 +51,11 @@ use crate::wire::Out;
 
 pub use faults::of as fault_of;
 pub use gather::{Gather, Waiter};
+pub use working_set::Seen;
 
 use digest::DigestKey;
 use refused::Refused;
+use working_set::WorkingSet;
 
 /// Entries evicted at a time when a data key finds no room.
 const ROOM_ENTRIES: usize = 16;
@@ -141,6 +144,7 @@ pub struct Engine {
     /// Of `hsm`: it never changes.
     envelope: Envelope,
     refused: Arc<Refused>,
+    working_set: Arc<WorkingSet>,
     ledger: budget::Ledger,
     digest_key: DigestKey,
     /// Where data keys of our own making wait.
@@ -170,6 +174,7 @@ impl Engine {
         });
         Ok(Self {
             store: Arc::new(Store::new(cache.arena(), Some(make_room))),
+            working_set: Arc::new(WorkingSet::new(cache.ttl(), time.now())),
             cache,
             flights: Flights::new(
                 limits.flights_max,
