@@ -72,15 +72,27 @@ impl Case {
     }
 }
 
-/// Mean items of a message, and all times from asking to answer, sorted.
-fn simulate(row: &Case, rate: f64, jobs: u64, seed: u64) -> (f64, Vec<f64>) {
+/// What was seen of the connections.
+struct Seen {
+    /// Items of a message, on average.
+    batch: f64,
+    /// Share of jobs that found all connections busy.
+    busy: f64,
+    /// From asking to answer, sorted.
+    took: Vec<f64>,
+    /// Jobs a second, from the first answer to the last.
+    per_s: f64,
+}
+
+fn simulate(row: &Case, rate: f64, jobs: u64, seed: u64) -> Seen {
     let mut station = Station::new(row.model(), seed);
     let mut pool = Pool::new(row.connections, row.batch_max);
     let mut random = Random(seed);
     let (mut asked, mut took) = (Vec::new(), Vec::new());
     let mut due: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::new();
     let mut flying: Vec<Option<Message>> = (0..row.connections).map(|_| None).collect();
-    let (mut messages, mut items, mut next_s) = (0.0, 0.0, 0.0);
+    let (mut messages, mut items, mut next_s, mut busy) = (0.0, 0.0, 0.0, 0.0);
+    let mut ended_s = 0.0;
     let warm = jobs / 10;
     while (asked.len() as u64) < jobs || !due.is_empty() {
         let is_open = (asked.len() as u64) < jobs;
@@ -92,11 +104,13 @@ fn simulate(row: &Case, rate: f64, jobs: u64, seed: u64) -> (f64, Vec<f64>) {
                     took.push(at_ns as f64 / NS - asked[job.key as usize]);
                 }
                 pool.free(connection);
-                at_ns as f64 / NS
+                ended_s = at_ns as f64 / NS;
+                ended_s
             }
             _ => {
                 let key = asked.len() as u64;
                 asked.push(next_s);
+                busy += f64::from(u8::from(pool.is_busy()));
                 pool.push(Job { key, ahead: false });
                 let now_s = next_s;
                 next_s += random.exponential() / rate;
@@ -115,7 +129,12 @@ fn simulate(row: &Case, rate: f64, jobs: u64, seed: u64) -> (f64, Vec<f64>) {
         }
     }
     took.sort_by(f64::total_cmp);
-    (items / messages, took)
+    Seen {
+        batch: items / messages,
+        busy: busy / jobs as f64,
+        took,
+        per_s: jobs as f64 / ended_s,
+    }
 }
 
 /// Above 0.7 of the capacity times are off by more.
@@ -126,10 +145,15 @@ fn compare(rows: &mut Vec<Row>, row: &Case, jobs: u64) {
     let connections = row.predicted();
     let served = connections.solve();
     let times = served.times();
-    let (batch, took) = simulate(row, connections.rate, jobs, 7);
+    let Seen {
+        batch, busy, took, ..
+    } = simulate(row, connections.rate, jobs, 7);
     let at = |share: f64| took[(share * (took.len() - 1) as f64) as usize];
     let pressed = row.load > 0.7;
     let name = row.name();
+    // A share: what is rarer than one in a hundred is not compared by the percent.
+    let busy_off = allowed(&pool::BUSY, busy).max(0.01);
+    rows.push((format!("{name}: busy"), served.busy, busy, busy_off));
     let figures = [
         ("items", &pool::BATCH, served.batch, batch),
         ("p50", &pool::P50, times.quantile_s(0.5), at(0.5)),
@@ -195,6 +219,27 @@ fn connections_grid() {
                 }
             }
         }
+    }
+    hold(&rows);
+}
+
+/// Three times as many jobs as can be done.
+#[test]
+fn connections_do_what_they_can() {
+    let mut rows = Vec::new();
+    for (connections, batch_max, sigma) in [(1, 32, 0.4), (4, 32, 0.35), (8, 1, 0.5), (2, 8, 1.0)] {
+        let row = Case {
+            message_ms: 4.0,
+            sigma,
+            item_ms: 0.1,
+            connections,
+            batch_max,
+            load: 3.0,
+        };
+        let (pool, jobs) = (row.predicted(), 20_000 * connections as u64);
+        let per_s = simulate(&row, pool.rate, jobs, 3).per_s;
+        let off_max = allowed(&pool::CAPACITY, per_s);
+        rows.push((row.name(), pool.solve().capacity, per_s, off_max));
     }
     hold(&rows);
 }

@@ -4,28 +4,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kms_loadgen::sim::preset::Overload;
-use kms_loadgen::sim::{Model, Preset};
 use toml::{Table, Value};
 
 use super::error::{InputError, Problem};
 use super::field::{self, Absent, FIELDS, Field, Kind};
+use super::preset::of_preset;
 use super::relations;
 use crate::trace::Quantity;
 
-/// Names of loadgen's presets; a test holds that they are all of them.
-pub(super) const PRESET_NAMES: &[&str] = &[
-    "null",
-    "soft-kmip",
-    "lan-hsm",
-    "cloud-hsm",
-    "wan-hsm",
-    "busy-hsm",
-    "slow-kmip",
-];
 /// A description is read whole; a larger one is none.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-const SECONDS_PER_DAY: f64 = 86_400.0;
 
 /// The text of a description and where it is, kept so that a field of it can be changed and all read anew.
 #[derive(Clone, Debug)]
@@ -35,6 +23,19 @@ pub struct Source {
     tables: Table,
     /// Of `machine.calibration`.
     measured: Option<(PathBuf, Table)>,
+    /// What running nodes tell; wins over what is written.
+    live: Vec<(&'static Field, Live)>,
+}
+
+/// A number that running nodes told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Live {
+    /// The number.
+    pub value: f64,
+    /// How far off it may be.
+    pub error: f64,
+    /// Which of their figures it comes from.
+    pub from: String,
 }
 
 /// What a site is like: each field as a quantity.
@@ -57,6 +58,7 @@ impl Source {
             path: path.to_owned(),
             tables,
             measured: None,
+            live: Vec::new(),
         };
         if let Some(Value::String(name)) = source.written(&field::CALIBRATION) {
             let file = source.beside(name);
@@ -82,6 +84,15 @@ impl Source {
         }
         table.insert(field.key().to_owned(), Value::Float(value));
         changed
+    }
+
+    /// The same with what running nodes told in place of what is written.
+    #[must_use]
+    pub fn with_live(&self, live: Vec<(&'static Field, Live)>) -> Self {
+        Self {
+            live,
+            ..self.clone()
+        }
     }
 
     /// Checks everything.
@@ -121,6 +132,22 @@ impl Source {
 
     /// What is written or measured.
     fn take(&self, field: &'static Field, site: &mut Site, problems: &mut Vec<Problem>) {
+        if let Some((_, live)) = self.live.iter().find(|(told, _)| told.path == field.path) {
+            match in_range(field, live.value) {
+                Ok(value) => site.hold(
+                    field,
+                    Quantity::measured(
+                        field.path,
+                        value,
+                        field.unit,
+                        live.error,
+                        live.from.clone(),
+                    ),
+                ),
+                Err(problem) => problems.push(problem),
+            }
+            return;
+        }
         let written = self.written(field).map(|value| (value, true));
         let measured = self.measured.as_ref();
         let found = written.or_else(|| Some((lookup(&measured?.1, field.path)?, false)));
@@ -339,52 +366,4 @@ fn is_about(problem: &Problem, field: &Field) -> bool {
         | Problem::Contradiction { field: at, .. } => at.path == field.path,
         _ => false,
     }
-}
-
-/// What the preset says; without one, what an HSM without that trait does.
-fn of_preset(field: &'static Field, site: &Site, problems: &mut Vec<Problem>) -> Option<Quantity> {
-    if site.opt(&field::PRESET).is_some() {
-        let name = site.word(&field::PRESET);
-        let preset = Preset::ALL
-            .into_iter()
-            .find(|preset| preset.name() == name)?;
-        let value = trait_of(field, &preset.model())?;
-        let why = format!("preset {name}");
-        return Some(Quantity::assumed(field.path, value, field.unit, why));
-    }
-    let needed = [&field::MESSAGE_MS, &field::SIGMA, &field::ITEM_MS];
-    if needed.iter().any(|needed| needed.path == field.path) {
-        problems.push(Problem::NoHsm(field));
-        return None;
-    }
-    let none = Model {
-        engines: 64,
-        ..Preset::Null.model()
-    };
-    let value = trait_of(field, &none)?;
-    Some(Quantity::assumed(field.path, value, field.unit, "not told"))
-}
-
-/// One number of a simulated HSM.
-fn trait_of(field: &Field, model: &Model) -> Option<f64> {
-    let tail = model.tail;
-    Some(match field.key() {
-        "message_ms" => model.message_ms,
-        "sigma" => model.sigma,
-        "item_ms" => model.item_ms,
-        "engines" => f64::from(model.engines),
-        "ceiling_ops_s" => model.ceiling_ops_s?,
-        "overload" => f64::from(u8::from(model.overload == Overload::Reject)),
-        "reject_share" => model.reject_probability,
-        "tail_share" => tail.map_or(0.0, |tail| tail.probability),
-        "tail_min_ms" => tail.map_or(0.0, |tail| tail.min_ms),
-        "tail_alpha" => tail.map_or(2.0, |tail| tail.alpha),
-        "stall_s" => model
-            .stalls
-            .map_or(0.0, |stalls| (stalls.min_ms + stalls.max_ms) / 2000.0),
-        "stalls_per_day" => model
-            .stalls
-            .map_or(0.0, |stalls| SECONDS_PER_DAY / stalls.every_s),
-        _ => return None,
-    })
 }

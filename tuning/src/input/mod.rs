@@ -8,9 +8,10 @@ mod error;
 mod example;
 pub mod field;
 mod layers;
+mod preset;
 mod relations;
 
 pub use error::{InputError, Problem};
 pub use example::render_example;
 pub use field::Field;
-pub use layers::{Site, Source};
+pub use layers::{Live, Site, Source};

@@ -6,7 +6,7 @@
 //! by the number of times the hand passes, geometric in the chance of no request in a round. Error: 0.1 points of hit
 //! ratio without TTL, 2.4 points for CLOCK with one. Domain: independent random requests.
 
-use crate::trace::{Error, Formula};
+use crate::trace::{Error, Formula, Held};
 
 use super::lives::Flows;
 use super::popularity::Popularity;
@@ -17,6 +17,7 @@ pub static HIT_RATIO: Formula = Formula {
     source: "Martina, Garetto, Leonardi 2014, with a hard TTL; the server's SIEVE is mostly above it",
     error: Error::Absolute(0.08),
     domain: "independent random requests",
+    held: Held::Test("des_cache"),
 };
 /// As [`HIT_RATIO`].
 pub static FETCHES: Formula = Formula {
@@ -24,6 +25,7 @@ pub static FETCHES: Formula = Formula {
     source: "Martina, Garetto, Leonardi 2014, with a hard TTL; the server's SIEVE is mostly below it",
     error: Error::Relative(0.2),
     domain: "independent random requests",
+    held: Held::Test("des_cache"),
 };
 
 /// Part of the entries that the server's hand spares, the newest.
@@ -109,6 +111,17 @@ fn hit(policy: Policy, key: f64, time: f64, ttl_s: f64) -> f64 {
             let stays = key * clock_residence(key, time, ttl_s);
             stays / (1.0 + stays)
         }
+    }
+}
+
+/// What becomes of one key, asked for `rate` times a second, at a CLOCK whose hand comes round every `time_s`.
+pub fn clock_key(rate: f64, time_s: f64, ttl_s: f64) -> Flows {
+    let share = hit(Policy::Clock, rate, time_s, ttl_s);
+    Flows {
+        hits: rate * share,
+        misses: rate * (1.0 - share),
+        held: share,
+        ..Flows::default()
     }
 }
 

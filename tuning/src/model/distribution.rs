@@ -6,7 +6,7 @@
 //! normal distribution function (7.5e-8, Abramowitz and Stegun 26.2.17).
 
 /// Halvings that find a quantile.
-const STEPS: usize = 46;
+const STEPS: usize = 36;
 /// Seconds between which quantiles are looked for.
 const TIMES: (f64, f64) = (1e-7, 1e5);
 

@@ -14,7 +14,7 @@
 //! `tests/des_cache.rs`. Domain: random requests, TTL of 10 s or more (the cache counts tenths of a second),
 //! the cache never full, capacity to spare for fetches ahead.
 
-use crate::trace::{Error, Formula};
+use crate::trace::{Error, Formula, Held};
 
 use super::popularity::Popularity;
 
@@ -24,6 +24,7 @@ pub static HIT_RATIO: Formula = Formula {
     source: "renewal argument on the server's lives and fetches ahead (tuning/src/model/lives.rs)",
     error: Error::Absolute(0.005),
     domain: "random requests, TTL from 10 s, room for all that lives, capacity to spare for fetches ahead",
+    held: Held::Test("des_cache"),
 };
 /// [`Flows::fetches`].
 pub static FETCHES: Formula = Formula {
@@ -31,6 +32,7 @@ pub static FETCHES: Formula = Formula {
     source: "renewal argument on the server's lives and fetches ahead (tuning/src/model/lives.rs)",
     error: Error::Relative(0.02),
     domain: "random requests, TTL from 10 s, room for all that lives, capacity to spare for fetches ahead",
+    held: Held::Test("des_cache"),
 };
 /// [`Flows::misses`].
 pub static MISSES: Formula = Formula {
@@ -38,6 +40,7 @@ pub static MISSES: Formula = Formula {
     source: "renewal argument on the server's lives and fetches ahead (tuning/src/model/lives.rs)",
     error: Error::Relative(0.03),
     domain: "random requests, TTL from 10 s, room for all that lives, capacity to spare for fetches ahead",
+    held: Held::Test("des_cache"),
 };
 /// [`Flows::joins`] of all.
 pub static JOINS: Formula = Formula {
@@ -45,6 +48,7 @@ pub static JOINS: Formula = Formula {
     source: "requests that come while a fetch is under way",
     error: Error::Relative(0.2),
     domain: "random requests",
+    held: Held::Test("des_cache"),
 };
 /// [`Flows::held`].
 pub static HELD: Formula = Formula {
@@ -52,6 +56,7 @@ pub static HELD: Formula = Formula {
     source: "random requests find what random moments do (PASTA)",
     error: Error::Relative(0.02),
     domain: "random requests, TTL from 10 s, room for all that lives",
+    held: Held::Test("des_cache"),
 };
 
 /// Part of the TTL by which lives are spread.

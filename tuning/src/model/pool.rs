@@ -13,7 +13,7 @@
 //! batch server (this project); Erlang. Error: held by `tests/des_pool.rs`. Domain: independent random jobs, up to
 //! 0.9 of the capacity, deadlines not reached.
 
-use crate::trace::{Error, Formula};
+use crate::trace::{Error, Formula, Held};
 
 use super::distribution::{Message, normal_above, quantile};
 
@@ -23,6 +23,7 @@ pub static CAPACITY: Formula = Formula {
     source: "full messages on all connections",
     error: Error::Relative(0.02),
     domain: "connections that the HSM serves at the same time",
+    held: Held::Test("des_pool"),
 };
 /// [`Served::load`].
 pub static LOAD: Formula = Formula::arithmetic("jobs/s / capacity");
@@ -32,13 +33,15 @@ pub static BATCH: Formula = Formula {
     source: "fixed point of a greedy batch server",
     error: Error::Relative(0.10),
     domain: "load up to 0.9 of the capacity",
+    held: Held::Test("des_pool"),
 };
 /// [`Served::busy`].
 pub static BUSY: Formula = Formula {
     text: "A^c/c! (1 + x) / (sum over j < c of A^j/j! + A^c/c! (1 + x)), A = lambda S, x = A / c",
     source: "Erlang, with a queue that is emptied each time",
     error: Error::Relative(0.06),
-    domain: "load up to 0.9 of the capacity",
+    domain: "load up to 0.9 of the capacity; it over-states by up to 0.05 where keys are fetched ahead, which leaves a connection free",
+    held: Held::Test("des_pool"),
 };
 /// [`Times::quantile_s`] of the median.
 pub static P50: Formula = Formula {
@@ -46,6 +49,7 @@ pub static P50: Formula = Formula {
     source: "greedy batch server (tuning/src/model/pool.rs)",
     error: Error::Relative(0.10),
     domain: "load up to 0.7 of the capacity; up to 0.9 within 25 %",
+    held: Held::Test("des_pool"),
 };
 /// [`Times::quantile_s`] of 99 %.
 pub static P99: Formula = Formula {
@@ -53,6 +57,7 @@ pub static P99: Formula = Formula {
     source: "greedy batch server (tuning/src/model/pool.rs)",
     error: Error::Relative(0.14),
     domain: "load up to 0.7 of the capacity; up to 0.9 within 25 %",
+    held: Held::Test("des_pool"),
 };
 /// [`Times::quantile_s`] of 99.9 %.
 pub static P999: Formula = Formula {
@@ -60,6 +65,7 @@ pub static P999: Formula = Formula {
     source: "greedy batch server (tuning/src/model/pool.rs)",
     error: Error::Relative(0.2),
     domain: "load up to 0.7 of the capacity; up to 0.9 within 50 %",
+    held: Held::Test("des_pool"),
 };
 
 /// Rounds of the fixed point; it settles in some tens.
@@ -72,6 +78,10 @@ const SPREAD: [(f64, f64); 3] = [
 ];
 /// Points that the time since the last message is spread over.
 const OTHERS: u32 = 12;
+/// Waits that so few have count for nothing.
+const NEGLIGIBLE: f64 = 1e-10;
+/// Items that take less than this part of a time, more or less, change it by nothing.
+const ALIKE: f64 = 2e-3;
 /// Points that a wait is spread over.
 const POINTS: usize = 32;
 
@@ -188,19 +198,32 @@ pub fn erlang_c(offered: f64, servers: f64) -> f64 {
     servers * blocked / (servers - offered * (1.0 - blocked))
 }
 
+impl Pool {
+    /// Share of messages that take longer than what is `left_s` of a time.
+    fn exceeds(&self, left_s: f64) -> f64 {
+        if left_s < 0.0 {
+            1.0
+        } else {
+            self.message.exceeds(left_s)
+        }
+    }
+}
+
 impl Times {
     /// Share of jobs that take longer than `time_s`, waiting included.
     pub fn exceeds(&self, time_s: f64) -> f64 {
         let of = |wait: &Wait| {
+            if wait.share < NEGLIGIBLE {
+                return 0.0;
+            }
+            if wait.spread * self.pool.item_s < ALIKE * time_s {
+                let left = time_s - wait.time_s - self.pool.item_s * wait.items;
+                return wait.share * self.pool.exceeds(left);
+            }
             let less = |(width, weight): &(f64, f64)| {
                 let items = (wait.items + width * wait.spread).clamp(1.0, self.pool.batch_max);
                 let left = time_s - wait.time_s - self.pool.item_s * items;
-                let exceeds = if left < 0.0 {
-                    1.0
-                } else {
-                    self.pool.message.exceeds(left)
-                };
-                weight * exceeds
+                weight * self.pool.exceeds(left)
             };
             wait.share * SPREAD.iter().map(less).sum::<f64>()
         };

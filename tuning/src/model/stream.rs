@@ -18,7 +18,7 @@ use kms::secret::{Arena, ArenaPlan, SecretKey};
 
 use super::bounded::{self, Policy};
 use super::lives::Flows;
-use crate::trace::{Error, Formula};
+use crate::trace::{Error, Formula, Held};
 
 use super::popularity::Popularity;
 use run::Run;
@@ -29,6 +29,7 @@ pub static HIT_RATIO: Formula = Formula {
     source: "src/cache itself (SIEVE that spares the newest tenth, lives, fetches ahead)",
     error: Error::Absolute(0.015),
     domain: "independent random requests",
+    held: Held::Test("des_cache"),
 };
 /// [`Flows::fetches`] and [`Flows::misses`] of it.
 pub static FETCHES: Formula = Formula {
@@ -36,6 +37,7 @@ pub static FETCHES: Formula = Formula {
     source: "src/cache itself (SIEVE that spares the newest tenth, lives, fetches ahead)",
     error: Error::Relative(0.04),
     domain: "independent random requests",
+    held: Held::Test("des_cache"),
 };
 /// [`Flows::held`] of it.
 pub static HELD: Formula = Formula {
@@ -43,6 +45,7 @@ pub static HELD: Formula = Formula {
     source: "the cache is full",
     error: Error::Relative(0.02),
     domain: "independent random requests",
+    held: Held::Test("des_cache"),
 };
 
 /// A key that is asked for so often before the hand may come, or in the part of its life that counts, is there.

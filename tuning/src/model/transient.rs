@@ -11,7 +11,7 @@
 //! held by `tests/des_transient.rs`; it under-estimates near the critical load. Domain: demand well
 //! below or above the capacity.
 
-use crate::trace::{Error, Formula};
+use crate::trace::{Error, Formula, Held};
 
 use super::popularity::Popularity;
 
@@ -21,6 +21,7 @@ pub static COLD_START: Formula = Formula {
     source: "fluid limit (tuning/src/model/transient.rs)",
     error: Error::Relative(0.1),
     domain: "demand well below or above the capacity; it under-estimates in between",
+    held: Held::Test("des_transient"),
 };
 /// [`pause`].
 pub static PAUSE: Formula = Formula {
@@ -28,6 +29,7 @@ pub static PAUSE: Formula = Formula {
     source: "fluid limit (tuning/src/model/transient.rs)",
     error: Error::Relative(0.1),
     domain: "m below 0.9 of the capacity",
+    held: Held::Test("des_transient"),
 };
 /// [`node_gone`].
 pub static NODE_GONE: Formula = Formula {
@@ -35,6 +37,7 @@ pub static NODE_GONE: Formula = Formula {
     source: "fluid limit (tuning/src/model/transient.rs)",
     error: Error::Relative(0.15),
     domain: "balanced by hash",
+    held: Held::Test("des_transient"),
 };
 /// [`storm`].
 pub static STORM: Formula = Formula {
@@ -42,6 +45,7 @@ pub static STORM: Formula = Formula {
     source: "fluid limit (tuning/src/model/transient.rs)",
     error: Error::Relative(0.1),
     domain: "demand well below or above the capacity",
+    held: Held::Test("des_transient"),
 };
 
 /// Steps a factor of ten of time.

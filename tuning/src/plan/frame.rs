@@ -1,5 +1,7 @@
 //! What holds in every scenario: loads with growth, keys and their popularity, the HSM's message, the cache.
 
+mod message;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -7,22 +9,17 @@ use super::PlanError;
 use super::trace_file;
 use crate::input::{Site, field};
 use crate::model::balance::Balance;
-use crate::model::bounded::{self, Cold};
-use crate::model::distribution::Message;
+use crate::model::bounded::{self, Cold, Policy};
 use crate::model::lives::{Flows, Lives};
 use crate::model::popularity::Popularity;
-use crate::model::shared::shared;
+use crate::model::shared::{Shared, shared};
 use crate::model::stream::Stream;
 use crate::trace::{Formula, Quantity, Unit};
 
-static GROWN: Formula = Formula::arithmetic("today's x (1 + growth_pct_year / 100) ^ growth_years");
-static FETCH: Formula = Formula {
-    text: "mean of the message's time + item_ms",
-    source: "lognormal mean: median x e^(sigma^2 / 2), and the tail",
-    error: crate::trace::Error::Exact,
-    domain: "an idle connection",
-};
+pub use message::message_of;
+use message::{audited, fetch_ms, message};
 
+static GROWN: Formula = Formula::arithmetic("today's x (1 + growth_pct_year / 100) ^ growth_years");
 /// Entries that a cache which is full is run with, about, and requests.
 const ENTRIES_RUN: f64 = 6000.0;
 const REQUESTS_RUN: u64 = 1_500_000;
@@ -30,6 +27,8 @@ const REQUESTS_RUN: u64 = 1_500_000;
 const STEP: f64 = std::f64::consts::SQRT_2;
 /// From this part of its entries on a cache counts as full.
 const FULL: f64 = 0.97;
+/// Values of [`Frame::work`].
+const WORK: usize = 9;
 
 /// One site, seen from all scenarios.
 pub struct Frame {
@@ -47,6 +46,10 @@ pub struct Frame {
     pub shape: Quantity,
     /// Time of a fetch on an idle connection.
     pub fetch_ms: Quantity,
+    /// CPU of an unwrap from the cache.
+    pub hit_us: Quantity,
+    /// And of one that asks the HSM.
+    pub miss_us: Quantity,
     /// How requests are spread.
     pub balance: Balance,
     popularity: Popularity,
@@ -54,6 +57,8 @@ pub struct Frame {
     runs: RefCell<BTreeMap<(i64, String), Flows>>,
     /// Requests of one run; fewer for tests.
     pub requests_run: u64,
+    /// Whether full caches are run also where only loads are asked for.
+    pub runs_always: bool,
 }
 
 /// What one node is asked for and what becomes of it, a second.
@@ -105,12 +110,15 @@ impl Frame {
             mean: grown("mean.rps", &site.get(&field::MEAN_RPS)),
             wraps: grown("peak.wraps_s", &site.get(&field::WRAPS_RPS)),
             fetch_ms: fetch_ms(site),
+            hit_us: audited(site, &field::HIT_US, "hit_us"),
+            miss_us: audited(site, &field::MISS_US, "miss_us"),
             keys,
             shape,
             balance,
             popularity,
             runs: RefCell::default(),
             requests_run: REQUESTS_RUN,
+            runs_always: false,
             site: site.clone(),
         })
     }
@@ -131,7 +139,7 @@ impl Frame {
     }
 
     /// What the caches' work depends on besides load, nodes and entries, in the order of [`Work::of`].
-    pub fn work(&self) -> [Quantity; 8] {
+    pub fn work(&self) -> [Quantity; WORK] {
         let field = |field| self.site.get(field);
         [
             self.keys.clone(),
@@ -142,6 +150,7 @@ impl Frame {
             field(&field::COLD_READS),
             field(&field::COLD_GAP_S),
             field(&field::REJECT_SHARE),
+            field(&field::SHARED_TTL_S),
         ]
     }
 
@@ -157,22 +166,29 @@ impl Frame {
             work.cold_gap_s,
         );
         let roomy = work.lives.of(&own, node_rps).plus(&cold);
+        let is_full = roomy.held > FULL * entries;
         if self.site.flag(&field::SHARED_CACHE) {
-            let all = shared(&work.lives, &popularity, node_rps * nodes, nodes);
-            let one = Flows::default()
-                .combine(&all.whole, 1.0 / nodes)
-                .plus(&cold);
+            // By hash a key has one node; the shared cache is then a second, longer life.
+            let sharing = match self.balance {
+                Balance::Hash => 1.0,
+                Balance::Spread => nodes,
+            };
+            let all = shared_flows(&own, work, node_rps, [sharing, entries], is_full);
+            let one = Flows {
+                held: 0.0,
+                ..Flows::default().combine(&all.whole, 1.0 / sharing)
+            };
             let flows = Flows {
                 held: roomy.held.min(entries),
-                ..one
+                ..one.plus(&cold)
             };
             return NodeFlows {
                 flows,
-                copies: all.copies / nodes,
-                is_full: false,
+                copies: all.copies / sharing,
+                is_full,
             };
         }
-        if roomy.held <= FULL * entries {
+        if !is_full {
             return NodeFlows {
                 flows: roomy,
                 ..NodeFlows::default()
@@ -221,7 +237,12 @@ impl Frame {
     fn run(&self, own: &Popularity, work: &Work, step: i64, entries: f64) -> Flows {
         let key = (
             step,
-            format!("{entries} {} {} {work:?}", own.keys(), own.hottest()),
+            format!(
+                "{entries} {} {} {} {work:?}",
+                self.requests_run,
+                own.keys(),
+                own.hottest()
+            ),
         );
         if let Some(known) = self.runs.borrow().get(&key) {
             return *known;
@@ -249,6 +270,24 @@ impl Frame {
     }
 }
 
+/// The nodes that share a key, together, each asked `node_rps`. A node's own cache that is full counts as a CLOCK.
+fn shared_flows(
+    own: &Popularity,
+    work: &Work,
+    node_rps: f64,
+    [nodes, entries]: [f64; 2],
+    is_full: bool,
+) -> Shared {
+    let ttl_s = work.lives.ttl_s;
+    let round_s =
+        is_full.then(|| bounded::characteristic_s(Policy::Clock, own, node_rps, entries, ttl_s));
+    let local = |rate| match round_s {
+        Some(round_s) => bounded::clock_key(rate, round_s, ttl_s),
+        None => work.lives.of_key(rate),
+    };
+    shared(local, own, node_rps * nodes, nodes, work.record_s)
+}
+
 /// What the caches' work depends on besides load, nodes and entries.
 #[derive(Clone, Copy, Debug)]
 pub struct Work {
@@ -258,6 +297,8 @@ pub struct Work {
     cold_reads: f64,
     cold_gap_s: f64,
     lives: Lives,
+    /// Life of a record in the shared cache.
+    record_s: f64,
 }
 
 impl Work {
@@ -272,7 +313,8 @@ impl Work {
             cold_reads,
             cold_gap_s,
             refused,
-        ]: [f64; 8],
+            record_s,
+        ]: [f64; WORK],
     ) -> Self {
         Self {
             keys,
@@ -286,53 +328,7 @@ impl Work {
                 refused,
                 ahead: true,
             },
+            record_s,
         }
     }
-}
-
-/// The message of the values of [`Frame::message`].
-pub fn message_of(
-    [
-        median_ms,
-        sigma,
-        tail_share,
-        tail_min_ms,
-        tail_alpha,
-        timeout_ms,
-    ]: [f64; 6],
-) -> Message {
-    Message {
-        median_s: median_ms / 1000.0,
-        sigma,
-        tail_share,
-        tail_min_s: tail_min_ms / 1000.0,
-        tail_alpha,
-        longest_s: timeout_ms / 1000.0,
-    }
-}
-
-fn message(site: &Site) -> [Quantity; 6] {
-    [
-        &field::MESSAGE_MS,
-        &field::SIGMA,
-        &field::TAIL_SHARE,
-        &field::TAIL_MIN_MS,
-        &field::TAIL_ALPHA,
-        &field::TIMEOUT_MS,
-    ]
-    .map(|field| site.get(field))
-}
-
-fn fetch_ms(site: &Site) -> Quantity {
-    let (parts, item) = (message(site), site.get(&field::ITEM_MS));
-    let [median, sigma, share, min, alpha, timeout] = &parts;
-    Quantity::derive(
-        "fetch_ms",
-        Unit::Millis,
-        &FETCH,
-        [median, sigma, share, min, alpha, timeout, &item],
-        |[median, sigma, share, min, alpha, timeout, item]| {
-            message_of([median, sigma, share, min, alpha, timeout]).mean_s() * 1000.0 + item
-        },
-    )
 }

@@ -4,13 +4,14 @@ use super::frame::Frame;
 use super::scenario::{Detail, Load, Scenario};
 use super::{Design, Memory, Passing};
 use crate::input::field::{self, Field};
-use crate::trace::{Error, Formula, Quantity, Unit};
+use crate::trace::{Error, Formula, Held, Quantity, Unit};
 
 static HEADROOM: Formula = Formula {
     text: "how much more load until the worst of the peak, the peak with nodes_lost nodes gone and with hsm_lost HSMs gone reaches the limit",
     source: "the plan itself at more load",
     error: Error::Relative(0.05),
     domain: "the same mix of requests",
+    held: Held::Test("plan"),
 };
 static WORST: Formula =
     Formula::arithmetic("the largest of the peak, the peak with nodes and with HSMs away");

@@ -8,19 +8,21 @@ use super::frame::Frame;
 use super::{Design, PlanError};
 use crate::input::field;
 use crate::output::properties;
-use crate::trace::{Error, Formula, Quantity, Unit};
+use crate::trace::{Error, Formula, Held, Quantity, Unit};
 
 static LOCKED: Formula = Formula {
     text: "the server's own plan of the planned kms.properties",
     source: "src/config/plan.rs, run as the server runs it",
     error: Error::Exact,
     domain: "guard pages are not counted; they are not locked",
+    held: Held::Arithmetic,
 };
 static RESIDENT: Formula = Formula {
     text: "entries x bytes_per_key + locked bytes that are no keys + 12 MB of program",
     source: "bench/README.md, P8",
     error: Error::Relative(0.15),
     domain: "data keys of 32 bytes",
+    held: Held::Validate,
 };
 static SOCKETS: Formula = Formula::arithmetic("clients x 1.25 / (nodes - nodes_lost)");
 static QUEUE: Formula = Formula {
@@ -28,6 +30,7 @@ static QUEUE: Formula = Formula {
     source: "a longer queue holds nothing that is answered in time",
     error: Error::Exact,
     domain: "always",
+    held: Held::Arithmetic,
 };
 
 const PROGRAM_BYTES: f64 = 12e6;

@@ -8,27 +8,30 @@ use super::scenario::{Detail, Scenario};
 use crate::input::field;
 use crate::model::balance::Balance;
 use crate::model::transient::{self, Backlog};
-use crate::trace::{Error, Formula, Quantity, Solved, Unit};
+use crate::trace::{Error, Formula, Held, Quantity, Solved, Unit};
 
 pub use storm::Storm;
 
 static NODE_SHARE: Formula = Formula {
     text: "min(the node's connections, HSMs x ceiling - what the other nodes ask)",
     source: "arithmetic; no ceiling, no second part",
-    error: Error::Relative(0.02),
+    error: Error::Exact,
     domain: "always",
+    held: Held::Arithmetic,
 };
 static SITE_CAPACITY: Formula = Formula {
     text: "min(nodes x a node's connections, HSMs x ceiling)",
     source: "arithmetic; no ceiling, no second part",
-    error: Error::Relative(0.02),
+    error: Error::Exact,
     domain: "always",
+    held: Held::Arithmetic,
 };
 static FAILED_IN_PAUSES: Formula = Formula {
     text: "stalls_per_day x misses/s x max(0, stall_s - timeout) / (86 400 s x requests/s)",
     source: "who waits longer than the deadline is answered 504",
     error: Error::Relative(0.2),
     domain: "pauses of about the mean length",
+    held: Held::Test("des_plan"),
 };
 
 /// What passes, and what it costs.

@@ -9,7 +9,7 @@ use super::frame::{Frame, NodeFlows, Work};
 use super::latency::{Latencies, latencies};
 use crate::input::field;
 use crate::model::{bounded, lives, shared, stream};
-use crate::trace::{Formula, Quantity, Solved, Unit};
+use crate::trace::{Error, Formula, Held, Quantity, Solved, Unit};
 use cpu::CpuPart;
 use pool::PoolPart;
 
@@ -17,10 +17,11 @@ static HSM_OPS: Formula = Formula::arithmetic("nodes x fetches/s of a node + wra
 static HSM_LOAD: Formula = Formula::arithmetic("operations/s / (HSMs x ceiling)");
 static JOBS: Formula = Formula::arithmetic("operations/s / nodes");
 static REFUSED: Formula = Formula {
-    text: "misses/s x reject_share / requests/s of a node",
+    text: "misses/s (reject_share + what is beyond the HSMs' ceilings, if they reject that) / requests/s of a node",
     source: "a refused item is answered 503",
-    error: crate::trace::Error::Relative(0.1),
-    domain: "load below the HSM's ceiling",
+    error: Error::Relative(0.15),
+    domain: "load well below or above the HSM's ceiling",
+    held: Held::Test("des_plan"),
 };
 
 /// How much of a scenario is worked out.
@@ -95,7 +96,8 @@ pub struct Scenario {
 impl Scenario {
     /// Works `load` out on `design`.
     pub fn new(frame: &Frame, design: &Design, load: Load, detail: Detail) -> Self {
-        let cache = Cache::new(frame, design, &load, detail == Detail::Full);
+        let runs = detail == Detail::Full || frame.runs_always;
+        let cache = Cache::new(frame, design, &load, runs);
         let mut flows = cache.quantities(&load);
         if detail != Detail::Full {
             flows = flows.map(|flow| flow.firm());
@@ -104,14 +106,7 @@ impl Scenario {
         let (hsm_ops, hsm_load, jobs) = asked(frame, &load, &fetches);
         let pool = PoolPart::new(frame, design, &load, &jobs);
         let cpu = CpuPart::new(frame, design, &load, &cache, &hit_ratio, &jobs, &pool.batch);
-        let reject = frame.site.get(&field::REJECT_SHARE);
-        let refused = Quantity::derive(
-            format!("{}.refused_share", load.scope),
-            Unit::Share,
-            &REFUSED,
-            [&miss_share, &reject],
-            |[miss, reject]| miss * reject,
-        );
+        let refused = refused(frame, &load, &miss_share, hsm_load.as_ref());
         let times = (detail != Detail::Loads).then(|| {
             latencies(
                 frame,
@@ -204,16 +199,38 @@ fn asked(frame: &Frame, load: &Load, fetches: &Quantity) -> (Quantity, Option<Qu
     (hsm_ops, hsm_load, jobs)
 }
 
+/// Share of unwraps that the HSM refuses.
+fn refused(frame: &Frame, load: &Load, misses: &Quantity, hsm_load: Option<&Quantity>) -> Quantity {
+    let none = Quantity::assumed("hsm_load", 0.0, Unit::Share, "there is no ceiling");
+    let [reject, overload] =
+        [&field::REJECT_SHARE, &field::OVERLOAD].map(|field| frame.site.get(field));
+    Quantity::derive(
+        format!("{}.refused_share", load.scope),
+        Unit::Share,
+        &REFUSED,
+        [misses, &reject, &overload, hsm_load.unwrap_or(&none)],
+        |[misses, reject, overload, hsm_load]| {
+            let beyond = if overload > 0.5 && hsm_load > 1.0 {
+                1.0 - 1.0 / hsm_load
+            } else {
+                0.0
+            };
+            misses * (reject + (1.0 - reject) * beyond)
+        },
+    )
+}
+
 /// The cache of one node.
 pub(super) struct Cache {
     solved: Solved<NodeFlows>,
     /// Whether a full cache was run.
     runs: bool,
+    is_shared: bool,
 }
 
 impl Cache {
     fn new(frame: &Frame, design: &Design, load: &Load, runs: bool) -> Self {
-        let [keys, shape, ttl, fetch, cold, reads, gap, refused] = &frame.work();
+        let [keys, shape, ttl, fetch, cold, reads, gap, refused, record] = &frame.work();
         let solved = Solved::by(
             [
                 &load.rps,
@@ -227,12 +244,17 @@ impl Cache {
                 reads,
                 gap,
                 refused,
+                record,
             ],
             |[rps, nodes, entries, work @ ..]| {
                 frame.flows(&Work::of(work), rps, nodes, entries, runs)
             },
         );
-        Self { solved, runs }
+        Self {
+            solved,
+            runs,
+            is_shared: frame.site.flag(&field::SHARED_CACHE),
+        }
     }
 
     /// Share of the requests that join another's fetch.
@@ -257,7 +279,8 @@ impl Cache {
     fn quantities(&self, load: &Load) -> [Quantity; 4] {
         let name = |what: &str| format!("{}.{what}", load.scope);
         let is_full = self.solved.result().is_full;
-        let formula = |roomy, tried, run| match (is_full, self.runs) {
+        let formula = |roomy, tried, run, shared| match (is_full, self.runs) {
+            _ if self.is_shared => shared,
             (false, _) => roomy,
             (true, false) => tried,
             (true, true) => run,
@@ -267,25 +290,40 @@ impl Cache {
             self.solved.quantity(
                 name("hit_ratio"),
                 Unit::Share,
-                formula(&lives::HIT_RATIO, &bounded::HIT_RATIO, &stream::HIT_RATIO),
+                formula(
+                    &lives::HIT_RATIO,
+                    &bounded::HIT_RATIO,
+                    &stream::HIT_RATIO,
+                    &shared::HIT_RATIO,
+                ),
                 of(|node| node.flows.hit_ratio()),
             ),
             self.solved.quantity(
                 name("miss_share"),
                 Unit::Share,
-                formula(&lives::MISSES, &bounded::FETCHES, &stream::FETCHES),
+                formula(
+                    &lives::MISSES,
+                    &bounded::FETCHES,
+                    &stream::FETCHES,
+                    &shared::MISSES,
+                ),
                 of(|node| 1.0 - node.flows.hit_ratio()),
             ),
             self.solved.quantity(
                 name("node_fetches_s"),
                 Unit::PerSecond("fetches"),
-                formula(&lives::FETCHES, &bounded::FETCHES, &stream::FETCHES),
+                formula(
+                    &lives::FETCHES,
+                    &bounded::FETCHES,
+                    &stream::FETCHES,
+                    &shared::FETCHES,
+                ),
                 of(|node| node.flows.fetches()),
             ),
             self.solved.quantity(
                 name("node_entries"),
                 Unit::Count("entries"),
-                formula(&lives::HELD, &stream::HELD, &stream::HELD),
+                formula(&lives::HELD, &stream::HELD, &stream::HELD, &lives::HELD),
                 of(|node| node.flows.held),
             ),
         ]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Error, Formula, Origin, Quantity, number};
+use super::{Error, Formula, Held, Origin, Quantity, number};
 
 /// The quantity of that name among `roots` and all they came from; the nearest to the roots if several.
 pub fn find(roots: &[Quantity], name: &str) -> Option<Quantity> {
@@ -78,7 +78,22 @@ fn write_formula(text: &mut String, formula: &Formula) {
         Error::Relative(share) => format!("{} %", number(share * 100.0)),
         Error::Absolute(width) => format!("{} of its unit", number(width)),
     };
-    let _ = writeln!(text, "    error: {error}; holds for: {}", formula.domain);
+    let _ = writeln!(
+        text,
+        "    error: {error}, {}; holds for: {}",
+        vouched(formula.held),
+        formula.domain
+    );
+}
+
+/// What vouches for an error.
+pub fn vouched(held: Held) -> String {
+    match held {
+        Held::Arithmetic => "as arithmetic has it".to_owned(),
+        Held::Test(test) => format!("held by tests/{test}.rs"),
+        Held::Validate => "held by kms-tune validate".to_owned(),
+        Held::Judgement => "by judgement: no test holds it".to_owned(),
+    }
 }
 
 /// Half the band, if there is one.
@@ -112,6 +127,7 @@ mod tests {
         source: "Little",
         error: Error::Relative(0.01),
         domain: "steady state",
+        held: Held::Test("little"),
     };
     static TWICE: Formula = Formula::arithmetic("2 x held");
 
@@ -133,7 +149,7 @@ mod tests {
             explain(&twice, 9),
             "twice = 2000 requests +- 20 requests\n    = 2 x held\n      held = 1000 requests   worked out\n\n\
              held = 1000 requests +- 10 requests\n    = rate x time\n    source: Little\n    \
-             error: 1 %; holds for: steady state\n      rate_s = 2000 requests/s   given: a.toml\n      \
+             error: 1 %, held by tests/little.rs; holds for: steady state\n      rate_s = 2000 requests/s   given: a.toml\n      \
              time_s = 0.5 s   assumed: a guess\n"
         );
         assert!(!explain(&twice, 0).contains("Little"), "depth is a bound");

@@ -10,7 +10,7 @@ mod unit;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-pub use explain::{explain, find, origin_line};
+pub use explain::{explain, find, origin_line, vouched};
 pub use unit::{Unit, number};
 
 /// How far a formula is off from what happens, measured against simulation.
@@ -24,6 +24,19 @@ pub enum Error {
     Absolute(f64),
 }
 
+/// What vouches for a formula's stated error.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Held {
+    /// Nothing need: it is exact.
+    Arithmetic,
+    /// This test, against a seeded simulation or the server's own code.
+    Test(&'static str),
+    /// `kms-tune validate`, against the running server.
+    Validate,
+    /// Nothing: experience, or what was measured once.
+    Judgement,
+}
+
 /// What a derivation does, for people; the code stands beside it.
 #[derive(Debug, PartialEq)]
 pub struct Formula {
@@ -35,6 +48,8 @@ pub struct Formula {
     pub error: Error,
     /// Where that error holds.
     pub domain: &'static str,
+    /// What vouches for it.
+    pub held: Held,
 }
 
 impl Formula {
@@ -45,6 +60,7 @@ impl Formula {
             source: "arithmetic",
             error: Error::Exact,
             domain: "always",
+            held: Held::Arithmetic,
         }
     }
 }
@@ -304,6 +320,7 @@ mod tests {
         source: "a guess",
         error: Error::Relative(0.04),
         domain: "here",
+        held: Held::Judgement,
     };
 
     fn near(got: f64, want: f64) -> bool {

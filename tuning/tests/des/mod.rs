@@ -3,8 +3,10 @@
 //! It shares the cache with the server and the timing with the simulated HSM, and no formula with the
 //! model: single flight, greedy messages and fetches ahead are played here, event by event.
 
+mod clients;
 pub mod plan;
 pub mod pool;
+pub mod workers;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -12,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use kms::cache::{Cache, CacheConfig, Family};
 use kms::secret::SecretKey;
-use kms_loadgen::sim::station::Station;
+use kms_loadgen::sim::station::{Admission, Station};
 use kms_tune::model::stream::{Random, digest, plaintext};
 
 #[allow(unused_imports)] // not by every test
-pub use plan::{Plan, Row, Seen, allowed, hold};
+pub use plan::{Plan, Row, Seen, Storm, allowed, hold};
 use pool::{Job, Message, Pool};
 
 pub const NS: f64 = 1e9;
@@ -33,6 +35,14 @@ struct Node {
 /// A copy of a key that all nodes share: when its life ends.
 type Copies = HashMap<u64, f64>;
 
+/// How a message ends.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Ends {
+    Answered,
+    Refused,
+    GivenUp,
+}
+
 pub struct World {
     plan: Plan,
     nodes: Vec<Node>,
@@ -45,8 +55,10 @@ pub struct World {
     next_cold: u64,
     /// Messages under way: when done, number of the message, node.
     under_way: BinaryHeap<Reverse<(u64, u64, usize)>>,
-    messages: HashMap<u64, Message>,
+    messages: HashMap<u64, (Message, Ends)>,
     number: u64,
+    /// Reads of the storm: when, of which key, how often still.
+    stormy: BinaryHeap<Reverse<(u64, u64, u32)>>,
     copies: Copies,
     ticked_s: f64,
     now_s: f64,
@@ -87,6 +99,7 @@ impl World {
             under_way: BinaryHeap::new(),
             messages: HashMap::new(),
             number: 0,
+            stormy: BinaryHeap::new(),
             copies: HashMap::new(),
             ticked_s: 0.0,
             now_s: 0.0,
@@ -100,6 +113,7 @@ impl World {
         if !self.plan.cold_start {
             self.fill();
         }
+        self.plan_storm();
         let from_s = self.now_s;
         let counted_s = from_s + self.plan.warm_s;
         let end_s = counted_s + self.plan.run_s;
@@ -107,13 +121,16 @@ impl World {
         let mut looks = 0.0;
         while next_s < end_s {
             next_s += self.random.exponential() / self.plan.rate;
+            self.read_storm(next_s);
             self.finish_until(next_s);
             self.now_s = next_s;
             if self.now_s - self.ticked_s >= 0.1 {
                 self.tick();
                 if self.counts {
+                    let held = self.nodes[0].cache.len() as f64;
                     looks += 1.0;
-                    self.seen.held += self.nodes[0].cache.len() as f64;
+                    self.seen.held += held;
+                    self.seen.held_max = self.seen.held_max.max(held);
                 }
             }
             if !self.counts && next_s >= counted_s {
@@ -127,88 +144,6 @@ impl World {
         self.seen.held /= f64::max(looks, 1.0);
         self.seen.waited_s.sort_by(f64::total_cmp);
         self.seen
-    }
-
-    /// The most popular keys at random moments of one life.
-    fn fill(&mut self) {
-        let ttl_s = f64::from(self.plan.ttl_s);
-        let room = self.plan.entries
-            * if self.plan.by_hash {
-                self.plan.nodes
-            } else {
-                1
-            };
-        let total = self.below[self.below.len() - 1];
-        let mut order: Vec<(f64, u64)> = Vec::new();
-        for key in 0..self.plan.keys.min(room) as u64 {
-            // As likely as without any fetching ahead: a start, no more.
-            let share = (key as f64 + 1.0).powf(-self.plan.zipf_s) / total;
-            let often = self.plan.rate * share * ttl_s;
-            if self.random.unit() < often / (1.0 + often) {
-                order.push((self.random.unit() * ttl_s, key));
-            }
-        }
-        order.sort_by(|a, b| a.0.total_cmp(&b.0));
-        for (at_s, key) in order {
-            self.now_s = at_s;
-            let home = self.node_of(key);
-            let nodes = if self.plan.by_hash {
-                home..home + 1
-            } else {
-                0..self.nodes.len()
-            };
-            for node in nodes {
-                self.insert(node, key, at_s);
-            }
-            if self.plan.shared {
-                self.copies.insert(key, at_s + ttl_s * 0.95);
-            }
-        }
-        self.now_s = ttl_s;
-        self.tick();
-    }
-
-    fn key(&mut self) -> u64 {
-        if self.plan.cold_share > 0.0 && self.random.unit() < self.plan.cold_share {
-            return self.cold_key();
-        }
-        let point = self.random.unit() * self.below[self.below.len() - 1];
-        self.below.partition_point(|sum| *sum <= point) as u64
-    }
-
-    fn cold_key(&mut self) -> u64 {
-        let due = self
-            .again
-            .front()
-            .is_some_and(|(at_s, ..)| *at_s <= self.now_s);
-        let (key, left) = if due {
-            let (_, key, left) = self.again.pop_front().unwrap();
-            (key, left - 1)
-        } else {
-            self.next_cold += 1;
-            (self.next_cold, self.plan.cold_reads - 1)
-        };
-        if left > 0 {
-            self.again
-                .push_back((self.now_s + self.plan.cold_gap_s, key, left));
-        }
-        key
-    }
-
-    fn node_of(&mut self, key: u64) -> usize {
-        let all = self.nodes.len();
-        let gone = self.plan.gone_s.is_some_and(|at_s| self.now_s >= at_s);
-        if !self.plan.by_hash {
-            let there = if gone { all - 1 } else { all };
-            return self.random.bits() as usize % there;
-        }
-        let mixed = Random(key).bits() as usize;
-        let home = mixed % all;
-        if gone && home == all - 1 {
-            (mixed / all) % (all - 1)
-        } else {
-            home
-        }
     }
 
     fn ask(&mut self, node: usize, key: u64) {
@@ -233,20 +168,27 @@ impl World {
                 }
             }
             None => match self.copies.get(&key).copied() {
-                Some(end_s) if self.plan.shared && end_s > self.now_s => {
+                Some(end_s) if end_s > self.now_s => {
                     self.count(|seen| {
                         seen.hits += 1.0;
                         seen.copies += 1.0;
                     });
-                    // The copy's life ends with the original's.
-                    let born_s = end_s - f64::from(self.plan.ttl_s) * 0.95;
-                    self.insert(node, key, born_s);
+                    // A whole life of its own.
+                    self.insert(node, key, self.now_s);
                 }
                 _ => {
                     self.count(|seen| seen.misses += 1.0);
                     self.fetch(node, key, false);
                 }
             },
+        }
+    }
+
+    /// Into the shared cache: for its life, give or take a tenth by the key.
+    fn put(&mut self, key: u64, at_s: f64) {
+        if self.plan.shared {
+            let life = 0.9 + 0.2 * Random(key ^ 0x5ead).unit();
+            self.copies.insert(key, at_s + self.plan.record_s * life);
         }
     }
 
@@ -260,6 +202,13 @@ impl World {
         let job = Job { key, ahead };
         let waiters = if ahead { Vec::new() } else { vec![self.now_s] };
         let (now_s, at) = (self.now_s, self.now_s as usize);
+        if !ahead {
+            let busy = f64::from(u8::from(self.nodes[node].pool.is_busy()));
+            self.count(|seen| {
+                seen.jobs += 1.0;
+                seen.busy += busy;
+            });
+        }
         if !self.nodes[node].pool.push(job) {
             return;
         }
@@ -286,14 +235,21 @@ impl World {
         while let Some(message) = self.nodes[node].pool.take() {
             let hsm = message.connection % self.stations.len();
             let now_ns = (self.now_s * NS) as u64;
-            let mut due_ns = self.stations[hsm]
-                .admit(now_ns, message.jobs.len())
-                .due_ns();
+            let admitted = self.stations[hsm].admit(now_ns, message.jobs.len());
+            let mut due_ns = admitted.due_ns();
+            let mut ends = match admitted {
+                Admission::Done(_) => Ends::Answered,
+                Admission::Busy(_) => Ends::Refused,
+            };
             if let Some((from_s, to_s)) = self.plan.pause_s
                 && due_ns as f64 >= from_s * NS
                 && (due_ns as f64) < to_s * NS
             {
                 due_ns = (to_s * NS) as u64;
+            }
+            let given_up_ns = now_ns.saturating_add((self.plan.timeout_s * NS) as u64);
+            if due_ns > given_up_ns {
+                (due_ns, ends) = (given_up_ns, Ends::GivenUp);
             }
             let items = message.jobs.len() as f64;
             self.count(|seen| {
@@ -302,7 +258,7 @@ impl World {
             });
             self.number += 1;
             self.under_way.push(Reverse((due_ns, self.number, node)));
-            self.messages.insert(self.number, message);
+            self.messages.insert(self.number, (message, ends));
         }
     }
 
@@ -314,27 +270,34 @@ impl World {
             }
             self.under_way.pop();
             self.now_s = due_s;
-            let message = self.messages.remove(&number).unwrap();
+            let (message, ends) = self.messages.remove(&number).unwrap();
             for job in &message.jobs {
-                self.insert(node, job.key, due_s);
-                if self.plan.shared {
-                    self.copies
-                        .insert(job.key, due_s + f64::from(self.plan.ttl_s) * 0.95);
+                if ends == Ends::Answered {
+                    self.insert(node, job.key, due_s);
+                    self.put(job.key, due_s);
                 }
-                for asked_s in self.nodes[node]
-                    .flights
-                    .remove(&job.key)
-                    .unwrap_or_default()
-                {
-                    let waited_s = due_s - asked_s;
-                    if self.counts {
-                        self.seen.waited_s.push(waited_s);
-                        self.seen.longest_s = self.seen.longest_s.max(waited_s);
-                    }
+                let waiters = self.nodes[node].flights.remove(&job.key);
+                for asked_s in waiters.unwrap_or_default() {
+                    self.answer(due_s - asked_s, ends);
                 }
             }
             self.nodes[node].pool.free(message.connection);
             self.start(node);
+        }
+    }
+
+    /// One that waited is answered.
+    fn answer(&mut self, waited_s: f64, ends: Ends) {
+        if !self.counts {
+            return;
+        }
+        if waited_s >= self.plan.timeout_s || ends == Ends::GivenUp {
+            self.seen.late += 1.0;
+        } else if ends == Ends::Refused {
+            self.seen.refused += 1.0;
+        } else {
+            self.seen.waited_s.push(waited_s);
+            self.seen.longest_s = self.seen.longest_s.max(waited_s);
         }
     }
 

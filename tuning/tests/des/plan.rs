@@ -24,8 +24,14 @@ pub struct Plan {
     pub batch_max: usize,
     pub model: Model,
     pub hsms: usize,
+    /// Life of a record in the shared cache.
+    pub record_s: f64,
     /// Nothing is answered from then to then, seconds.
     pub pause_s: Option<(f64, f64)>,
+    /// The connection is given up when a message takes longer, and who waited is late.
+    pub timeout_s: f64,
+    /// Keys that nobody has, asked for within a window.
+    pub storm: Option<Storm>,
     /// A node is gone from then on, seconds.
     pub gone_s: Option<f64>,
     /// Starts with an empty cache.
@@ -34,6 +40,16 @@ pub struct Plan {
     pub warm_s: f64,
     pub run_s: f64,
     pub seed: u64,
+}
+
+/// A restore storm.
+#[derive(Clone, Copy, Debug)]
+pub struct Storm {
+    pub from_s: f64,
+    pub window_s: f64,
+    pub keys: usize,
+    pub reads: u32,
+    pub gap_s: f64,
 }
 
 impl Plan {
@@ -56,6 +72,9 @@ impl Plan {
             batch_max: 32,
             model,
             hsms: 1,
+            record_s: 600.0,
+            timeout_s: f64::INFINITY,
+            storm: None,
             pause_s: None,
             gone_s: None,
             cold_start: false,
@@ -80,6 +99,14 @@ pub struct Seen {
     pub seconds: f64,
     /// Of misses and joins, sorted.
     pub waited_s: Vec<f64>,
+    /// Clients' jobs, and of them those that found all connections busy.
+    pub jobs: f64,
+    pub busy: f64,
+    /// Of misses and joins, those that were refused, and those that waited too long.
+    pub refused: f64,
+    pub late: f64,
+    /// Most entries that the first node ever held.
+    pub held_max: f64,
     pub queue_max: usize,
     /// Longest time from asking to answer, and when it began.
     pub longest_s: f64,

@@ -55,6 +55,11 @@ impl Pool {
         true
     }
 
+    /// Whether no connection is free for one that comes now.
+    pub fn is_busy(&self) -> bool {
+        self.idle.is_empty()
+    }
+
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }

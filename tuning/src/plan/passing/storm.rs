@@ -6,13 +6,14 @@ use super::super::scenario::{Detail, Load, Scenario};
 use crate::input::field;
 use crate::model::cpu::Usl;
 use crate::model::transient;
-use crate::trace::{Error, Formula, Quantity, Solved, Unit};
+use crate::trace::{Error, Formula, Held, Quantity, Solved, Unit};
 
 static STORM_JOBS: Formula = Formula {
-    text: "devices x keys_per_device x nodes that reads_per_key reads meet",
-    source: "a key is fetched once by each node that it meets, once in all with a shared cache",
-    error: Error::Relative(0.02),
-    domain: "keys that nobody has cached, read again within the TTL",
+    text: "devices x keys_per_device x nodes that the reads of a life meet x lives that reads_per_key reads, gap_s apart, take",
+    source: "a key is fetched once a life by each node that it meets, once in all with a shared cache",
+    error: Error::Relative(0.05),
+    domain: "keys that nobody has cached; gap_s longer than a fetch takes",
+    held: Held::Test("des_plan"),
 };
 static STORM_RATE: Formula = Formula::arithmetic("storm jobs / window_s + wraps/s");
 static STORM_RPS: Formula =
@@ -22,18 +23,21 @@ static STORM_CPU: Formula = Formula {
     source: "each device connects anew",
     error: Error::Relative(0.05),
     domain: "as many worker threads as cores",
+    held: Held::Judgement,
 };
 static STORM_WAIT: Formula = Formula {
     text: "backlog at the storm's end / capacity, or 99.9 % of misses where there is none",
     source: "fluid limit; greedy batch server",
     error: Error::Relative(0.15),
     domain: "demand well below or above the capacity",
+    held: Held::Test("des_plan"),
 };
 static STORM_HELD: Formula = Formula {
-    text: "storm keys of a node x min(1, TTL / window)",
+    text: "storm keys of a node x min(1, TTL / the longer of window and storm.over_s)",
     source: "each stays for its life",
     error: Error::Relative(0.05),
     domain: "room for all that lives",
+    held: Held::Test("des_plan"),
 };
 
 /// A restore storm.
@@ -69,22 +73,7 @@ impl Storm {
             &field::STORM_READS_PER_KEY,
         ]
         .map(|field| site.get(field));
-        let is_shared = site.flag(&field::SHARED_CACHE);
-        let jobs = Quantity::derive(
-            "storm.fetches",
-            Unit::Count("fetches"),
-            &STORM_JOBS,
-            [&devices, &keys, &reads, &design.nodes],
-            |[devices, keys, reads, nodes]| {
-                devices
-                    * keys
-                    * if is_shared {
-                        1.0
-                    } else {
-                        frame.balance.nodes_met(nodes, reads)
-                    }
-            },
-        );
+        let jobs = fetches(frame, design, [&devices, &keys, &reads]);
         let load = while_it_lasts(peak, &jobs, &window);
         let detail = if detail == Detail::Loads {
             detail
@@ -99,8 +88,16 @@ impl Storm {
             "storm.node_entries",
             Unit::Count("entries"),
             &STORM_HELD,
-            [&jobs, &design.nodes, &ttl, &window],
-            |[jobs, nodes, ttl, window]| jobs / nodes * (ttl / window).min(1.0),
+            [&jobs, &design.nodes, &ttl, &window, &over_s],
+            |[jobs, nodes, ttl, window, over_s]| {
+                // One that never ends is worked off no slower than it comes.
+                let lasts_s = if over_s.is_finite() {
+                    over_s.max(window)
+                } else {
+                    window
+                };
+                jobs / nodes * (ttl / lasts_s).min(1.0)
+            },
         );
         Some(Self {
             scenario,
@@ -111,6 +108,37 @@ impl Storm {
             held,
         })
     }
+}
+
+/// Fetches of the whole storm.
+fn fetches(frame: &Frame, design: &Design, [devices, keys, reads]: [&Quantity; 3]) -> Quantity {
+    let site = &frame.site;
+    let is_shared = site.flag(&field::SHARED_CACHE);
+    // Behind the cache of a node, or the record that all share.
+    let life = if is_shared {
+        &field::SHARED_TTL_S
+    } else {
+        &field::TTL_S
+    };
+    let [gap, life] = [&field::STORM_GAP_S, life].map(|field| site.get(field));
+    Quantity::derive(
+        "storm.fetches",
+        Unit::Count("fetches"),
+        &STORM_JOBS,
+        [devices, keys, reads, &gap, &life, &design.nodes],
+        |[devices, keys, reads, gap_s, life_s, nodes]| {
+            let life_s = life_s * 0.95;
+            // Reads that one life may serve, and the lives that all of them take.
+            let of_life = (1.0 + (life_s / gap_s.max(1e-9)).floor()).min(reads);
+            let lives = reads / of_life;
+            let met = if is_shared {
+                1.0
+            } else {
+                frame.balance.nodes_met(nodes, of_life)
+            };
+            devices * keys * met * lives
+        },
+    )
 }
 
 /// The peak, and the storm's fetches beside what else asks the HSM.
@@ -137,8 +165,7 @@ fn storm_cpu(
     scenario: &Scenario,
     [devices, keys, reads, window]: [&Quantity; 4],
 ) -> Quantity {
-    let [alpha, beta, hit] =
-        [&field::USL_ALPHA, &field::USL_BETA, &field::HIT_US].map(|field| frame.site.get(field));
+    let [alpha, beta] = [&field::USL_ALPHA, &field::USL_BETA].map(|field| frame.site.get(field));
     let rps = Quantity::derive(
         "storm.rps",
         Unit::PerSecond("unwraps"),
@@ -158,7 +185,7 @@ fn storm_cpu(
             window,
             &design.nodes,
             &design.handshake_us,
-            &hit,
+            &frame.hit_us,
             &design.cores,
             &alpha,
             &beta,

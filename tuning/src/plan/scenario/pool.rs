@@ -5,13 +5,14 @@ use super::super::frame::{Frame, message_of};
 use super::Load;
 use crate::input::field;
 use crate::model::pool::{self, Pool};
-use crate::trace::{Error, Formula, Quantity, Solved, Unit};
+use crate::trace::{Error, Formula, Held, Quantity, Solved, Unit};
 
 static AT_WORK: Formula = Formula {
     text: "min(connections, engines x HSMs / nodes)",
     source: "a connection beyond the HSM's engines waits there",
     error: Error::Exact,
     domain: "connections spread evenly over the HSMs (src/hsm/fleet.rs)",
+    held: Held::Arithmetic,
 };
 
 pub(super) struct PoolPart {
