@@ -1,13 +1,8 @@
 //! Files for the site: lines for `kms.properties`, a systemd drop-in, a sysctl file; and what verifies them.
 
-use std::fmt::Write as _;
-
-use super::properties;
+use super::{properties, verify};
 use crate::input::field;
 use crate::plan::Plan;
-
-/// Longest run of a verification, seconds.
-const RUN_S: f64 = 120.0;
 
 /// One file.
 pub struct File {
@@ -34,7 +29,7 @@ pub fn all(plan: &Plan) -> Vec<File> {
         },
         File {
             name: "verify.sh",
-            text: commands(plan).join("\n") + "\n",
+            text: verify::commands(plan).join("\n") + "\n",
         },
     ]
 }
@@ -82,43 +77,4 @@ fn sysctl(plan: &Plan) -> String {
          # No core dump of a process that changed its user.\n\
          fs.suid_dumpable = 0\n"
     )
-}
-
-/// Command lines that load the built site as planned. One node's share goes to one node.
-pub fn commands(plan: &Plan) -> Vec<String> {
-    let mut lines = Vec::new();
-    let site = &plan.site;
-    if site.opt(&field::PRESET).is_some() {
-        let _ = write_hsm(&mut lines, site.word(&field::PRESET));
-    }
-    let nodes = plan.design.nodes.value();
-    let rps = plan
-        .scenario("peak")
-        .map_or(0.0, |peak| peak.load.rps.value())
-        / nodes;
-    let keys = site
-        .opt(&field::KEYS_TOTAL)
-        .map_or(1000.0, |keys| keys.value())
-        .min(1e6);
-    let connections = (site.get(&field::CLIENTS).value() / nodes).clamp(1.0, 1000.0);
-    let ttl_s = site.get(&field::TTL_S).value();
-    let seconds = (2.0 * ttl_s).clamp(30.0, RUN_S);
-    let mut line = format!(
-        "kms-loadgen run --address NODE:8443 --ca ca.crt --cert cmxDevice.crt --key cmxDevice.key \
-         --data-keys {keys:.0} --connections {connections:.0} --duration-s {seconds:.0} --json"
-    );
-    let _ = write!(line, "   # {rps:.0} unwraps/s are planned for one node");
-    lines.push(line);
-    lines.push("kms-tune doctor SITE.toml   # on each node".to_owned());
-    lines
-}
-
-fn write_hsm(lines: &mut Vec<String>, preset: &str) -> std::fmt::Result {
-    let mut line = String::new();
-    write!(
-        line,
-        "kms-loadgen hsm-sim --write-site site --preset {preset}"
-    )?;
-    lines.push(line);
-    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::files;
+use super::{files, verify};
 use crate::plan::{Effect, Plan};
 use crate::trace::{Origin, Quantity};
 
@@ -69,7 +69,7 @@ pub fn value(plan: &Plan) -> Value {
         "assumptions": assumptions,
         "notes": plan.notes,
         "files": files,
-        "commands": files::commands(plan),
+        "commands": verify::commands(plan),
     })
 }
 

@@ -353,7 +353,7 @@ fn ending(text: &mut String, plan: &Plan) -> Written {
         }
     }
     writeln!(text, "\nVERIFY")?;
-    for command in super::files::commands(plan) {
+    for command in super::verify::commands(plan) {
         writeln!(text, "  {command}")?;
     }
     Ok(())
