@@ -8,6 +8,7 @@
 // Counts become figures for people here; none comes near 2^52.
 #![allow(clippy::cast_precision_loss)]
 
+pub mod calibrate;
 pub mod cli;
 pub mod doctor;
 pub mod input;
@@ -16,3 +17,4 @@ pub mod model;
 pub mod output;
 pub mod plan;
 pub mod trace;
+pub mod validate;

@@ -2,16 +2,23 @@
 //!
 //! Must never be true: a failure without a remedy. Called by `main`.
 
+mod calibrate;
 mod doctor;
 mod explain;
 mod plan;
 mod sweep;
+mod validate;
 
+use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::input;
 
@@ -39,6 +46,10 @@ enum Command {
     Sweep(sweep::Arguments),
     /// Check this host against the plan: limits, kernel settings, swap, core dumps.
     Doctor(doctor::Arguments),
+    /// Measure this machine, and on request an HSM, for plans.
+    Calibrate(Box<calibrate::Arguments>),
+    /// Play the planned site on this machine, and compare what was predicted with what is measured.
+    Validate(validate::Arguments),
     /// Print a description with every field, its range and its default.
     Example,
 }
@@ -60,6 +71,8 @@ pub fn run() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Sweep(arguments) => sweep::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Calibrate(arguments) => calibrate::run(&arguments),
+        Command::Validate(arguments) => validate::run(&arguments),
         Command::Example => say(&input::render_example()).map(|()| Ended::Well),
     };
     match ended {
@@ -79,6 +92,45 @@ fn say(text: &str) -> Result<(), String> {
         // Who closes the pipe has read enough.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.to_string()),
         _ => Ok(()),
+    }
+}
+
+/// To standard error, for people who wait.
+fn tell(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Becomes true at SIGINT and SIGTERM; what was started is then stopped.
+fn stop_on_signals() -> Result<Arc<AtomicBool>, String> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))
+            .map_err(|error| format!("signals: {error}"))?;
+    }
+    Ok(stop)
+}
+
+/// A new folder in the system's place for such things, ours alone; it goes when this is dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Result<Self, String> {
+        let path = std::env::temp_dir().join(format!("kms-tune-{name}-{}", std::process::id()));
+        // One that is there already may be somebody else's.
+        let made = fs::DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What stays is where such things stay.
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
