@@ -16,12 +16,15 @@ mod engine;
 #[path = "support/mod.rs"]
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use cluster_support::{Node, Site, plan_at};
 use engine::{Engine, Reaction};
 use kms::cluster::{Access, Mode};
 use kms::secret::SecretString;
+use support::{PATIENCE, wait_until};
 
 const DEK: [u8; 32] = [7; 32];
 const BUDGET: Duration = Duration::from_millis(100);
@@ -139,4 +142,31 @@ fn whatever_the_engine_answers_is_a_miss_in_time() {
         );
         println!("{name}: the longest lookup took {longest:?}, {made} connections");
     }
+}
+
+/// Asks for the token's value, or writes it.
+fn is_token(command: &[Vec<u8>]) -> bool {
+    command.get(1).is_some_and(|name| name.ends_with(b":epoch"))
+}
+
+#[test]
+fn an_engine_that_takes_no_writes_is_asked_no_more_than_it_is_polled() {
+    let site = Site::new();
+    let engine = Engine::start();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    engine.twist(move |command| {
+        let refused = Reaction::Say(b"-MISCONF no writes\r\n".to_vec());
+        counter.fetch_add(is_token(command).into(), Ordering::SeqCst);
+        (is_token(command) && command[0] == b"SET").then_some(refused)
+    });
+    let _node = node(&site, &engine);
+    wait_until("the token is not looked for", PATIENCE, || {
+        (asked.load(Ordering::SeqCst) > 5).then_some(())
+    });
+    let before = asked.load(Ordering::SeqCst);
+    std::thread::sleep(Duration::from_secs(1));
+    // A look every 100 ms, and for each two attempts of two commands.
+    let within_a_second = asked.load(Ordering::SeqCst) - before;
+    assert!(within_a_second <= 100, "{within_a_second} commands");
 }

@@ -121,6 +121,35 @@ fn an_old_sealing_key_that_is_brought_back_is_not_used() {
     }
 }
 
+/// The value of the sealing key, its second entry replaced by the first of a copy.
+const REVIVE: &str = "local function first(v) return v:sub(5, 18 + v:byte(17) * 256 + v:byte(18)) end \
+    local now, old = redis.call('GET', 'kms:test:csk'), redis.call('GET', 'copy') \
+    redis.call('SET', 'kms:test:csk', 'KC\\1\\2' .. first(now) .. first(old))";
+
+#[test]
+fn an_old_sealing_key_behind_the_one_in_use_is_not_used_either() {
+    let house = house();
+    let a = house.node("a");
+    a.share(b"wrapped", &DEK);
+    house.script(&format!("redis.call('COPY', '{KEY}', 'copy')"));
+    for _ in 0..2 {
+        let before = a.key_id();
+        a.cluster.renew_key();
+        wait_until("it is not renewed", PATIENCE, || {
+            (a.key_id() != before).then_some(())
+        });
+    }
+    let found = || a.look_up(&a.name(b"wrapped"));
+    assert_eq!(found(), Ok(None), "two keys later");
+    house.script(REVIVE);
+    // Keys are looked at once a second.
+    let end = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < end {
+        assert_eq!(found(), Ok(None));
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
 /// Any token that nodes believe in.
 fn token(number: usize) -> String {
     format!("{number:032x}.{number:032x}")

@@ -116,7 +116,14 @@ impl Keeper {
             .fill(bytes.as_mut())
             .map_err(|_| "the kernel gives no random numbers".to_owned())?;
         // Newer than any before it, whatever this node's clock says.
-        let newest = old.as_ref().map_or(0, |old| old.created_ms);
+        let keys = self.board.keyring.keys();
+        let held_ms = keys
+            .as_ref()
+            .as_ref()
+            .map_or(0, |held| held.current.created_ms());
+        let newest = old
+            .as_ref()
+            .map_or(held_ms, |old| old.created_ms.max(held_ms));
         let created_ms = unix_ms().max(newest.saturating_add(1));
         let bound = wrapped::associated_data(&self.board.plan.cluster, created_ms);
         let made = self
@@ -167,12 +174,10 @@ impl Keeper {
             }
         };
         let until = |csk: &Csk| csk.created_ms().saturating_add(self.overlap_ms());
-        let previous = match previous.first().map(|wrapped| self.unwrap(wrapped)) {
-            // It reads for as long as what it sealed lives, from when its successor came.
-            Some(Ok(csk)) => Some((csk, until(&current))),
-            // The one in use is good; what the other sealed is missed.
-            _ => None,
-        };
+        // It reads for as long as what it sealed lives, from when its successor came. If it is not to be had, what it
+        // sealed is missed.
+        let previous = previous.first().and_then(|wrapped| self.before(wrapped));
+        let previous = previous.map(|csk| (csk, until(&current)));
         let is_new = self
             .board
             .keyring
@@ -190,6 +195,20 @@ impl Keeper {
         self.board.keyring.hold(Keys { current, previous });
         value.clone_into(&mut self.seen);
         Ok(())
+    }
+
+    /// The key before the one in use. Entries are wrapped one by one, so whoever writes to the engine may have put any
+    /// old one there, as known as [`Self::too_old`] says: a node that holds keys takes none that it did not hold.
+    fn before(&self, wrapped: &Wrapped) -> Option<Arc<Csk>> {
+        let held = self.board.keyring.keys();
+        let Some(held) = held.as_ref() else {
+            let is_too_old = self.too_old(wrapped).is_some();
+            return (!is_too_old).then(|| self.unwrap(wrapped).ok()).flatten();
+        };
+        let both = std::iter::once(&held.current).chain(held.previous.iter().map(|(csk, _)| csk));
+        both.into_iter()
+            .find(|csk| csk.created_ms() == wrapped.created_ms)
+            .map(Arc::clone)
     }
 
     /// An old one may be known to somebody, which may be why it was replaced.

@@ -21,6 +21,7 @@ use super::resolve::Resolver;
 use super::resp::Reply;
 use super::route::Route;
 use super::subscriber::Subscriber;
+use super::token::Unless;
 use super::{Acks, ClusterPlan, Events, Store, Unmet, Word};
 use crate::net::inbox::Inbox;
 use crate::net::pipe::SCRATCH_BYTES_MIN;
@@ -72,7 +73,9 @@ pub(super) enum Whom {
         asked: Instant,
     },
     /// The token after this node gave the engine one.
-    Founded,
+    Founded {
+        unless: Unless,
+    },
     /// A change of the token by this node.
     Changed(Box<Announcement>),
     /// Which servers keep which slots.
@@ -265,7 +268,7 @@ impl Runner {
                 caller(reply);
             }
             Whom::Token { asked } => self.token_shown(reply, asked, now),
-            Whom::Founded => self.token_founded(reply, now),
+            Whom::Founded { unless } => self.token_founded(unless, reply, now),
             Whom::Changed(announcement) => self.token_changed(*announcement, &reply, now),
             Whom::Map(asked) => self.map_told(&asked, reply, now),
             Whom::Master(sentinel) => self.master_told(sentinel, &reply, now),

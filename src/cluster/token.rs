@@ -13,6 +13,22 @@ use super::follow::{AGAIN, Announcement, LOOK_MAX, Ordered};
 use super::resp::{self, Reply};
 use super::run::{Runner, WRITE_MAX, Whom};
 
+/// When a token that is to be founded is not written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Unless {
+    Present,
+    Absent,
+}
+
+impl Unless {
+    fn condition(self) -> &'static [u8] {
+        match self {
+            Self::Present => b"NX",
+            Self::Absent => b"XX",
+        }
+    }
+}
+
 impl Runner {
     pub(super) fn token_shown(
         &mut self,
@@ -29,10 +45,12 @@ impl Runner {
                 self.known_until(now);
                 self.judge(verdict, now);
             }
-            Ok(Reply::Bulk(value)) if value.is_empty() => self.found_token(b"NX", now),
+            Ok(Reply::Bulk(value)) if value.is_empty() => self.found_token(Unless::Present, now),
             // Not ours, whoever wrote it.
-            Ok(Reply::Bulk(_)) => self.found_token(b"XX", now),
-            Ok(reply) if reply.error_code() == Some("WRONGTYPE") => self.found_token(b"XX", now),
+            Ok(Reply::Bulk(_)) => self.found_token(Unless::Absent, now),
+            Ok(reply) if reply.error_code() == Some("WRONGTYPE") => {
+                self.found_token(Unless::Absent, now)
+            }
             Ok(reply) => self.heed(&reply, now),
             Err(_) => {}
         }
@@ -49,25 +67,33 @@ impl Runner {
 
     /// The engine has no token: one of the nodes that see that gives it one. Of the generation that it knows, so that
     /// an engine that was emptied does not empty the nodes as well.
-    fn found_token(&mut self, unless: &[u8], now: Instant) {
+    fn found_token(&mut self, unless: Unless, now: Instant) {
         let known = self.follower.watch.token();
         let token = known.map_or_else(Token::first, |known| known.next(false));
         let Some(token) = token else {
             return;
         };
         let (name, text) = (self.board.token_name(), token.text());
-        let set = resp::command(&[b"SET", name.as_bytes(), text.as_bytes(), unless]);
+        let set = resp::command(&[b"SET", name.as_bytes(), text.as_bytes(), unless.condition()]);
         let get = resp::first_bytes(&name, TOKEN_BYTES);
         let home = self.home().map(|(slot, _)| slot);
         let deadline = now + LOOK_MAX;
         self.ask_lane(home, &set, Whom::Nobody, deadline, now);
-        self.ask_lane(home, &get, Whom::Founded, deadline, now);
+        self.ask_lane(home, &get, Whom::Founded { unless }, deadline, now);
     }
 
-    pub(super) fn token_founded(&mut self, reply: Result<Reply, Unmet>, now: Instant) {
-        // An empty value stands in the way of a first one.
+    pub(super) fn token_founded(
+        &mut self,
+        unless: Unless,
+        reply: Result<Reply, Unmet>,
+        now: Instant,
+    ) {
         if matches!(&reply, Ok(Reply::Bulk(value)) if value.is_empty()) {
-            return self.found_token(b"XX", now);
+            // An empty value stands in the way of a first one. Or the engine takes no writes: the next poll tries again.
+            if unless == Unless::Present {
+                self.found_token(Unless::Absent, now);
+            }
+            return;
         }
         let token = reply.ok().and_then(|reply| Token::read(reply.bytes()?));
         if let Some(token) = token

@@ -85,11 +85,15 @@ impl Watch {
     }
 
     /// The engine had lost its token and was given this one. Every change before it was told by a message,
-    /// or was lost with it.
+    /// or was lost with it; of another generation, an order to purge among them.
     pub fn replaced(&mut self, token: Token, now: Instant) -> Verdict {
-        let had = self.seen.is_some();
+        let verdict = match self.seen {
+            None => Verdict::Known,
+            Some(seen) if seen.generation == token.generation => Verdict::Missed,
+            Some(_) => Verdict::MissedPurge,
+        };
         self.take(token, now);
-        if had { Verdict::Missed } else { Verdict::Known }
+        verdict
     }
 
     fn take(&mut self, token: Token, now: Instant) {
@@ -208,8 +212,16 @@ mod tests {
     #[test]
     fn a_lost_token_is_a_change_for_whoever_had_one() {
         let now = Instant::now();
-        let mut watch = Watch::default();
-        assert_eq!(watch.replaced(token(0), now), Verdict::Known);
-        assert_eq!(watch.replaced(token(10), now), Verdict::Missed);
+        for (name, seen, founded, want) in [
+            ("the first", None, 0, Verdict::Known),
+            ("of what was known", Some(0), 1, Verdict::Missed),
+            ("after a purge elsewhere", Some(0), 10, Verdict::MissedPurge),
+        ] {
+            let mut watch = Watch::default();
+            if let Some(seen) = seen {
+                watch.polled(token(seen), now, now);
+            }
+            assert_eq!(watch.replaced(token(founded), now), want, "{name}");
+        }
     }
 }
