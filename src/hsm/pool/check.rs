@@ -179,12 +179,18 @@ impl Shared {
         let (name, label) = (self.plan.name, fleet.label(server));
         drop(fleet);
         match outcome {
-            Ok(()) if is_news => log::info!("{name}: {label} does what it is asked again"),
+            Ok(()) if is_news => self.log_well_again(server),
             Err(ailment) if is_news => {
                 log::warn!("{name}: {label} failed a check: {}", ailment.why());
             }
             _ => {}
         }
+    }
+
+    /// Something succeeded after a failed check.
+    pub(super) fn log_well_again(&self, server: ServerId) {
+        let label = self.fleet.lock().label(server);
+        log::info!("{}: {label} does what it is asked again", self.plan.name);
     }
 }
 

@@ -181,7 +181,10 @@ impl Session {
         let answer = keys::serve(self, &job.request, job.deadline);
         self.client.forget();
         match answer {
-            Ok(answer) => (job.done)(Ok(answer)),
+            Ok(answer) => {
+                served.worked = true;
+                (job.done)(Ok(answer));
+            }
             Err(stop) => {
                 served.busy |= matches!(stop.fault, Fault::Jobs(HsmError::Busy));
                 served.broken = stop

@@ -209,6 +209,7 @@ impl Session for Fake {
                 served.retry.push(job);
             } else {
                 let answer = self.0.answer(&job.request);
+                served.worked |= answer.is_ok();
                 (job.done)(answer);
             }
         }
