@@ -266,6 +266,11 @@ impl Fleet {
         })
     }
 
+    /// Whether `id` is configured.
+    pub fn is_wanted(&self, id: ServerId) -> bool {
+        self.server(id).is_some_and(Server::is_wanted)
+    }
+
     /// Whether any server is not known to be bad.
     pub fn has_fit(&self) -> bool {
         let mut all = self.servers.iter();
