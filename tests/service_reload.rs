@@ -172,6 +172,39 @@ fn roles_and_limits_change_on_open_connections() {
     running.stop();
 }
 
+/// The addresses of another back end are nothing to the one that runs, however often they are read.
+#[test]
+fn another_back_end_waits_for_a_start_at_every_reload() {
+    let running = start("");
+    let house = &running.house;
+    let body = wrap(&running, PLAINTEXT);
+    let fingerprint = "ab".repeat(32);
+    let another = format!(
+        "kms.hsm.protocol=KMIP1\nkms.hsm.server.url=127.0.0.1:1\nkms.keystore.alias=kmsServer\n\
+        kms.hsm.fingerprint={fingerprint}"
+    );
+    for (name, more, waits) in [
+        ("another", &*another, true),
+        ("still another", &*another, true),
+        (
+            "another with one more limit",
+            &format!("{another}\nkms.limit.rate=9999"),
+            true,
+        ),
+        ("the first again", "", false),
+    ] {
+        let text = house.properties(more);
+        replace(&file(house, "kms.properties"), text.as_bytes());
+        let report = running.node.reloader().reload().unwrap();
+        let told = |lines: &[String], word: &str| lines.iter().any(|line| line.contains(word));
+        assert!(!told(&report.changes, "made anew"), "{name}: {report:?}");
+        let is_waiting = told(&report.needs_restart, "kms.hsm.protocol");
+        assert_eq!(is_waiting, waits, "{name}: {report:?}");
+    }
+    assert_eq!(running.device().post(UNWRAP, &body).status, 200);
+    running.stop();
+}
+
 /// A keystore whose private key is not that of its certificate; ours are not written so.
 fn mismatched(house: &House) -> Vec<u8> {
     use p12_keystore::{Certificate, KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain};

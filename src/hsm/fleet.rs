@@ -257,12 +257,18 @@ impl Fleet {
         }
     }
 
-    /// A connection did its work.
-    pub fn served(&mut self, id: ServerId, now: Instant) {
-        if let Some(server) = self.server_mut(id) {
+    /// A connection answered what it was asked, and something of it was done (`worked`) or all refused. True:
+    /// that it works is news.
+    pub fn served(&mut self, id: ServerId, now: Instant, worked: bool) -> bool {
+        self.server_mut(id).is_some_and(|server| {
             server.recover();
-            server.watch.works(now);
-        }
+            worked && server.watch.works(now)
+        })
+    }
+
+    /// Whether `id` is configured.
+    pub fn is_wanted(&self, id: ServerId) -> bool {
+        self.server(id).is_some_and(Server::is_wanted)
     }
 
     /// Whether any server is not known to be bad.

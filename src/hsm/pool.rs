@@ -90,6 +90,8 @@ pub struct Served {
     pub unsent: Vec<Job>,
     /// Why the connection must be dropped.
     pub broken: Option<String>,
+    /// A job of them ended well: the server does what it is asked.
+    pub worked: bool,
     /// The server is at its limit: it should be left alone for a moment.
     pub busy: bool,
     /// The server takes fewer items a message than it was given, and what it said.

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;
 
-use crate::config::{self, Config, ConfigError, Loaded, Origin, Setting};
+use crate::config::{self, Config, ConfigError, Loaded, Origin, Protocol, Setting};
 use crate::identity::Snapshot;
 use crate::net::tls;
 use crate::server::{Bell, Shared};
@@ -106,6 +106,8 @@ struct Running {
 pub struct Reloader {
     /// As at the start: what was sized by it.
     start: Vec<Setting>,
+    /// Of the back end that runs: another one waits for the next start.
+    protocol: Protocol,
     running: Mutex<Running>,
     shared: Arc<Shared>,
     bell: Bell,
@@ -123,6 +125,7 @@ impl Reloader {
             .store(Arc::new(credentials.expiries(config)));
         Self {
             start: config.effective().to_vec(),
+            protocol: config.hsm.protocol,
             running: Mutex::new(Running {
                 config: config.clone(),
                 server: credentials.server().chain.clone(),
@@ -183,7 +186,8 @@ impl Reloader {
         let server_tls = tls::service_config(credentials.server(), Arc::clone(&self.shared.pins))
             .map_err(|error| StartError::ServerCertificate(error.to_string()))?;
         let face = Face::of(config, &credentials);
-        let is_same_backend = config.hsm.protocol == running.config.hsm.protocol;
+        // Not what was accepted last: that may be waiting for a start.
+        let is_same_backend = config.hsm.protocol == self.protocol;
         let way = if is_same_backend && face != running.face {
             backend::way(config, &credentials)?
         } else {

@@ -188,7 +188,10 @@ impl Session {
             return (job.done)(Err(HsmError::TimedOut));
         }
         let fault = match keys::serve(self, &job.request, job.deadline) {
-            Ok(answer) => return (job.done)(answer),
+            Ok(answer) => {
+                served.worked |= answer.is_ok();
+                return (job.done)(answer);
+            }
             Err(fault) => fault,
         };
         served.broken = Some(format!("{}: {}", self.place, fault.error));

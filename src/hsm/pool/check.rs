@@ -1,7 +1,8 @@
 //! An operation of the pool's own where no client's has shown of late whether a server works.
 //!
 //! A random value is wrapped and unwrapped under a key that clients use; as long as none is known, or it is gone, the
-//! server is asked something small instead. Must never be true: a check while a job waits that the connection could
+//! server is asked something small instead. That one key is refused may be the key's trouble, so it is told of the
+//! server only when a second is refused as well. Must never be true: a check while a job waits that the connection could
 //! do; a client's plaintext or ciphertext in one; a server taken for ill because of one key. Called by seats and the
 //! scout.
 
@@ -26,34 +27,63 @@ struct Known {
 #[derive(Debug, Default)]
 struct Keys {
     known: Option<Known>,
+    /// Another that wraps, for when the first is refused.
+    spare: Option<ObjectId>,
+    /// Both were refused: whatever wraps next takes their place.
+    is_doubtful: bool,
     /// Does not wrap, though it unwraps.
     unfit: Option<ObjectId>,
 }
 
-/// The key for checks, learnt from what clients do.
+impl Keys {
+    /// Whether it would be of use to know that this happens.
+    fn wants(&self, object: &ObjectId, wraps: bool) -> bool {
+        match &self.known {
+            None => wraps || self.unfit.as_ref() != Some(object),
+            Some(known) if known.wraps && !self.is_doubtful => {
+                wraps && self.spare.is_none() && known.object != *object
+            }
+            Some(_) => wraps,
+        }
+    }
+
+    /// It has happened.
+    fn learn(&mut self, object: ObjectId, wraps: bool) {
+        if !self.wants(&object, wraps) {
+            return;
+        }
+        match &self.known {
+            Some(known) if known.wraps && !self.is_doubtful => self.spare = Some(object),
+            _ => {
+                self.known = Some(Known { object, wraps });
+                self.spare = None;
+                self.is_doubtful = false;
+            }
+        }
+    }
+}
+
+/// The keys for checks, learnt from what clients do.
 #[derive(Debug, Default)]
 pub(super) struct HealthKey(Mutex<Keys>);
 
 impl HealthKey {
     /// Has the first of these jobs tell whether it succeeded that would teach a better key than the one known.
     pub(super) fn watch(self: &Arc<Self>, jobs: &mut [Queued]) {
-        let (wants_any, unfit) = {
+        let teaches = |keys: &Keys, job: &Job| {
+            let (object, wraps) = match &job.request {
+                Request::Encrypt { object, .. } => (object, true),
+                Request::Decrypt { object, .. } => (object, false),
+                _ => return None,
+            };
+            let is_wanted = keys.wants(object, wraps);
+            is_wanted.then(|| (object.clone(), wraps))
+        };
+        let found = {
             let keys = self.0.lock();
-            match &keys.known {
-                Some(Known { wraps: true, .. }) => return,
-                known => (known.is_none(), keys.unfit.clone()),
-            }
+            jobs.iter_mut()
+                .find_map(|queued| Some((teaches(&keys, &queued.job)?, &mut queued.job.done)))
         };
-        let teaches = |job: &Job| match &job.request {
-            Request::Encrypt { object, .. } => Some((object.clone(), true)),
-            Request::Decrypt { object, .. } if wants_any && unfit.as_ref() != Some(object) => {
-                Some((object.clone(), false))
-            }
-            _ => None,
-        };
-        let found = jobs
-            .iter_mut()
-            .find_map(|queued| Some((teaches(&queued.job)?, &mut queued.job.done)));
         let Some(((object, wraps), done)) = found else {
             return;
         };
@@ -61,21 +91,38 @@ impl HealthKey {
         let told = std::mem::replace(done, told);
         *done = Box::new(move |outcome| {
             if outcome.is_ok() {
-                keys.0.lock().known = Some(Known { object, wraps });
+                keys.0.lock().learn(object, wraps);
             }
             told(outcome);
         });
     }
 
-    fn get(&self) -> Option<Known> {
-        self.0.lock().known.clone()
+    /// The one to be tried first, and the other.
+    fn all(&self) -> impl Iterator<Item = Known> + use<> {
+        let keys = self.0.lock();
+        let spare = keys.spare.clone();
+        let spare = spare.map(|object| Known {
+            object,
+            wraps: true,
+        });
+        [keys.known.clone(), spare].into_iter().flatten()
+    }
+
+    /// All were refused.
+    fn doubt(&self) {
+        self.0.lock().is_doubtful = true;
     }
 
     /// It is gone, or does not do.
     fn forget(&self, gone: &Known) {
         let mut keys = self.0.lock();
         if keys.known.as_ref() == Some(gone) {
-            keys.known = None;
+            keys.known = keys.spare.take().map(|object| Known {
+                object,
+                wraps: true,
+            });
+        } else if keys.spare.as_ref() == Some(&gone.object) {
+            keys.spare = None;
         }
         if !gone.wraps {
             keys.unfit = Some(gone.object.clone());
@@ -90,21 +137,39 @@ pub(super) fn check(
     session: &mut dyn Session,
 ) -> Result<(), Ailment> {
     let deadline = shared.time.now() + shared.plan.connect_timeout;
-    if let Some(known) = shared.health_key.get() {
+    let mut answered = None;
+    let (mut refused, mut unfit) = (Vec::new(), Vec::new());
+    for known in shared.health_key.all() {
         match try_key(session, &known, deadline) {
-            Tried::Answered(outcome) => return outcome,
-            Tried::Unfit => {
-                let label = shared.fleet.lock().label(server);
-                log::debug!("{}: {label}: another key for checks", shared.plan.name);
-                shared.health_key.forget(&known);
+            Tried::Answered(outcome) => {
+                answered = Some(outcome);
+                break;
             }
+            Tried::Refused(why) => refused.push((known, why)),
+            Tried::Unfit => unfit.push(known),
         }
     }
-    session.probe(deadline)
+    if let [_, (_, why)] = refused.as_slice() {
+        shared.health_key.doubt();
+        return Err(Ailment::Refuses(why.as_str().into()));
+    }
+    let label = shared.fleet.lock().label(server);
+    let name = shared.plan.name;
+    for (known, why) in refused {
+        log::info!("{name}: {label}: another key for checks: {why}");
+        unfit.push(known);
+    }
+    for known in unfit {
+        log::debug!("{name}: {label}: another key for checks");
+        shared.health_key.forget(&known);
+    }
+    answered.unwrap_or_else(|| session.probe(deadline))
 }
 
 enum Tried {
     Answered(Result<(), Ailment>),
+    /// The key may be the trouble, or the server.
+    Refused(String),
     /// The key is the trouble.
     Unfit,
 }
@@ -154,7 +219,7 @@ fn judge(outcome: Result<(), HsmError>, wraps: bool) -> Tried {
             | HsmError::Declined(_),
         ) => Tried::Unfit,
         Err(HsmError::Refused { .. }) if !wraps => Tried::Unfit,
-        Err(HsmError::Refused { reason, text }) => refuses(format!(
+        Err(HsmError::Refused { reason, text }) => Tried::Refused(format!(
             "the HSM refused to wrap or to unwrap (reason {reason:#x}): {text}"
         )),
         Err(HsmError::AuthenticationFailed) => {
@@ -179,12 +244,18 @@ impl Shared {
         let (name, label) = (self.plan.name, fleet.label(server));
         drop(fleet);
         match outcome {
-            Ok(()) if is_news => log::info!("{name}: {label} does what it is asked again"),
+            Ok(()) if is_news => self.log_well_again(server),
             Err(ailment) if is_news => {
                 log::warn!("{name}: {label} failed a check: {}", ailment.why());
             }
             _ => {}
         }
+    }
+
+    /// Something succeeded after a failed check.
+    pub(super) fn log_well_again(&self, server: ServerId) {
+        let label = self.fleet.lock().label(server);
+        log::info!("{}: {label} does what it is asked again", self.plan.name);
     }
 }
 

@@ -128,11 +128,15 @@ impl Turn {
     }
 }
 
-/// The server answered; that it is at its limit is an answer.
+/// The server answered; that it is at its limit is an answer. Only what it did shows that it works.
 fn note_success(shared: &Shared, server: ServerId, served: &Served) {
-    if served.broken.is_none() {
-        let now = shared.time.now();
-        shared.fleet.lock().served(server, now);
+    if served.broken.is_some() {
+        return;
+    }
+    let now = shared.time.now();
+    let is_news = shared.fleet.lock().served(server, now, served.worked);
+    if is_news {
+        shared.log_well_again(server);
     }
 }
 

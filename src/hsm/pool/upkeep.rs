@@ -72,7 +72,8 @@ pub(super) fn look_around(shared: &Shared, mut conn: Conn) -> Doing {
     let better = if let Some(refuge) = fleet.refuge(conn.server) {
         conn.tried = epoch;
         Some(refuge)
-    } else if conn.epoch < epoch {
+    } else if conn.epoch < epoch && fleet.is_wanted(conn.server) {
+        // One that is not configured any more is served by until there is a refuge.
         conn.tried = epoch;
         fleet.again(conn.server);
         Some(conn.server)

@@ -3,6 +3,8 @@
 //! Called by `session` and `keys`. Must never be true: a client blamed for the site's settings; a refusal
 //! of one item taken for the fault of another.
 
+use std::sync::Arc;
+
 use super::super::HsmError;
 use super::super::batch::clean;
 use super::http::CallError;
@@ -21,6 +23,8 @@ pub(super) enum Fault {
     Protocol(&'static str),
     /// The jobs fail, the connection stands.
     Jobs(HsmError),
+    /// As that, for the token or its policy does not allow it: one line, with the remedy.
+    Denied(Arc<str>),
 }
 
 impl From<CallError> for Fault {
@@ -42,7 +46,7 @@ impl Fault {
             Self::Call(error) => Some(error.to_string()),
             Self::Down(why) => Some(why.clone()),
             Self::Protocol(why) => Some((*why).to_owned()),
-            Self::Jobs(_) => None,
+            Self::Jobs(_) | Self::Denied(_) => None,
         }
     }
 
@@ -69,6 +73,7 @@ impl Fault {
             Self::Call(CallError::Unusable(why)) | Self::Protocol(why) => HsmError::Protocol(why),
             Self::Call(CallError::NoLockedMemory) => HsmError::NoLockedMemory,
             Self::Jobs(error) => error.clone(),
+            Self::Denied(why) => HsmError::Declined(Arc::clone(why)),
         }
     }
 }
@@ -81,8 +86,9 @@ pub(super) fn judge(
     (method, path): (&str, &str),
     location: Option<&str>,
 ) -> Result<u16, Fault> {
-    let said = errors.unwrap_or_default().join("; ");
-    let declined = |text: String| Err(Fault::Jobs(HsmError::Declined(clean(&text))));
+    // What the Vault says is cut, what helps is not.
+    let said = clean(&errors.unwrap_or_default().join("; "));
+    let declined = |text: String| Err(Fault::Jobs(HsmError::Declined(text.into())));
     match status {
         300..=399 => Err(Fault::Down(format!(
             "it redirects to {}, which is refused: name the active server in kms.hsm.server.url",
@@ -98,7 +104,7 @@ pub(super) fn judge(
         _ if errors.is_none() => Err(Fault::Protocol(
             "its answer is no JSON: is kms.hsm.server.url a Vault's?",
         )),
-        403 => declined(denied(method, path, &said)),
+        403 => Err(Fault::Denied(denied(method, path, &said).into())),
         404 if said.contains("namespace") => declined(format!(
             "the Vault has no such namespace ({said}): correct kms.hsm.vault.namespace"
         )),
@@ -112,11 +118,6 @@ pub(super) fn judge(
             "the Vault answers HTTP {status} to {method} {path}: {said}"
         )),
     }
-}
-
-/// Whether that is what [`judge`] says of something that the token or its policy does not allow.
-pub(super) fn is_denied(why: &str) -> bool {
-    why.contains(POLICY_HINT)
 }
 
 fn denied(method: &str, path: &str, said: &str) -> String {
@@ -150,6 +151,7 @@ pub(super) fn of_whole(status: u16, said: &str) -> HsmError {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic)]
 mod tests {
     use super::*;
 
@@ -224,6 +226,12 @@ mod tests {
         }
         let delete = judge(403, Some(&[]), ("DELETE", "/v1/transit/keys/k"), None);
         assert!(format!("{delete:?}").contains("a stanza of its own"));
+        let long = "1 error occurred:\n\t* permission denied\n\n".repeat(99);
+        let Err(Fault::Denied(why)) = judge(403, Some(&[long]), at, None) else {
+            panic!("it is denied");
+        };
+        assert!(why.ends_with(POLICY_HINT), "the whole remedy: {why}");
+        assert!(why.len() < 500 && !why.contains('\n'), "one line: {why}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::super::pool::{Served, Session as PoolSession};
 use super::super::store::Store;
 use super::super::{HsmError, Job, Request};
 use super::book::Token;
-use super::fault::{Fault, is_denied, judge};
+use super::fault::{Fault, judge};
 use super::http::{Call, CallError, Client};
 use super::{Site, json, keys};
 use crate::metrics::Exchanged;
@@ -181,7 +181,10 @@ impl Session {
         let answer = keys::serve(self, &job.request, job.deadline);
         self.client.forget();
         match answer {
-            Ok(answer) => (job.done)(Ok(answer)),
+            Ok(answer) => {
+                served.worked = true;
+                (job.done)(Ok(answer));
+            }
             Err(stop) => {
                 served.busy |= matches!(stop.fault, Fault::Jobs(HsmError::Busy));
                 served.broken = stop
@@ -236,11 +239,9 @@ impl PoolSession for Session {
         let found = keys::serve(self, &Request::Find { name }, deadline);
         self.client.forget();
         match found.map_err(|stop| stop.fault) {
-            Err(Fault::Jobs(HsmError::Declined(why))) if !is_denied(&why) => {
-                Err(Ailment::Refuses(why))
-            }
+            Err(Fault::Jobs(HsmError::Declined(why))) => Err(Ailment::Refuses(why)),
             // Neither the token, which has its own keeper, nor what its policy allows.
-            Ok(_) | Err(Fault::Jobs(_)) => Ok(()),
+            Ok(_) | Err(Fault::Jobs(_) | Fault::Denied(_)) => Ok(()),
             Err(fault) => broken(&self.place, &fault.broken().unwrap_or_default()),
         }
     }

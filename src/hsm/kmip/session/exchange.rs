@@ -127,6 +127,7 @@ impl Session {
 
     /// Gives the answers of a message, and keeps what is still to be asked.
     fn keep(&mut self, settled: Settled, is_several: bool, after: &mut After, served: &mut Served) {
+        served.worked |= settled.finished.iter().any(|(_, result)| result.is_ok());
         give(settled.finished);
         served.busy |= settled.busy;
         if let Some(why) = settled.broken {

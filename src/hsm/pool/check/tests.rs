@@ -11,6 +11,8 @@ use super::*;
 use crate::net::time::{Hand, Time};
 use crate::secret::{Arena, ArenaPlan, Mode};
 
+mod keys;
+
 fn job(request: Request) -> Queued {
     Queued {
         job: Job::new(request, Instant::now(), Box::new(|_| {})),
@@ -40,101 +42,6 @@ fn end(queued: Queued, is_ok: bool) {
     (queued.job.done)(if is_ok { outcome } else { Err(HsmError::Busy) });
 }
 
-#[test]
-fn a_key_is_learnt_from_what_succeeds_and_one_that_wraps_is_kept() {
-    let keys = Arc::new(HealthKey::default());
-    let known = || {
-        keys.get()
-            .map(|known| (known.object.0.to_string(), known.wraps))
-    };
-    let watch = |queued: Queued, is_ok| {
-        let mut jobs = [queued];
-        keys.watch(&mut jobs);
-        let [queued] = jobs;
-        end(queued, is_ok);
-    };
-    watch(unwrap("a"), false);
-    assert_eq!(known(), None, "it failed");
-    watch(unwrap("a"), true);
-    assert_eq!(known(), Some(("a".into(), false)));
-    watch(unwrap("b"), true);
-    assert_eq!(known(), Some(("a".into(), false)), "no better");
-    watch(wrap("c"), true);
-    assert_eq!(known(), Some(("c".into(), true)));
-    watch(wrap("d"), true);
-    assert_eq!(known(), Some(("c".into(), true)), "kept");
-    keys.forget(&keys.get().unwrap());
-    watch(wrap("d"), true);
-    assert_eq!(known(), Some(("d".into(), true)));
-}
-
-#[test]
-fn a_key_that_does_not_wrap_is_not_tried_again_for_unwrapping() {
-    let keys = Arc::new(HealthKey::default());
-    let learn = |queued: Queued| {
-        let mut jobs = [queued];
-        keys.watch(&mut jobs);
-        let [queued] = jobs;
-        end(queued, true);
-        keys.get().map(|known| known.wraps)
-    };
-    assert_eq!(learn(unwrap("a")), Some(false));
-    keys.forget(&keys.get().unwrap());
-    assert_eq!(learn(unwrap("a")), None);
-    assert_eq!(learn(wrap("a")), Some(true), "it does after all");
-}
-
-#[test]
-fn an_outcome_tells_of_the_server_or_of_the_key() {
-    let refused = || {
-        Err(HsmError::Refused {
-            reason: 1,
-            text: "no".into(),
-        })
-    };
-    for (name, outcome, wraps, want) in [
-        ("works", Ok(()), true, "well"),
-        ("at its limit", Err(HsmError::Busy), true, "well"),
-        (
-            "no memory of ours",
-            Err(HsmError::NoLockedMemory),
-            true,
-            "well",
-        ),
-        ("key gone", Err(HsmError::ObjectNotFound), true, "key"),
-        (
-            "key gone at a Vault",
-            Err(HsmError::Declined("x".into())),
-            true,
-            "key",
-        ),
-        ("key not for wrapping", refused(), false, "key"),
-        ("refuses", refused(), true, "refuses"),
-        ("lies", Err(HsmError::Protocol("x")), true, "refuses"),
-        (
-            "spoils",
-            Err(HsmError::AuthenticationFailed),
-            true,
-            "refuses",
-        ),
-        ("hangs", Err(HsmError::TimedOut), true, "broken"),
-        (
-            "gone",
-            Err(HsmError::Unavailable("x".into())),
-            true,
-            "broken",
-        ),
-    ] {
-        let got = match judge(outcome, wraps) {
-            Tried::Unfit => "key",
-            Tried::Answered(Ok(())) => "well",
-            Tried::Answered(Err(Ailment::Refuses(_))) => "refuses",
-            Tried::Answered(Err(Ailment::Broken(_))) => "broken",
-        };
-        assert_eq!(got, want, "{name}");
-    }
-}
-
 /// How the fake server takes what it is asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Mood {
@@ -142,6 +49,8 @@ enum Mood {
     /// The connection breaks under what is asked, and a new one stands at once.
     Hangs,
     Refuses,
+    /// Refuses the key `key`, and no other.
+    RefusesKey,
     /// Opens another value than was sealed.
     Lies,
     /// Does not know the key any more.
@@ -167,11 +76,20 @@ impl Server {
 
     fn answer(&self, request: &Request) -> Result<Answer, HsmError> {
         let stored = |bytes: &[u8]| Answer::Plaintext(self.arena.store(bytes).unwrap());
-        match (request, *self.mood.lock()) {
-            (_, Mood::Refuses) => Err(HsmError::Refused {
-                reason: 7,
-                text: "locked".into(),
-            }),
+        let mood = *self.mood.lock();
+        let is_key = |request: &Request| match request {
+            Request::Encrypt { object, .. } | Request::Decrypt { object, .. } => {
+                &*object.0 == "key"
+            }
+            _ => false,
+        };
+        match (request, mood) {
+            (_, Mood::Refuses | Mood::RefusesKey) if mood == Mood::Refuses || is_key(request) => {
+                Err(HsmError::Refused {
+                    reason: 7,
+                    text: "locked".into(),
+                })
+            }
             (_, Mood::Forgot) => Err(HsmError::ObjectNotFound),
             (Request::Encrypt { plaintext, .. }, _) => {
                 Ok(Answer::Sealed(plaintext.expose().to_vec()))
@@ -209,6 +127,7 @@ impl Session for Fake {
                 served.retry.push(job);
             } else {
                 let answer = self.0.answer(&job.request);
+                served.worked |= answer.is_ok();
                 (job.done)(answer);
             }
         }
@@ -287,8 +206,12 @@ impl World {
 
     /// A client wraps something; whether it could.
     fn wrap(&mut self) -> bool {
+        self.wrap_with("key")
+    }
+
+    fn wrap_with(&mut self, key: &str) -> bool {
         let (tell, told) = mpsc::channel();
-        let Queued { mut job, .. } = wrap("key");
+        let Queued { mut job, .. } = wrap(key);
         job.deadline = self.hand.now() + Duration::from_secs(1);
         job.done = Box::new(move |outcome| tell.send(outcome.is_ok()).unwrap());
         self.pool.submit(job);
@@ -357,11 +280,11 @@ fn clients_work_counts_and_lends_its_key() {
 fn a_server_that_fails_a_check_is_not_up_until_something_succeeds() {
     for (mood, health, asked) in [
         (Mood::Hangs, (false, false), "wrap connect"),
-        (Mood::Refuses, (true, true), "wrap"),
+        (Mood::Refuses, (true, true), "wrap wrap"),
         (Mood::Lies, (true, true), "wrap unwrap"),
     ] {
         let mut world = World::new(1);
-        assert!(world.wrap());
+        assert!(world.wrap() && world.wrap_with("other"));
         world.at(0);
         world.turn(mood);
         assert_eq!(world.at(EVERY_MS - 1), "", "{mood:?}");
@@ -382,11 +305,54 @@ fn a_server_that_fails_a_check_is_not_up_until_something_succeeds() {
 #[test]
 fn a_clients_success_ends_a_trouble_too() {
     let mut world = World::new(1);
-    assert!(world.wrap());
+    assert!(world.wrap() && world.wrap_with("other"));
     world.turn(Mood::Refuses);
     world.at(EVERY_MS);
+    for (name, mood, is_done) in [
+        ("a refusal is no success", Mood::Refuses, false),
+        ("a success", Mood::Works, true),
+    ] {
+        assert_eq!(world.health(), (true, true), "{name}: before");
+        world.turn(mood);
+        assert_eq!(world.wrap(), is_done, "{name}");
+        assert_eq!(world.health(), (true, !is_done), "{name}");
+    }
+}
+
+#[test]
+fn refusals_of_what_clients_ask_do_not_put_a_check_off() {
+    let mut world = World::new(1);
+    assert!(world.wrap() && world.wrap_with("other"));
+    world.at(EVERY_MS - 1);
+    world.turn(Mood::Refuses);
+    assert!(!world.wrap());
+    assert_eq!(
+        world.at(EVERY_MS),
+        "wrap wrap wrap",
+        "the client's, a check"
+    );
     assert_eq!(world.health(), (true, true));
-    world.turn(Mood::Works);
-    assert!(world.wrap());
-    assert_eq!(world.health(), (true, false));
+}
+
+#[test]
+fn one_key_that_is_refused_is_no_trouble_of_the_servers() {
+    for (name, other, asked, later) in [
+        ("the only one", None, "wrap probe", "probe"),
+        (
+            "one of two",
+            Some("other"),
+            "wrap wrap unwrap",
+            "wrap unwrap",
+        ),
+    ] {
+        let mut world = World::new(1);
+        assert!(world.wrap());
+        assert!(other.is_none_or(|other| world.wrap_with(other)));
+        world.at(0);
+        world.turn(Mood::RefusesKey);
+        assert_eq!(world.at(EVERY_MS), asked, "{name}");
+        assert_eq!(world.health(), (true, false), "{name}");
+        assert_eq!(world.at(2 * EVERY_MS), later, "{name}: forgotten");
+        assert_eq!(world.pool.metrics().unwrap().checks_failed.get(), 0);
+    }
 }

@@ -304,11 +304,13 @@ fn a_new_server_that_does_not_answer_costs_nobody_the_old_one() {
     world.set(1, Mood::Refuses);
     Hsm::renew(&pool, way(&[1]));
     let refused = || world.refused.load(Ordering::Relaxed);
-    until("it was tried", || refused() > 2);
+    until("it was tried, for some time", || refused() > 4);
     for _ in 0..10 {
         assert_eq!(outcome(&ask(&pool, "a", LONG)), Ok(()));
     }
     assert_eq!(live(&pool), [0, 2], "the new one first");
+    let opened = world.opened.load(Ordering::Relaxed);
+    assert_eq!(opened, 2, "none anew to one that is not configured");
     world.set(1, Mood::Answers);
     until("it is taken once it answers", || live(&pool) == [2]);
 }

@@ -207,6 +207,7 @@ impl Session {
                 .map(|(job, item)| outcome(&job.request, item, &self.store, &mut self.plain))
                 .collect();
             self.client.forget();
+            served.worked |= outcomes.iter().any(Result::is_ok);
             return give(jobs.into_iter().map(|job| job.done).zip(outcomes));
         }
         let said = json::errors(self.client.body())

@@ -321,3 +321,25 @@ fn a_refused_token_is_replaced_once() {
         .collect();
     assert_eq!(tokens, [false, true], "asked twice, then no more");
 }
+
+/// What a look at the server comes to when it answers so to a question about a key that is not there.
+#[test]
+fn a_narrow_policy_is_no_trouble_of_the_servers() {
+    let denied = "1 error occurred:\\n\\t* permission denied\\n\\n";
+    for (name, status, said, want) in [
+        ("no such key", 404, "", "Ok(())"),
+        ("a narrow policy", 403, denied, "Ok(())"),
+        ("at its limit", 429, "quota", "Ok(())"),
+        ("no engine", 404, "no handler for route", "Err(Refuses("),
+        ("no namespace", 404, "namespace not found", "Err(Refuses("),
+        ("broken", 502, "bad gateway", "Err(Broken("),
+    ] {
+        let body = format!(r#"{{"errors":["{said}"]}}"#);
+        let fake = healthy(move |request, _| {
+            assert_eq!(request, "GET /v1/transit/keys/connected-kms-no-such-key");
+            json(status, &body)
+        });
+        let got = open(&fake).probe(Instant::now() + PATIENCE);
+        assert!(format!("{got:?}").starts_with(want), "{name}: {got:?}");
+    }
+}
