@@ -10,9 +10,9 @@ use std::process::Command;
 use serde_json::Value;
 use service_support::{House, file};
 
-fn check(house: &House, more: &str) -> (i32, String) {
+fn check(house: &House, more: &str, settings: &str) -> (i32, String) {
     let properties = file(house, "kms.properties");
-    fs::write(&properties, house.properties("")).unwrap();
+    fs::write(&properties, house.properties(settings)).unwrap();
     for name in ["kms.properties", "store.p12"] {
         let private = fs::Permissions::from_mode(0o600);
         fs::set_permissions(file(house, name), private).unwrap();
@@ -53,7 +53,7 @@ fn the_host_and_the_certificates_are_judged() {
         ("a keystore for everybody", "open", "chmod 600"),
         ("few files", "few", "RLIMIT_NOFILE allows 70"),
     ] {
-        let (code, said) = check(&house, more);
+        let (code, said) = check(&house, more, "");
         let report: Value =
             serde_json::from_str(&said).unwrap_or_else(|_| panic!("{name}: {said}"));
         assert_eq!(code, 1, "{name}: {said}");
@@ -74,5 +74,25 @@ fn the_host_and_the_certificates_are_judged() {
             report["errors"].as_array().unwrap().is_empty(),
             "{name}: {said}"
         );
+    }
+}
+
+#[test]
+fn a_log_level_that_hides_the_anchors_is_warned_of() {
+    let house = House::build();
+    let file = format!("kms.audit.file = {}\n", file(&house, "audit.log").display());
+    for (level, audit, want) in [
+        ("info", file.as_str(), false),
+        ("debug", &file, false),
+        ("warn", &file, true),
+        ("error", &file, true),
+        ("error", "kms.audit.mode = off\n", false),
+    ] {
+        let settings = format!("{audit}kms.log.level = {level}\n");
+        let (_, said) = check(&house, "", &settings);
+        let report: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}"));
+        let warnings = report["warnings"].to_string();
+        let is_told = warnings.contains(&format!("kms.log.level = {level} hides"));
+        assert_eq!(is_told, want, "{settings}: {warnings}");
     }
 }

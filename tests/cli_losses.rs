@@ -163,6 +163,11 @@ const BAD: &[(&str, &str, &str)] = &[
         "kms keystore init none.p12",
     ),
     (
+        "a wrong password",
+        "keystore|list|t/kmsKeystore.p12|--password-file|t/ca.crt",
+        "give the right password",
+    ),
+    (
         "no password file",
         "keystore|list|t/kmsKeystore.p12|--password-file|none",
         "the password file none",

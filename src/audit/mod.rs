@@ -131,7 +131,8 @@ impl Log {
                 settings.file.display()
             );
         }
-        let (file, tail) = open(&settings)?;
+        let file = open(&settings)?;
+        let tail = Tail::of(&file).map_err(|error| cannot_be_used(&settings, error))?;
         Ok(Arc::new(Self {
             settings,
             file: ArcSwap::from_pointee(file),
@@ -160,10 +161,15 @@ impl Log {
 
     /// Opens the file by its name again, after logrotate moved it. On error the old one stays in use.
     pub fn reopen(&self) -> Result<(), AuditError> {
-        let (file, tail) = open(&self.settings)?;
+        self.go_on_in(open(&self.settings)?)
+    }
+
+    /// Writes to `file` from now on. If nobody moved the log, that is the file of before: where it ends is asked
+    /// while no worker writes, or a piece that one leaves meanwhile would be forgotten.
+    fn go_on_in(&self, file: File) -> Result<(), AuditError> {
         let mut held = self.tail.lock();
+        *held = Tail::of(&file).map_err(|error| cannot_be_used(&self.settings, error))?;
         self.file.store(Arc::new(file));
-        *held = tail;
         Ok(())
     }
 
@@ -195,22 +201,22 @@ impl Log {
     }
 }
 
-fn open(settings: &Settings) -> Result<(File, Tail), AuditError> {
-    let file = &settings.file;
-    let fail = |error| AuditError::File {
-        key: "kms.audit.file",
-        file: file.clone(),
-        error,
-    };
-    let opened = OpenOptions::new()
+fn open(settings: &Settings) -> Result<File, AuditError> {
+    OpenOptions::new()
         .append(true)
         .read(true)
         .create(true)
         .mode(0o640)
-        .open(file)
-        .map_err(fail)?;
-    let tail = Tail::of(&opened).map_err(fail)?;
-    Ok((opened, tail))
+        .open(&settings.file)
+        .map_err(|error| cannot_be_used(settings, error))
+}
+
+fn cannot_be_used(settings: &Settings, error: io::Error) -> AuditError {
+    AuditError::File {
+        key: "kms.audit.file",
+        file: settings.file.clone(),
+        error,
+    }
 }
 
 #[cfg(test)]

@@ -305,6 +305,25 @@ fn a_process_that_was_killed_in_a_line_costs_the_next_nothing() {
     assert!(verdict.errors.is_empty(), "{verdict:?}");
 }
 
+/// SIGHUP while nobody moved the log: a worker tears its line after the file was opened anew.
+#[test]
+fn a_piece_that_is_left_during_a_reopen_is_not_forgotten() {
+    let place = Place::new();
+    let (log, now) = (place.log(Mode::Strict), Instant::now());
+    let [mut one, mut other] = [(); 2].map(|()| Chain::begin(Arc::clone(&log), now).unwrap());
+    let opened = open(&log.settings).unwrap();
+    one.record(&record("a"));
+    let half = one.lines.len() - 20;
+    log.append(&one.lines[..half]);
+    log.go_on_in(opened).unwrap();
+    other.record(&record("b"));
+    assert!(other.commit(now));
+    other.end(now);
+    let verdict = place.verify(&place.text(), &[]);
+    assert!(verdict.errors.is_empty(), "{verdict:?}");
+    assert!(place.text().contains("~\n"), "the piece was ended");
+}
+
 #[test]
 fn a_line_that_was_torn_costs_only_itself() {
     let place = Place::new();

@@ -154,6 +154,13 @@ fn examine_config(config: &Config, key: Option<&str>, report: &mut Report) {
     }
     host::examine(config, &plan, report);
     files::examine(config, report);
+    if config.log.level < log::LevelFilter::Info && node::is_audited(config) {
+        report.warnings.push(format!(
+            "kms.log.level = {} hides the audit log's anchors, which are lines of level info: without them a cut \
+             tail or a chain that was left out does not show; set it to info",
+            config.log.level.as_str().to_lowercase()
+        ));
+    }
     match node::Credentials::load(config) {
         Ok(credentials) => {
             report.warnings.extend_from_slice(credentials.warnings());

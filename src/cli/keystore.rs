@@ -16,7 +16,7 @@ use clap::{Args, Subcommand};
 use super::fail;
 use super::password::PasswordArguments;
 use crate::config::{self, Config};
-use crate::keystore::{self, Keystore};
+use crate::keystore::{self, Keystore, KeystoreError, WriteLock};
 use crate::limits::KEYSTORE_BYTES_MAX;
 use crate::secret::SecretString;
 
@@ -129,8 +129,28 @@ pub(super) fn run(command: &Command) -> ExitCode {
     done.unwrap_or_else(fail)
 }
 
+/// Which keystore it is, before it is read.
+struct Found {
+    path: PathBuf,
+    password: SecretString,
+    key_password: Option<SecretString>,
+    config: Option<Config>,
+}
+
 impl Place {
     pub(super) fn open(&self) -> Result<Opened, String> {
+        self.find()?.open()
+    }
+
+    /// Opens it and keeps others from changing it, so that none of their changes is lost in this one.
+    fn open_to_change(&self) -> Result<(Opened, WriteLock), String> {
+        // Nobody waits while a password is asked for.
+        let found = self.find()?;
+        let lock = lock(&found.path)?;
+        Ok((found.open()?, lock))
+    }
+
+    fn find(&self) -> Result<Found, String> {
         let config = match &self.config {
             Some(file) => Some(
                 config::load(file, std::env::vars_os())
@@ -160,14 +180,29 @@ impl Place {
             Some(file) => Some(super::password::first_line(file)?),
             None => own.and_then(|own| own.key_password.clone()),
         };
-        let store = open(&path, &password, key_password.as_ref())?;
-        Ok(Opened {
+        Ok(Found {
             path,
-            store,
             password,
+            key_password,
             config,
         })
     }
+}
+
+impl Found {
+    fn open(self) -> Result<Opened, String> {
+        let store = open(&self.path, &self.password, self.key_password.as_ref())?;
+        Ok(Opened {
+            path: self.path,
+            store,
+            password: self.password,
+            config: self.config,
+        })
+    }
+}
+
+fn lock(path: &Path) -> Result<WriteLock, String> {
+    WriteLock::take(path).map_err(|error| format!("{} cannot be written: {error}", path.display()))
 }
 
 fn is_same(one: &Path, other: &Path) -> bool {
@@ -181,8 +216,17 @@ pub(super) fn open(
     key_password: Option<&SecretString>,
 ) -> Result<Keystore, String> {
     let bytes = read(path)?;
-    keystore::open(&bytes, password, key_password)
-        .map_err(|error| format!("{}: {error}", path.display()))
+    keystore::open(&bytes, password, key_password).map_err(|error| {
+        let shown = path.display();
+        match error {
+            // Elsewhere the remedy is to try it with this very command.
+            KeystoreError::WrongPasswordOrDamaged => format!(
+                "{shown}: the store password is wrong, or the file is damaged (its checksum cannot tell which): \
+                 give the right password, or copy the file again from its source"
+            ),
+            error => format!("{shown}: {error}"),
+        }
+    })
 }
 
 /// A file of bounded size.

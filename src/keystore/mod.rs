@@ -31,7 +31,7 @@ pub use chain::issued_by;
 pub use edit::{Edit, arrange};
 pub use error::KeystoreError;
 pub use revocation::{RevocationError, RevocationList, revocation_lists};
-pub use save::save;
+pub use save::{WriteLock, save};
 pub use write::{NewEntry, WriteError, write_pkcs12};
 
 use crate::limits::KEYSTORE_BYTES_MAX;

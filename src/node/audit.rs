@@ -7,6 +7,13 @@ use crate::config::{AuditMode, Config};
 
 use super::StartError;
 
+/// Whether there is one.
+pub fn is_kept(config: &Config) -> bool {
+    let audit = &config.audit;
+    let has_folder = || audit.file.parent().is_some_and(std::path::Path::is_dir);
+    audit.mode.is_some() && (audit.is_set || has_folder())
+}
+
 /// Opens it. Where nobody named one and the usual folder is not there, there is none.
 pub(super) fn open(config: &Config) -> Result<Option<Arc<Log>>, StartError> {
     let audit = &config.audit;
@@ -14,8 +21,7 @@ pub(super) fn open(config: &Config) -> Result<Option<Arc<Log>>, StartError> {
         log::warn!("kms.audit.mode = off: no operation is written to an audit log");
         return Ok(None);
     };
-    let has_folder = audit.file.parent().is_some_and(std::path::Path::is_dir);
-    if !audit.is_set && !has_folder {
+    if !is_kept(config) {
         log::warn!(
             "no audit log: the folder of {} is not there; make it, or name a file with kms.audit.file",
             audit.file.display()

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mio::net::TcpListener;
 
+pub use audit::is_kept as is_audited;
 pub use backend::{Probed, probe};
 pub use credentials::{Credentials, Shown};
 pub use error::StartError;

@@ -1,11 +1,11 @@
-//! Changes of a keystore: each reads it whole, changes it in memory and writes it whole.
+//! Changes of a keystore: each locks it, reads it whole, changes it in memory and writes it whole.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::super::password::{PasswordArguments, first_line, new_password, prompt};
-use super::{Opened, Place, date_warning, open, read};
-use crate::keystore::{Edit, Format, Keystore, pem, save};
+use super::{Opened, Place, date_warning, lock, open, read};
+use crate::keystore::{Edit, Format, Keystore, WriteLock, pem};
 use crate::secret::SecretString;
 
 #[derive(Debug, clap::Args)]
@@ -40,7 +40,7 @@ pub(in crate::cli) struct Import {
 pub(super) fn init(path: &Path, password: &PasswordArguments) -> Result<ExitCode, String> {
     refuse_existing(path)?;
     let password = password.fresh(&path.display().to_string())?;
-    write(path, &Edit::default(), &password)?;
+    write_new(path, &Edit::default(), &password)?;
     println!("{} is an empty PKCS12 keystore now", path.display());
     Ok(ExitCode::SUCCESS)
 }
@@ -158,7 +158,7 @@ fn not_there(file: &Path, store: &Keystore, alias: &str) -> String {
 }
 
 pub(super) fn remove(alias: &str, place: &Place) -> Result<ExitCode, String> {
-    let opened = place.open()?;
+    let (opened, lock) = place.open_to_change()?;
     let not_there = not_there(&opened.path, &opened.store, alias);
     refuse_secrets(&opened.path, &opened.store)?;
     let format = opened.store.format;
@@ -166,7 +166,7 @@ pub(super) fn remove(alias: &str, place: &Place) -> Result<ExitCode, String> {
     if !edit.remove(alias) {
         return Err(not_there);
     }
-    let kept = write(&opened.path, &edit, &opened.password)?;
+    let kept = write(&lock, &opened.path, &edit, &opened.password)?;
     println!("removed '{alias}' from {}", opened.path.display());
     tell(&opened.path, format, kept.as_deref());
     Ok(ExitCode::SUCCESS)
@@ -187,7 +187,7 @@ pub(super) fn convert(
     } = place.open()?;
     refuse_secrets(&path, &store)?;
     let (format, count) = (store.format, store.keys.len() + store.trusted.len());
-    write(to, &Edit::of(store), other.as_ref().unwrap_or(&password))?;
+    write_new(to, &Edit::of(store), other.as_ref().unwrap_or(&password))?;
     let which = if other.is_some() { "its own" } else { "same" };
     println!(
         "{} ({format}) was written to {} (PKCS12), entries {count}, {which} password",
@@ -204,7 +204,7 @@ fn put(
     replace: bool,
     change: impl FnOnce(&mut Edit) -> Result<(), String>,
 ) -> Result<ExitCode, String> {
-    let opened = place.open()?;
+    let (opened, lock) = place.open_to_change()?;
     refuse_secrets(&opened.path, &opened.store)?;
     let (format, path) = (opened.store.format, opened.path);
     let mut edit = Edit::of(opened.store);
@@ -216,7 +216,7 @@ fn put(
         ));
     }
     change(&mut edit)?;
-    let kept = write(&path, &edit, &opened.password)?;
+    let kept = write(&lock, &path, &edit, &opened.password)?;
     let what = if was_there { "replaced" } else { "added" };
     println!("{what} '{alias}' in {}", path.display());
     tell(&path, format, kept.as_deref());
@@ -246,7 +246,20 @@ fn refuse_existing(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn write(path: &Path, edit: &Edit, password: &SecretString) -> Result<Option<PathBuf>, String> {
+/// A file that is not there yet; another may have made it while the password was asked for.
+fn write_new(path: &Path, edit: &Edit, password: &SecretString) -> Result<(), String> {
+    let lock = lock(path)?;
+    refuse_existing(path)?;
+    write(&lock, path, edit, password).map(drop)
+}
+
+fn write(
+    lock: &WriteLock,
+    path: &Path,
+    edit: &Edit,
+    password: &SecretString,
+) -> Result<Option<PathBuf>, String> {
     let bytes = edit.write(password).map_err(|error| error.to_string())?;
-    save(path, &bytes).map_err(|error| format!("{} cannot be written: {error}", path.display()))
+    lock.save(&bytes)
+        .map_err(|error| format!("{} cannot be written: {error}", path.display()))
 }
