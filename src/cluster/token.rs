@@ -49,7 +49,7 @@ impl Runner {
             // Not ours, whoever wrote it.
             Ok(Reply::Bulk(_)) => self.found_token(Unless::Absent, now),
             Ok(reply) if reply.error_code() == Some("WRONGTYPE") => {
-                self.found_token(Unless::Absent, now)
+                self.found_token(Unless::Absent, now);
             }
             Ok(reply) => self.heed(&reply, now),
             Err(_) => {}
