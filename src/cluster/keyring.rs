@@ -14,8 +14,8 @@ use crate::secret::{Arena, SecretKey, StoreError, cipher, wipe_slice};
 
 /// Bytes of a sealing key.
 pub const CSK_BYTES: usize = 32;
-/// Records that one node seals under one key before another takes over: nonces are random, and sixteen nodes together
-/// stay within the 2^32 that AES-GCM allows for one key.
+/// Records that one node seals under one key at most, of which half before another takes over: nonces are random, and
+/// sixteen nodes together stay within the 2^32 that AES-GCM allows for one key. Counted by the process: a restart forgets.
 pub const SEALS_MAX: u64 = 1 << 28;
 
 /// One sealing key, as sub-keys.
@@ -70,8 +70,13 @@ impl Csk {
         self.seals.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether this node has sealed as many records under it as it may.
+    /// Whether it is time for another.
     pub(super) fn is_worn(&self) -> bool {
+        self.seals.load(Ordering::Relaxed) >= SEALS_MAX / 2
+    }
+
+    /// Whether this node has sealed as many records under it as it may.
+    pub(super) fn is_spent(&self) -> bool {
         self.seals.load(Ordering::Relaxed) >= SEALS_MAX
     }
 

@@ -1,7 +1,7 @@
 //! The other nodes of the cluster, as far as they were heard of. The time is an argument.
 //!
 //! Must never be true: more than [`PEERS_MAX`] remembered; one that was there, and vanished without a word, left out
-//! when it is asked who obeyed an order.
+//! when it is asked who obeyed an order, unless so many came after it that it was the longest silent of all.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -63,11 +63,20 @@ impl Peers {
         if self.0.len() >= PEERS_MAX && !self.0.contains_key(node) {
             let since = |at: Instant| now.saturating_duration_since(at);
             self.0.retain(|_, at| since(*at) < PEER_MISSED);
-            if self.0.len() >= PEERS_MAX {
-                return;
-            }
+            self.forget_the_longest_silent();
         }
         self.0.insert(node.to_owned(), now);
+    }
+
+    /// Until there is room for one. A node that starts again and again is a new instance each time.
+    fn forget_the_longest_silent(&mut self) {
+        while self.0.len() >= PEERS_MAX {
+            let oldest = self.0.iter().min_by_key(|(_, at)| **at);
+            let Some(oldest) = oldest.map(|(instance, _)| instance.clone()) else {
+                return;
+            };
+            self.0.remove(&oldest);
+        }
     }
 
     /// It has said that it leaves.
@@ -114,6 +123,12 @@ mod tests {
             peers.met(&format!("n{number}#1"), start + Duration::from_secs(2));
         }
         let now = start + Duration::from_secs(3);
+        assert_eq!(peers.expected(now).len(), PEERS_MAX);
+        peers.met("new#1", now);
+        assert!(
+            peers.present(now).contains(&"new".to_owned()),
+            "who speaks last is known"
+        );
         assert_eq!(peers.expected(now).len(), PEERS_MAX);
     }
 }

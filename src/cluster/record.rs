@@ -140,6 +140,10 @@ pub fn seal(
     if plaintext.len() > CACHED_PLAINTEXT_BYTES_MAX {
         return Err(Unsealed::TooLong);
     }
+    // The keeper could not replace it, for the HSM or the engine did not let it.
+    if csk.is_spent() {
+        return Err(Unsealed::Failed);
+    }
     let mut nonce = [0; NONCE_BYTES];
     SystemRandom::new()
         .fill(&mut nonce)

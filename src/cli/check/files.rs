@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -95,7 +95,7 @@ fn look(key: &str, file: &Path, holds: Holds, report: &mut Report) {
         mode: format!("{mode:o}"),
     });
     let mut warn = |what: String| report.warnings.push(what);
-    if holds == Holds::PrivateKeys && mode & 0o044 != 0 {
+    if holds == Holds::PrivateKeys && is_open(mode, about.uid()) {
         warn(format!(
             "{shown} ({key}) may be read by others (mode {mode:o}): it holds private keys; chmod 600"
         ));
@@ -119,10 +119,28 @@ fn look(key: &str, file: &Path, holds: Holds, report: &mut Report) {
     }
 }
 
+/// Whether others than its owner and the server may read it. What is root's the server reads by its group.
+fn is_open(mode: u32, owner: u32) -> bool {
+    mode & 0o004 != 0 || (mode & 0o040 != 0 && owner != 0)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_group_may_read_what_is_roots() {
+        for (mode, owner, want) in [
+            (0o600, 0, false),
+            (0o640, 0, false),
+            (0o640, 1000, true),
+            (0o644, 0, true),
+            (0o604, 1000, true),
+        ] {
+            assert_eq!(is_open(mode, owner), want, "{mode:o} of {owner}");
+        }
+    }
 
     #[test]
     fn who_may_read_and_change_is_seen() {
@@ -134,7 +152,6 @@ mod tests {
         };
         for (mode, folder_mode, holds, want) in [
             (0o600, 0o700, Holds::PrivateKeys, &[][..]),
-            (0o640, 0o700, Holds::PrivateKeys, &["chmod 600"]),
             (0o604, 0o700, Holds::PrivateKeys, &["chmod 600"]),
             (0o644, 0o755, Holds::Anything, &[]),
             (0o620, 0o700, Holds::PrivateKeys, &["chmod go-w"]),
