@@ -2,9 +2,9 @@
 //!
 //! A random value is wrapped and unwrapped under a key that clients use; as long as none is known, or it is gone, the
 //! server is asked something small instead. That one key is refused may be the key's trouble, so it is told of the
-//! server only when a second is refused as well. Must never be true: a check while a job waits that the connection could
-//! do; a client's plaintext or ciphertext in one; a server taken for ill because of one key. Called by seats and the
-//! scout.
+//! server only when a second is refused as well, or no second is known. Must never be true: a check while a job waits
+//! that the connection could do; a client's plaintext or ciphertext in one; a server taken for ill because of one key of
+//! several. Called by seats and the scout.
 
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
@@ -29,7 +29,7 @@ struct Keys {
     known: Option<Known>,
     /// Another that wraps, for when the first is refused.
     spare: Option<ObjectId>,
-    /// Both were refused: whatever wraps next takes their place.
+    /// All were refused: whatever wraps next takes their place.
     is_doubtful: bool,
     /// Does not wrap, though it unwraps.
     unfit: Option<ObjectId>,
@@ -149,7 +149,10 @@ pub(super) fn check(
             Tried::Unfit => unfit.push(known),
         }
     }
-    if let [_, (_, why)] = refused.as_slice() {
+    if answered.is_none()
+        && unfit.is_empty()
+        && let Some((_, why)) = refused.last()
+    {
         shared.health_key.doubt();
         return Err(Ailment::Refuses(why.as_str().into()));
     }

@@ -335,24 +335,25 @@ fn refusals_of_what_clients_ask_do_not_put_a_check_off() {
 }
 
 #[test]
-fn one_key_that_is_refused_is_no_trouble_of_the_servers() {
-    for (name, other, asked, later) in [
-        ("the only one", None, "wrap probe", "probe"),
-        (
-            "one of two",
-            Some("other"),
-            "wrap wrap unwrap",
-            "wrap unwrap",
-        ),
-    ] {
-        let mut world = World::new(1);
-        assert!(world.wrap());
-        assert!(other.is_none_or(|other| world.wrap_with(other)));
-        world.at(0);
-        world.turn(Mood::RefusesKey);
-        assert_eq!(world.at(EVERY_MS), asked, "{name}");
-        assert_eq!(world.health(), (true, false), "{name}");
-        assert_eq!(world.at(2 * EVERY_MS), later, "{name}: forgotten");
-        assert_eq!(world.pool.metrics().unwrap().checks_failed.get(), 0);
-    }
+fn one_key_of_two_that_is_refused_is_no_trouble_of_the_servers() {
+    let mut world = World::new(1);
+    assert!(world.wrap());
+    assert!(world.wrap_with("other"));
+    world.at(0);
+    world.turn(Mood::RefusesKey);
+    assert_eq!(world.at(EVERY_MS), "wrap wrap unwrap");
+    assert_eq!(world.health(), (true, false));
+    assert_eq!(world.at(2 * EVERY_MS), "wrap unwrap", "forgotten");
+    assert_eq!(world.pool.metrics().unwrap().checks_failed.get(), 0);
+}
+
+#[test]
+fn the_only_key_that_is_refused_is_told_of_the_server() {
+    let mut world = World::new(1);
+    assert!(world.wrap());
+    world.at(0);
+    world.turn(Mood::RefusesKey);
+    assert_eq!(world.at(EVERY_MS), "wrap");
+    assert_eq!(world.health(), (true, true));
+    assert_eq!(world.pool.metrics().unwrap().checks_failed.get(), 1);
 }
