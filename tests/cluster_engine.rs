@@ -15,29 +15,12 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use cluster_support::{Event, Site, plan, tls};
+use cluster_support::{DEK, Event, Site, house, plan, tls};
 use kms::cluster::{ClusterPlan, Mode};
 use kms::secret::SecretString;
-use support::pki::{KeyKind, Pki};
-use support::redis::{Redis, certificates};
+use support::pki::Pki;
+use support::redis::Redis;
 use support::{PATIENCE, free_port, wait_until};
-
-struct House {
-    pki: Pki,
-    _folder: tempfile::TempDir,
-}
-
-fn house() -> House {
-    let folder = tempfile::tempdir().unwrap();
-    let pki = Pki::new(folder.path(), KeyKind::P256);
-    certificates(&pki);
-    House {
-        pki,
-        _folder: folder,
-    }
-}
-
-const DEK: [u8; 32] = [7; 32];
 
 #[test]
 fn what_one_node_puts_another_finds_and_the_engine_cannot_read() {

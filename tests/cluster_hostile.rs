@@ -20,13 +20,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use cluster_support::{Node, Site, plan_at};
+use cluster_support::{DEK, Node, Site, plan_at};
 use engine::{Engine, Reaction};
 use kms::cluster::{Access, Mode};
 use kms::secret::SecretString;
 use support::{PATIENCE, wait_until};
 
-const DEK: [u8; 32] = [7; 32];
 const BUDGET: Duration = Duration::from_millis(100);
 /// For how long an engine answers as none should.
 const SPELL: Duration = Duration::from_millis(800);

@@ -16,28 +16,10 @@ mod support;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use cluster_support::{Event, Site, plan};
+use cluster_support::{DEK, Event, Site, house, plan};
 use kms::cluster::{Mode, Word};
-use support::pki::{KeyKind, Pki};
-use support::redis::{Redis, certificates};
+use support::redis::Redis;
 use support::{PATIENCE, wait_until};
-
-struct House {
-    pki: Pki,
-    _folder: tempfile::TempDir,
-}
-
-fn house() -> House {
-    let folder = tempfile::tempdir().unwrap();
-    let pki = Pki::new(folder.path(), KeyKind::P256);
-    certificates(&pki);
-    House {
-        pki,
-        _folder: folder,
-    }
-}
-
-const DEK: [u8; 32] = [7; 32];
 
 #[test]
 fn changes_reach_the_other_nodes_also_when_messages_are_lost() {

@@ -15,28 +15,11 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use cluster_support::{Site, plan, tls};
+use cluster_support::{DEK, Site, house, plan, tls};
 use kms::cluster::Mode;
-use support::pki::{KeyKind, Pki};
-use support::redis::{Redis, certificates};
+use support::pki::Pki;
+use support::redis::Redis;
 use support::{PATIENCE, wait_until};
-
-const DEK: [u8; 32] = [7; 32];
-
-struct House {
-    pki: Pki,
-    _folder: tempfile::TempDir,
-}
-
-fn house() -> House {
-    let folder = tempfile::tempdir().unwrap();
-    let pki = Pki::new(folder.path(), KeyKind::P256);
-    certificates(&pki);
-    House {
-        pki,
-        _folder: folder,
-    }
-}
 
 /// Has the server show another certificate, to new connections too.
 fn show(redis: &Redis, pki: &Pki, name: &str) {

@@ -16,13 +16,12 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use cluster_support::{Event, Node, Site, plan};
+use cluster_support::{DEK, Event, Node, Site, plan};
 use kms::cluster::{Mode, Word};
 use support::pki::{KeyKind, Pki};
 use support::redis::{Redis, certificates};
 use support::{PATIENCE, wait_until};
 
-const DEK: [u8; 32] = [7; 32];
 const TOKEN: &str = "kms:test:epoch";
 const KEY: &str = "kms:test:csk";
 

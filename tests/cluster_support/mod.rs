@@ -17,12 +17,31 @@ use kms::secret::{
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::support::pki::Pki;
-use crate::support::redis::{MASTER, PASSWORD, Redis};
+use crate::support::pki::{KeyKind, Pki};
+use crate::support::redis::{MASTER, PASSWORD, Redis, certificates};
 use crate::support::{PATIENCE, wait_until};
 
 /// A budget that a busy machine keeps.
 pub const BUDGET: Duration = Duration::from_millis(500);
+
+/// A data key.
+pub const DEK: [u8; 32] = [7; 32];
+
+/// Certificates of a site, in a folder that goes with them.
+pub struct House {
+    pub pki: Pki,
+    _folder: tempfile::TempDir,
+}
+
+pub fn house() -> House {
+    let folder = tempfile::tempdir().unwrap();
+    let pki = Pki::new(folder.path(), KeyKind::P256);
+    certificates(&pki);
+    House {
+        pki,
+        _folder: folder,
+    }
+}
 
 /// An HSM of one key, shared by all nodes, which can be down.
 pub struct Hsm {
