@@ -33,7 +33,9 @@ impl Measured {
         if let (Some((before, after)), Some(machine)) = (self.stolen, run.machines.first_mut()) {
             machine.set_stolen(before, after);
         }
-        let (answers, begun_in_time) = (ended.tally.answers(), ended.tally.begun_in_time());
+        let answers = ended.tally.answers();
+        let begun_on_schedule = ended.tally.begun_on_schedule();
+        let begun_in_time = ended.tally.begun_in_time();
         let lost_ticks = ended.tally.lost_ticks();
         run.latencies = ended.tally.into_latencies();
         let duration_s = ended.duration_ns as f64 / 1e9;
@@ -44,6 +46,7 @@ impl Measured {
         let facts = Facts {
             is_closed: job.closed,
             planned: run.totals.planned,
+            begun_on_schedule,
             begun_in_time,
             answers,
             duration_s,

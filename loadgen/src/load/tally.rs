@@ -74,6 +74,28 @@ pub struct Ticks {
     pub back: Receiver<Box<Tick>>,
 }
 
+/// When a request was written, beside the end of its schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// Before it.
+    OnSchedule,
+    /// A little after it, as what waits for an answer at the end is.
+    Soon,
+    /// Later.
+    Late,
+}
+
+impl Begun {
+    /// What was written then, of a schedule with such an end and slack.
+    pub fn at(sent_ns: u64, end_ns: u64, slack_ns: u64) -> Self {
+        match sent_ns.saturating_sub(end_ns) {
+            0 => Self::OnSchedule,
+            after_ns if after_ns <= slack_ns => Self::Soon,
+            _ => Self::Late,
+        }
+    }
+}
+
 /// Counts a run.
 pub struct Tally {
     kinds: Vec<Operation>,
@@ -84,6 +106,7 @@ pub struct Tally {
     lag: Latency,
     planned: u64,
     sent: u64,
+    begun_on_schedule: u64,
     begun_in_time: u64,
     right: u64,
     answers: u64,
@@ -108,6 +131,7 @@ impl Tally {
             lag: Latency::new(),
             planned: 0,
             sent: 0,
+            begun_on_schedule: 0,
             begun_in_time: 0,
             right: 0,
             answers: 0,
@@ -127,10 +151,11 @@ impl Tally {
         self.tick.planned += 1;
     }
 
-    /// It was written, so long after it could have been. `in_time`: before its schedule was over.
-    pub fn sent(&mut self, lag_ns: u64, in_time: bool) {
+    /// It was written, so long after it could have been.
+    pub fn sent(&mut self, lag_ns: u64, begun: Begun) {
         self.sent += 1;
-        self.begun_in_time += u64::from(in_time);
+        self.begun_on_schedule += u64::from(begun == Begun::OnSchedule);
+        self.begun_in_time += u64::from(begun != Begun::Late);
         self.tick.sent += 1;
         if !self.is_closed {
             self.lag.record_ns(lag_ns);
@@ -173,6 +198,7 @@ impl Tally {
         }
         // It was begun, but for the server's refusal.
         let is_refused = matches!(error, ErrorKind::ConnectFailed | ErrorKind::HandshakeFailed);
+        self.begun_on_schedule += u64::from(is_refused);
         self.begun_in_time += u64::from(is_refused);
         if let Some(operation) = self.operations.get_mut(usize::from(kind)) {
             operation.failed.record_ns(after_ns);
@@ -209,10 +235,11 @@ impl Tally {
         (
             self.planned,
             self.sent,
+            self.begun_on_schedule,
             self.begun_in_time,
             self.right,
             self.answers,
-        ) = (0, 0, 0, 0, 0);
+        ) = (0, 0, 0, 0, 0, 0);
         self.failed.fill(0);
         self.statuses.fill(0);
         self.bytes = (0, 0);
@@ -280,6 +307,11 @@ impl Tally {
     }
 
     /// Requests written before their schedule was over, and those that nobody let in.
+    pub fn begun_on_schedule(&self) -> u64 {
+        self.begun_on_schedule
+    }
+
+    /// The same, and those written in the time that a schedule is given beyond its end.
     pub fn begun_in_time(&self) -> u64 {
         self.begun_in_time
     }

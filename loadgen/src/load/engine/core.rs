@@ -9,7 +9,7 @@ use crate::connection::{Broken, Connection, Taker};
 use crate::load::clock::Clock;
 use crate::load::request::{Content, Requests};
 use crate::load::source::{Feed, Items, Shot};
-use crate::load::tally::Tally;
+use crate::load::tally::{Begun, Tally};
 use crate::results::ErrorKind;
 
 /// Characters of an error's body that are kept for people.
@@ -55,8 +55,10 @@ pub(crate) struct Core {
     pub measure_from_ns: u64,
     /// The warm-up is over: figures are taken.
     pub has_begun: bool,
-    /// What is sent later was not sent in time.
+    /// The schedule is over.
     pub end_ns: u64,
+    /// What is sent later than so long after was not sent in time.
+    pub slack_ns: u64,
     /// Nothing more is asked.
     pub is_over: bool,
     /// An answer came last at this time.
@@ -98,7 +100,8 @@ impl Core {
         let sent_ns = self.clock.now_ns();
         if is_measured {
             let lag_ns = due.lag_ns(ready_ns, sent_ns);
-            self.tally.sent(lag_ns, sent_ns <= self.end_ns);
+            let begun = Begun::at(sent_ns, self.end_ns, self.slack_ns);
+            self.tally.sent(lag_ns, begun);
         }
         let asked = Asked {
             at_ns: shot.at_ns,

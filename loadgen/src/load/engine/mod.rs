@@ -46,10 +46,6 @@ const WAIT_SLICE: Duration = Duration::from_millis(100);
 const OPENING_MAX: usize = 32;
 /// How long they may take.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// A schedule is kept when its last requests are sent so soon after its end, ...
-const SLACK_NS: u64 = 1_000_000_000;
-/// ... or, for a long one, within this part of it.
-const SLACK_PART: u64 = 100;
 /// Closer than this a due time is spun for, where that was asked for.
 const SPIN_NS: u64 = 200_000;
 
@@ -111,7 +107,6 @@ impl<'a> Engine<'a> {
         let poll = Poll::new()?;
         let alarm = Alarm::new(poll.registry(), ALARM)?;
         let whole_ns = plan.warm_up_ns.saturating_add(plan.duration_ns);
-        let slack_ns = SLACK_NS.max(whole_ns / SLACK_PART);
         let core = Core {
             clock: Clock::start(plan.jump),
             requests,
@@ -119,7 +114,8 @@ impl<'a> Engine<'a> {
             now_ns: 0,
             measure_from_ns: plan.warm_up_ns,
             has_begun: false,
-            end_ns: whole_ns.saturating_add(slack_ns),
+            end_ns: whole_ns,
+            slack_ns: plan.slack_ns(),
             is_over: false,
             answered_ns: 0,
             failed_since: 0,

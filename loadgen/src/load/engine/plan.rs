@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::RangeInclusive;
 
 use rand::Rng;
 use rand::rngs::SmallRng;
@@ -10,6 +11,13 @@ use crate::load::clock::Jump;
 use crate::load::proxy::ProxyFrom;
 use crate::target::Target;
 
+/// A schedule is kept when its last requests, which may wait for answers, are sent within this part of it after its
+/// end, ...
+const SLACK_PART: u64 = 20;
+/// ... for a long one within this part of it, ...
+const SLACK_PART_MIN: u64 = 100;
+/// ... and so long at least and, but for long ones, at most.
+const SLACK_NS: RangeInclusive<u64> = 100_000_000..=1_000_000_000;
 /// Handshakes at the same time that are always allowed.
 const OPENING_MIN: u32 = 64;
 
@@ -96,6 +104,17 @@ impl EnginePlan {
             _ => self.connections,
         }
     }
+
+    /// How long after the schedule's end its last requests may be sent.
+    pub(super) fn slack_ns(&self) -> u64 {
+        slack_ns(self.duration_ns)
+    }
+}
+
+fn slack_ns(schedule_ns: u64) -> u64 {
+    (schedule_ns / SLACK_PART)
+        .clamp(*SLACK_NS.start(), *SLACK_NS.end())
+        .max(schedule_ns / SLACK_PART_MIN)
 }
 
 /// Why an engine did not run.
@@ -122,5 +141,29 @@ impl std::error::Error for EngineError {}
 impl From<io::Error> for EngineError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slack_ns;
+
+    #[test]
+    fn a_schedule_has_a_slack_by_its_length() {
+        let rows = [
+            (1, 100),
+            (3, 150),
+            (10, 500),
+            (20, 1000),
+            (100, 1000),
+            (600, 6000),
+        ];
+        for (schedule_s, slack_ms) in rows {
+            assert_eq!(
+                slack_ns(schedule_s * 1_000_000_000),
+                slack_ms * 1_000_000,
+                "{schedule_s} s"
+            );
+        }
     }
 }

@@ -16,15 +16,16 @@ fn each_end_is_counted_once_and_the_warm_up_not_at_all() {
     for _ in 0..2 {
         tally.handshake(false, 5_000_000);
         tally.planned();
-        tally.sent(1000, true);
+        tally.sent(1000, Begun::OnSchedule);
         tally.status(200);
         tally.right(0, 2_000_000, 1_000_000);
         tally.begin(100, false);
     }
     tally.handshake(true, 2_000_000);
     (0..3).for_each(|_| tally.planned());
-    (0..2).for_each(|_| tally.sent(7000, true));
-    tally.sent(9000, false);
+    tally.sent(7000, Begun::OnSchedule);
+    tally.sent(7000, Begun::Soon);
+    tally.sent(9000, Begun::Late);
     tally.status(200);
     tally.right(0, 2_000_000, 1_000_000);
     tally.status(503);
@@ -36,7 +37,8 @@ fn each_end_is_counted_once_and_the_warm_up_not_at_all() {
         (3, 3, 3, 1)
     );
     assert_eq!((totals.handshakes_full, totals.handshakes_resumed), (2, 1));
-    assert_eq!((tally.begun_in_time(), tally.answers()), (2, 2));
+    assert_eq!((tally.begun_on_schedule(), tally.begun_in_time()), (1, 2));
+    assert_eq!(tally.answers(), 2);
     let latencies = tally.into_latencies();
     assert_eq!(
         (latencies.lag.count(), latencies.handshake_full.count()),
@@ -58,7 +60,7 @@ fn each_end_is_counted_once_and_the_warm_up_not_at_all() {
 #[test]
 fn a_closed_loop_intends_nothing() {
     let mut tally = tally(true, None);
-    tally.sent(5000, true);
+    tally.sent(5000, Begun::OnSchedule);
     tally.right(0, 2_000_000, 1_000_000);
     let latencies = tally.into_latencies();
     let decrypt = &latencies.operations[&Operation::new("decrypt").unwrap()];
@@ -79,7 +81,7 @@ fn seconds_are_handed_over_and_their_memory_comes_back() {
     tally.begin(7, true);
     assert!(seconds.try_recv().unwrap().is_begin);
     tally.planned();
-    tally.sent(3000, true);
+    tally.sent(3000, Begun::OnSchedule);
     tally.right(0, 2_000_000, 1_000_000);
     tally.turn(4, Duration::from_millis(30), 8);
     let first = seconds.try_recv().unwrap();
