@@ -205,7 +205,8 @@ fn a_lost_engine_makes_a_queue_at_the_nodes_and_no_flood_at_the_hsm() {
     // One connection a node instead of two, and one unwrap a message instead of what waits: only a look at a key's
     // state has two items. Eight clients would have the nodes send twice as many in one otherwise.
     assert_eq!(connections, 3);
-    assert!(items >= 250, "the HSM was not asked: {items}");
+    // Clients of one node that come to walk the keys in step share an unwrap: at most three of the eight.
+    assert!(items >= 300 / 4, "the HSM was not asked: {items}");
     assert!(
         items * 4 < messages * 5,
         "{items} items in {messages} messages"
