@@ -308,3 +308,29 @@ fn the_program_plans_explains_and_sweeps() {
     );
     assert_eq!(hidden.status.code(), Some(1), "an objective that is missed");
 }
+
+#[test]
+fn a_measured_handshake_is_one_of_p256() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("machine.toml"),
+        "[machine]\nhandshake_us = 100\n",
+    )
+    .unwrap();
+    let calibrated = "calibration = \"machine.toml\"";
+    // The certificates, what the description says of the machine, microseconds.
+    for (cert, more, want_us) in [
+        ("p256", calibrated, 100.0),
+        ("rsa2048", calibrated, 450.0),
+        ("rsa2048", "handshake_us = 300", 300.0),
+    ] {
+        let text = format!(
+            "[workload]\npeak_rps = 3000\nkeys_total = 20_000\ncert = \"{cert}\"\n[hsm]\npreset = \"lan-hsm\"\n\
+             [machine]\n{more}\n"
+        );
+        let source = Source::parse(&folder.path().join("site.toml"), &text).unwrap();
+        let plan = Plan::alone(&source).unwrap();
+        let got_us = plan.design.handshake_us.value();
+        assert!(near(got_us, want_us, 0.0), "{cert}, {more}: {got_us}");
+    }
+}

@@ -67,7 +67,7 @@ fn a_measurement_is_read_by_a_plan() {
 /// A name, arguments, what the error has.
 type Refused = (&'static str, &'static [&'static str], &'static str);
 
-const REFUSED: [Refused; 10] = [
+const REFUSED: [Refused; 12] = [
     (
         "a balancer that is not played",
         &["validate", "hash.toml"],
@@ -82,6 +82,16 @@ const REFUSED: [Refused; 10] = [
         "several HSMs",
         &["validate", "wide.toml"],
         "hsm.hsms is 2 where 1 belongs",
+    ),
+    (
+        "growth",
+        &["validate", "wide.toml"],
+        "workload.growth_pct_year is 20 where 0 belongs",
+    ),
+    (
+        "keys that a storm reads again",
+        &["validate", "wide.toml"],
+        "workload.storm.reads_per_key is 2 where 1 belongs",
     ),
     (
         "a later site's mistake comes first",
@@ -127,7 +137,10 @@ fn what_cannot_be_done_is_refused_by_name() {
         fs::write(folder.path().join(name), format!("{SITE}{more}")).unwrap();
     };
     write("hash.toml", "[policy]\nlb = \"hash\"\n");
-    write("wide.toml", "hsms = 2\n[policy]\nnodes = 9\n");
+    let storm = "[workload.storm]\ndevices = 10\nwindow_s = 10\nreads_per_key = 2\n";
+    let wide = SITE.replace("peak_rps", "growth_pct_year = 20\npeak_rps");
+    let wide = format!("{wide}hsms = 2\n[policy]\nnodes = 9\n{storm}");
+    fs::write(folder.path().join("wide.toml"), wide).unwrap();
     write("typo.toml", "[policy]\nttl = 5\n");
     for (name, arguments, want) in REFUSED {
         let output = tune(arguments, folder.path());

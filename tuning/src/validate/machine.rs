@@ -21,15 +21,22 @@ const MISSES_S: f64 = 150.0;
 /// Fields that were measured, with their values.
 pub type Measured = Vec<(&'static Field, f64)>;
 
-/// Times hits at `rate` a second and misses, on one node with these lines of configuration.
-pub fn times(rig: &mut Rig, lines: &str, rate: f64, stop: &AtomicBool) -> Result<Measured, String> {
+/// Times hits at `rate` a second and misses, on one node with these lines of configuration; and why they are not to
+/// be believed.
+pub fn times(
+    rig: &mut Rig,
+    lines: &str,
+    rate: f64,
+    stop: &AtomicBool,
+) -> Result<(Measured, Vec<String>), String> {
     let model = Model {
         message_ms: MESSAGE_MS,
         ..Preset::Null.model()
     };
     rig.open(model, 1, lines)?;
     rig.fill(0, HIT_KEYS, stop)?;
-    let timed = |load: Load| {
+    let mut doubts = Vec::new();
+    let mut timed = |load: Load| {
         let job = Job {
             connections: 64,
             warm_up_s: 1.0,
@@ -39,8 +46,10 @@ pub fn times(rig: &mut Rig, lines: &str, rate: f64, stop: &AtomicBool) -> Result
             lag_ms_max: 20.0,
             ..Job::default()
         };
-        rig.run(vec![Asked { node: 0, job }], stop, None)
-            .map(|results| latency(&results))
+        let results = rig.run(vec![Asked { node: 0, job }], stop, None)?;
+        let found = results.iter().flat_map(|result| &result.validity.doubts);
+        doubts.extend(found.map(ToString::to_string));
+        Ok::<_, String>(latency(&results))
     };
     let hits = timed(Load {
         rate: Some(rate),
@@ -60,11 +69,12 @@ pub fn times(rig: &mut Rig, lines: &str, rate: f64, stop: &AtomicBool) -> Result
     let (base_us, far_us) = (us(&hits, 0.5).max(1.0), us(&hits, 0.99));
     let sigma = ((far_us / base_us).ln() / 2.326).clamp(0.0, 3.0);
     let over_us = (us(&misses, 0.5) - 1000.0 * MESSAGE_MS - base_us).max(0.0);
-    Ok(vec![
+    let measured = vec![
         (&field::HIT_BASE_US, base_us),
         (&field::HIT_SIGMA, sigma),
         (&field::MISS_OVERHEAD_US, over_us),
-    ])
+    ];
+    Ok((measured, doubts))
 }
 
 /// Data keys that [`times`] needs.

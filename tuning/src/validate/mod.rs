@@ -5,6 +5,7 @@
 //! table. Must never be true: a prediction that was made after its measurement; a row without a band. Called by the
 //! command `validate`.
 
+mod attempts;
 mod bounds;
 mod expected;
 mod machine;
@@ -78,8 +79,10 @@ pub struct Report {
     pub built: String,
     /// In the order of the stages.
     pub rows: Vec<Row>,
-    /// Reasons not to believe the measurement.
+    /// Reasons not to believe the measurement, and what the site did wrong.
     pub doubts: Vec<String>,
+    /// Why stages were played again.
+    pub unbelieved: Vec<String>,
 }
 
 impl Report {

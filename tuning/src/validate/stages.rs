@@ -6,6 +6,7 @@
 // Rates and seconds of a site whose fields were checked become counts.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -15,6 +16,7 @@ use kms_loadgen::load::job::{Job, Load};
 use kms_loadgen::load::trace::StormPlan;
 use kms_loadgen::results::RunResult;
 
+use super::attempts::{Played, until_believed};
 use super::bounds::check;
 use super::expected::{Expected, STALL_WINDOW_S, Seen, restart_window_s};
 use super::machine::{self, latency, model_of};
@@ -49,6 +51,8 @@ pub struct Stages<'a> {
     pub folder: &'a Path,
     /// Ends all when it becomes true.
     pub stop: &'a AtomicBool,
+    /// How often a stage is played at most, until its measurement is believed.
+    pub attempts_max: u32,
 }
 
 /// Measures the machine, plans, and plays every stage.
@@ -66,21 +70,31 @@ pub fn play(
     say("timing hits and misses of this machine");
     let nodes = first.design.nodes.value();
     let node_rps = first.frame.peak.value() / nodes;
-    let measured = machine::times(&mut rig, &lines(&first), node_rps, stages.stop)?;
+    let time = || {
+        let (figures, doubts) = machine::times(&mut rig, &lines(&first), node_rps, stages.stop)?;
+        Ok(Played {
+            figures,
+            doubts: prefixed("times of this machine", doubts),
+            faults: Vec::new(),
+        })
+    };
+    let (measured, unbelieved) = until_believed(stages.attempts_max, time, say)?;
     // Pauses are ordered: in the other stages there are none.
     let mut source = source.with(&field::STALLS_PER_DAY, 0.0);
-    for (field, value) in measured {
+    for (field, value) in measured.figures {
         source = source.with(field, value);
     }
     let plan = Plan::alone(&source).map_err(|error| error.to_string())?;
     let expected = Expected::of(&plan)?;
     let mut player = Player {
         rows: Vec::new(),
-        doubts: Vec::new(),
+        doubts: measured.doubts,
+        unbelieved,
         rig,
         keys,
         expected,
         stop: stages.stop,
+        attempts_max: stages.attempts_max,
         ttl_s: plan.site.get(&field::TTL_S).value(),
         rps: plan.frame.peak.value(),
         seed: 0,
@@ -91,6 +105,7 @@ pub fn play(
         built: built(&plan),
         rows: player.rows,
         doubts: player.doubts,
+        unbelieved: player.unbelieved,
     })
 }
 
@@ -119,10 +134,12 @@ impl KeyRanges {
 struct Player<'a> {
     rows: Vec<Row>,
     doubts: Vec<String>,
+    unbelieved: Vec<String>,
     rig: Rig,
     keys: KeyRanges,
     expected: Expected,
     stop: &'a AtomicBool,
+    attempts_max: u32,
     ttl_s: f64,
     rps: f64,
     seed: u64,
@@ -133,25 +150,39 @@ impl Player<'_> {
         let nodes = plan.design.nodes.value() as usize;
         self.rig.open(model_of(&plan.site), nodes, &lines(plan))?;
         say("steady");
-        self.lasting("steady")?;
+        self.stage(say, |player| player.lasting("steady"))?;
         if plan.passing.storm.is_some() {
             say("restore storm");
-            self.storm(&plan.site)?;
+            self.stage(say, |player| player.storm(&plan.site))?;
         }
         if plan.passing.pause.is_some() {
             say("the HSM pauses");
-            self.stall(plan)?;
+            self.stage(say, |player| player.stall(plan))?;
         }
         say("the nodes restart");
-        self.restart()?;
+        self.stage(say, Self::restart)?;
         let lost = plan.site.get(&field::NODES_LOST).value() as usize;
         if plan.scenario("node_lost").is_some() {
             say("nodes are lost");
             for _ in 0..lost {
                 self.rig.lose_node()?;
             }
-            self.lasting("node loss")?;
+            self.stage(say, |player| player.lasting("node loss"))?;
         }
+        Ok(())
+    }
+
+    fn stage(
+        &mut self,
+        say: &mut dyn FnMut(&str),
+        play: impl Fn(&mut Self) -> Result<Played<Vec<Row>>, String>,
+    ) -> Result<(), String> {
+        let attempts_max = self.attempts_max;
+        let (played, unbelieved) = until_believed(attempts_max, || play(self), say)?;
+        self.rows.extend(played.figures);
+        self.doubts.extend(played.doubts);
+        self.doubts.extend(played.faults);
+        self.unbelieved.extend(unbelieved);
         Ok(())
     }
 
@@ -215,44 +246,44 @@ impl Player<'_> {
         Ok((results, besides))
     }
 
-    fn doubt(&mut self, stage: &str, results: &[RunResult]) {
-        for doubt in results.iter().flat_map(|result| &result.validity.doubts) {
-            self.doubts.push(format!("{stage}: {doubt}"));
+    fn played(&self, stage: &'static str, results: &[RunResult], seen: &Seen) -> Played<Vec<Row>> {
+        let doubts = results.iter().flat_map(|result| &result.validity.doubts);
+        Played {
+            figures: self.expected.rows(stage, seen),
+            doubts: prefixed(stage, doubts),
+            faults: Vec::new(),
         }
     }
 
-    fn lasting(&mut self, stage: &'static str) -> Result<(), String> {
+    fn lasting(&mut self, stage: &'static str) -> Result<Played<Vec<Row>>, String> {
         let asked = self.usual(REST_LIVES, STAGE_S, CONNECTIONS);
         let (results, _) = self.run(asked, |_| Ok(()))?;
-        self.doubt(stage, &results);
         let seen = seen(&results, STAGE_S);
-        self.rows.extend(self.expected.rows(stage, &seen));
-        Ok(())
+        Ok(self.played(stage, &results, &seen))
     }
 
-    fn storm(&mut self, site: &Site) -> Result<(), String> {
+    fn storm(&mut self, site: &Site) -> Result<Played<Vec<Row>>, String> {
         let window_s = site.get(&field::STORM_WINDOW_S).value();
         let asked = self.usual(STORM_LIVES, window_s, CONNECTIONS);
         let who_come = self.who_come(site, window_s);
         let stop = self.stop;
         let (usual, stormy) = self.run(asked, move |rig| rig.run(who_come, stop, None))?;
-        // What those who come see is the storm's affair; the usual clients' times are compared.
-        self.doubt("storm", &usual);
         let stormy = stormy.unwrap_or_default();
         let failed: u64 = stormy.iter().map(|result| result.totals.failed()).sum();
         let came: u64 = stormy.iter().map(|result| result.totals.ended()).sum();
-        let refused = site.get(&field::REJECT_SHARE).value();
-        if failed as f64 > (refused + FAILED_MORE) * came as f64 {
-            let what = format!("storm: {failed} of {came} unwraps of those who came failed");
-            self.doubts.push(what);
-        }
         let mut seen = seen(&usual, window_s);
         let hits = split(&usual).map_or(f64::NAN, |(hits, _)| hits);
         let asked: u64 = usual.iter().map(|result| result.totals.ended()).sum();
         // Keys that nobody has cached are read once: every hit is a usual client's.
         seen.hit_ratio = hits / asked as f64;
-        self.rows.extend(self.expected.rows("storm", &seen));
-        Ok(())
+        // What those who come see is the storm's affair; the usual clients' times are compared.
+        let mut played = self.played("storm", &usual, &seen);
+        let refused = site.get(&field::REJECT_SHARE).value();
+        if failed as f64 > (refused + FAILED_MORE) * came as f64 {
+            let what = format!("storm: {failed} of {came} unwraps of those who came failed");
+            played.faults.push(what);
+        }
+        Ok(played)
     }
 
     /// Each node's part of the storm.
@@ -286,7 +317,7 @@ impl Player<'_> {
         (0..nodes).map(asked).collect()
     }
 
-    fn stall(&mut self, plan: &Plan) -> Result<(), String> {
+    fn stall(&mut self, plan: &Plan) -> Result<Played<Vec<Row>>, String> {
         let stall_s = plan.site.get(&field::STALL_S).value();
         let misses = plan
             .scenario("peak")
@@ -297,17 +328,15 @@ impl Player<'_> {
             std::thread::sleep(Duration::from_secs_f64(BEFORE_STALL_S));
             rig.order_hsm(&format!("stall {:.0}", stall_s * 1000.0))
         })?;
-        self.doubt("stall", &results);
         let mut seen = seen(&results, STALL_WINDOW_S);
         let all = latency(&results);
         let half_ns = (stall_s * 0.5e9) as u64;
         seen.waiting = all.histogram().count_between(half_ns, u64::MAX) as f64 / all.count() as f64;
-        self.rows.extend(self.expected.rows("stall", &seen));
-        Ok(())
+        Ok(self.played("stall", &results, &seen))
     }
 
     /// Every node empty again, as often as it takes to see more than chance.
-    fn restart(&mut self) -> Result<(), String> {
+    fn restart(&mut self) -> Result<Played<Vec<Row>>, String> {
         let (window_s, nodes) = (restart_window_s(self.ttl_s), self.rig.nodes());
         let rounds = (RESTART_REQUESTS / (self.rps * window_s))
             .ceil()
@@ -322,9 +351,16 @@ impl Player<'_> {
         }
         // One node's, on average.
         let seen = seen(&results, window_s * rounds * nodes as f64);
-        self.rows.extend(self.expected.rows("restart", &seen));
-        Ok(())
+        Ok(Played {
+            figures: self.expected.rows("restart", &seen),
+            ..Played::default()
+        })
     }
+}
+
+fn prefixed(stage: &str, doubts: impl IntoIterator<Item = impl Display>) -> Vec<String> {
+    let doubts = doubts.into_iter();
+    doubts.map(|doubt| format!("{stage}: {doubt}")).collect()
 }
 
 /// Hits, and all unwraps.

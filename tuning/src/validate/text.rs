@@ -29,6 +29,9 @@ pub fn table(report: &Report) -> String {
     for doubt in &report.doubts {
         let _ = writeln!(text, "  not to be believed: {doubt}");
     }
+    for doubt in &report.unbelieved {
+        let _ = writeln!(text, "  played again, for {doubt}");
+    }
     text
 }
 
@@ -53,6 +56,9 @@ pub fn markdown(reports: &[Report]) -> String {
         }
         for doubt in &report.doubts {
             let _ = writeln!(text, "\nNot to be believed: {doubt}");
+        }
+        for doubt in &report.unbelieved {
+            let _ = writeln!(text, "\nPlayed again, for {doubt}");
         }
         text.push('\n');
     }
@@ -140,6 +146,7 @@ mod tests {
             built: "2 nodes".to_owned(),
             rows: vec![row(Unit::Share, 0.4, 0.405, HIT_BAND)],
             doubts: vec!["steady: late".to_owned()],
+            unbelieved: vec!["storm: late".to_owned()],
         };
         assert!(!report.holds(), "a doubt is a miss");
         let text = markdown(&[report]);
@@ -150,6 +157,11 @@ mod tests {
         );
         assert!(
             replaced.contains("| steady | figure | 40 % | 40.5 % | +0.50 pt | 1.0 pt | ok |"),
+            "{replaced}"
+        );
+        assert!(
+            replaced.contains("Not to be believed: steady: late")
+                && replaced.contains("Played again, for storm: late"),
             "{replaced}"
         );
         assert_eq!(replace_between(&replaced, &text).unwrap(), replaced);
