@@ -15,7 +15,7 @@ mod des;
 
 use std::path::Path;
 
-use des::workers::hits;
+use des::workers::{hits, later};
 use des::{Storm, World};
 use kms_tune::input::{Field, Source, field};
 use kms_tune::model::cpu::HitTime;
@@ -75,7 +75,8 @@ impl Site {
         };
         let besides_s = base_s + self.value(&field::MISS_OVERHEAD_US) / 1e6;
         let mut all = hits(&alone, seen.hits as usize, 3);
-        all.extend(seen.waited_s.iter().map(|waited_s| waited_s + besides_s));
+        let sigma = self.value(&field::MISS_OVERHEAD_SIGMA);
+        all.extend(later(&seen.waited_s, besides_s, sigma, 5));
         all.sort_by(f64::total_cmp);
         let at_ms = |share: f64| 1000.0 * all[(share * (all.len() - 1) as f64) as usize];
         Seen {

@@ -16,7 +16,7 @@ use crate::load::run::Conditions;
 use crate::load::schedule::RATE_MAX;
 use crate::load::session::Session;
 use crate::results::slo::{Outcome, Slo};
-use crate::results::{Completeness, Doubt, Knee as Found, Probe, RunResult};
+use crate::results::{Completeness, Knee as Found, Probe, RunResult};
 
 /// Share of the highest rate that a search begins with.
 const FIRST_SHARE: f64 = 0.3;
@@ -269,12 +269,10 @@ fn outcome(result: &RunResult) -> Outcome {
         .map_or(Outcome::Unsure, crate::results::slo::Verdict::outcome)
 }
 
-/// A rate that the server would not take is one that it misses; one that the generator did not offer says nothing.
 fn told(result: &RunResult) -> Told {
-    let is_servers = |doubt: &Doubt| matches!(doubt, Doubt::MissedRate { .. } | Doubt::NoAnswers);
     if result.validity.is_valid() {
         Told::Outcome(outcome(result))
-    } else if result.validity.doubts.iter().all(is_servers) {
+    } else if result.validity.is_servers_alone() {
         Told::Outcome(Outcome::Missed)
     } else {
         Told::Invalid

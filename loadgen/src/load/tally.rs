@@ -77,9 +77,9 @@ pub struct Ticks {
 /// When a request was written, beside the end of its schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begun {
-    /// Before it.
+    /// By then.
     OnSchedule,
-    /// A little after it, as what waits for an answer at the end is.
+    /// Within its slack, as what waits for an answer at the end is.
     Soon,
     /// Later.
     Late,

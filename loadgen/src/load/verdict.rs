@@ -111,6 +111,7 @@ pub fn is_own_limit(facts: &Facts) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::panic)]
     use super::*;
 
     const GOOD: Facts = Facts {
@@ -149,11 +150,11 @@ mod tests {
             ("no answers", Facts { answers: 0, ..GOOD }, &["NoAnswers", "GeneratorBusy"]),
             ("lag", Facts { lag_p99_ns: late, ..IDLE }, &["SendLag"]),
             ("lag that is nothing beside the latency", Facts { lag_p99_ns: late, response_p99_ns: Some(12_000_000), ..IDLE }, &[]),
-            ("rate missed, waiting for answers", Facts { begun_in_time: 980, ..IDLE }, &["MissedRate"]),
-            ("rate missed, busy", Facts { begun_in_time: 980, ..GOOD }, &["MissedRate", "GeneratorBusy"]),
+            ("rate missed, waiting for answers", Facts { begun_on_schedule: 970, begun_in_time: 980, ..IDLE }, &["MissedRate"]),
+            ("rate missed, busy", Facts { begun_on_schedule: 970, begun_in_time: 980, ..GOOD }, &["MissedRate", "GeneratorBusy"]),
             ("last requests waited for answers", Facts { begun_on_schedule: 950, ..IDLE }, &[]),
             ("last requests waited for a full core", Facts { begun_on_schedule: 989, ..GOOD }, &["GeneratorBusy"]),
-            ("rate missed, spinning", Facts { begun_in_time: 980, spins: true, ..GOOD }, &["MissedRate"]),
+            ("rate missed, spinning", Facts { begun_on_schedule: 970, begun_in_time: 980, spins: true, ..GOOD }, &["MissedRate"]),
             ("clock", Facts { jump_us: -110_000, ..GOOD }, &["ClockJump"]),
             ("steal", Facts { steal_ratio: Some(0.06), ..GOOD }, &["StealTime"]),
             ("steal of a short run", Facts { steal_ratio: Some(0.06), stolen_s: 0.4, ..GOOD }, &[]),
@@ -172,6 +173,25 @@ mod tests {
                     .all(|(got, want)| got.starts_with(want));
             assert!(is_same, "{name}: {names:?}");
         }
+        let missed = judge(&Facts {
+            begun_on_schedule: 970,
+            begun_in_time: 980,
+            ..IDLE
+        });
+        let [Doubt::MissedRate { sent_per_s, .. }] = missed.doubts.as_slice() else {
+            panic!("{missed:?}");
+        };
+        assert!(
+            (sent_per_s - 97.0).abs() < 1e-9,
+            "what came later is no rate"
+        );
+        assert!(missed.is_servers_alone());
+        let busy = Facts {
+            begun_on_schedule: 970,
+            begun_in_time: 980,
+            ..GOOD
+        };
+        assert!(!judge(&busy).is_servers_alone() && !judge(&GOOD).is_servers_alone());
         assert!(is_own_limit(&CLOSED) && !is_own_limit(&GOOD));
     }
 }

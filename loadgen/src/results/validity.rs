@@ -69,6 +69,14 @@ impl Validity {
         self.doubts.is_empty()
     }
 
+    /// Whether it is the server that gave all the reasons: a rate that it did not take is one that was missed. What a
+    /// generator did not offer says nothing of it.
+    pub fn is_servers_alone(&self) -> bool {
+        let is_servers =
+            |doubt: &Doubt| matches!(doubt, Doubt::MissedRate { .. } | Doubt::NoAnswers);
+        !self.is_valid() && self.doubts.iter().all(is_servers)
+    }
+
     /// `VALID` or `INVALID`.
     pub fn word(&self) -> &'static str {
         if self.is_valid() { "VALID" } else { "INVALID" }

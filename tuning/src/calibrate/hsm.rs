@@ -1,9 +1,9 @@
 //! A real HSM, by way of a running node: the time of a message, its spread, what an item adds, and how much it can do.
 //!
 //! Wraps always ask the HSM and make nothing in it, so they are what is sent; never more of them than told. Error: what
-//! the node itself takes is taken off as measured by [`super::machine`] or assumed; batches that the node spreads over
-//! several connections make `item_ms` too small (use a node with `kms.hsm.pool.size = 1` for it). Must never be true:
-//! more operations a second than the limit.
+//! the node itself takes, and how far that spreads, is taken off as measured by [`super::machine`] or assumed; batches
+//! that the node spreads over several connections make `item_ms` too small (use a node with `kms.hsm.pool.size = 1` for
+//! it). Must never be true: more operations a second than the limit.
 
 // Rates and counts were checked.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -37,6 +37,8 @@ pub struct Limits<'a> {
     pub tries_ceiling: bool,
     /// What an answer takes besides the HSM, milliseconds.
     pub besides_ms: f64,
+    /// From its median to its 99th percentile, milliseconds.
+    pub besides_spread_ms: f64,
     /// Ends all when it becomes true.
     pub stop: &'a AtomicBool,
 }
@@ -99,12 +101,14 @@ fn one_item(times: &Latency, limits: &Limits<'_>, findings: &mut Findings) {
         ));
         return;
     };
-    let of_hsm = |ms: f64| (ms - limits.besides_ms).max(1e-3);
-    let sigma = (of_hsm(p99) / of_hsm(p50)).ln() / 2.326;
+    let usual_ms = (p50 - limits.besides_ms).max(1e-3);
+    // How far each of two independent times spreads adds up in squares.
+    let spread_ms = ((p99 - p50).powi(2) - limits.besides_spread_ms.powi(2)).max(0.0);
+    let sigma = ((usual_ms + spread_ms.sqrt()) / usual_ms).ln() / 2.326;
     findings.put(
         &field::SIGMA,
         sigma,
-        "ln(p99 / p50) / 2.326 of wraps of one item",
+        "ln(p99 / p50) / 2.326 of wraps of one item, less what the machine adds",
     );
 }
 

@@ -78,12 +78,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, String> {
         findings = machine::measure(&conditions, &mut tell)?;
     }
     if let Some(address) = &arguments.real.hsm_node {
+        let (besides_ms, besides_spread_ms) = besides_ms(&findings);
         let limits = Limits {
             reach: reach(&arguments.real, address),
             ops_max: arguments.real.hsm_ops_max,
             seconds: arguments.seconds,
             tries_ceiling: arguments.real.hsm_ceiling,
-            besides_ms: besides_ms(&findings),
+            besides_ms,
+            besides_spread_ms,
             stop: &stop,
         };
         hsm::measure(&limits, &mut findings, &mut tell)?;
@@ -114,8 +116,8 @@ fn reach(real: &Real, address: &str) -> Reach {
     }
 }
 
-/// What an answer takes besides the HSM: as measured, or as assumed.
-fn besides_ms(findings: &Findings) -> f64 {
+/// What an answer takes besides the HSM, and how far that spreads: as measured, or as assumed.
+fn besides_ms(findings: &Findings) -> (f64, f64) {
     let of = |field: &'static field::Field| {
         let found = findings
             .found
@@ -127,7 +129,9 @@ fn besides_ms(findings: &Findings) -> f64 {
         };
         found.map_or(assumed, |one| one.value)
     };
-    (of(&field::HIT_BASE_US) + of(&field::MISS_OVERHEAD_US)) / 1000.0
+    let median_ms = (of(&field::HIT_BASE_US) + of(&field::MISS_OVERHEAD_US)) / 1000.0;
+    let far = (2.326 * of(&field::MISS_OVERHEAD_SIGMA)).exp();
+    (median_ms, median_ms * (far - 1.0))
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

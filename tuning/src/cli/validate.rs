@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Ended, say, stop_on_signals, tell, write};
 use crate::input::Source;
-use crate::validate::{Report, Stages, markdown, play, replace_between, table};
+use crate::validate::{Report, Stages, play, put_into, table};
 
 /// Which sites.
 #[derive(clap::Args, Debug)]
@@ -16,10 +16,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "PATH")]
     kms: Option<PathBuf>,
     /// How often a stage is played at most: again when its measurement is not to be believed, because other guests
-    /// took the CPU or the generator was late. A figure out of its band is no reason.
+    /// took the CPU, the generator was late or the clock jumped. A figure out of its band is no reason.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10))]
     attempts: u32,
-    /// Also write the table into this document, between its markers.
+    /// Also write the tables into this document, between its markers, in place of those of the same sites.
     #[arg(long, value_name = "FILE")]
     doc: Option<PathBuf>,
 }
@@ -39,6 +39,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, String> {
         .iter()
         .map(read)
         .collect::<Result<_, String>>()?;
+    for (at, (name, _)) in sites.iter().enumerate() {
+        if sites[..at].iter().any(|(other, _)| other == name) {
+            return Err(format!(
+                "two sites are called {name}: their tables would be one"
+            ));
+        }
+    }
     let mut reports: Vec<Report> = Vec::new();
     for (name, source) in &sites {
         let folder = super::Scratch::new(name)?;
@@ -56,10 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, String> {
     if let Some(path) = &arguments.doc {
         let bad = |why: String| format!("{}: {why}", path.display());
         let document = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
-        write(
-            path,
-            &replace_between(&document, &markdown(&reports)).map_err(bad)?,
-        )?;
+        write(path, &put_into(&document, &reports).map_err(bad)?)?;
     }
     Ok(if reports.iter().all(Report::holds) {
         Ended::Well

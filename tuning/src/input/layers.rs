@@ -10,7 +10,7 @@ use super::error::{InputError, Problem};
 use super::field::{self, Absent, FIELDS, Field, Kind};
 use super::preset::of_preset;
 use super::relations;
-use crate::trace::Quantity;
+use crate::trace::{Origin, Quantity};
 
 /// A description is read whole; a larger one is none.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -112,6 +112,7 @@ impl Source {
         for field in FIELDS {
             settle(field, &mut site, &mut problems);
         }
+        site.forget_others_handshake();
         if problems.is_empty() {
             relations::check(&site, &mut problems);
         }
@@ -245,6 +246,15 @@ impl Site {
         FIELDS
             .iter()
             .filter_map(|field| Some((*field, self.held.get(field.path)?)))
+    }
+
+    /// `calibrate` measures handshakes with P-256 and knows nothing of other certificates.
+    fn forget_others_handshake(&mut self) {
+        let held = self.held.get(field::HANDSHAKE_US.path);
+        let is_measured = held.is_some_and(|held| matches!(held.origin(), Origin::Measured(_)));
+        if is_measured && self.word(&field::CERT) != "p256" {
+            self.held.remove(field::HANDSHAKE_US.path);
+        }
     }
 
     fn hold(&mut self, field: &'static Field, quantity: Quantity) {

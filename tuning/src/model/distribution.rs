@@ -37,6 +37,29 @@ pub fn quantile(quantile: f64, exceeds: impl Fn(f64) -> f64) -> f64 {
     high
 }
 
+/// A lognormal time as parts of it, each with its share: finer where it is longer, to be added to something else.
+pub fn lognormal_parts(median_s: f64, sigma: f64) -> Vec<(f64, f64)> {
+    const DECADES: i32 = 5;
+    const PARTS: u32 = 9;
+    if sigma <= 0.0 || median_s <= 0.0 {
+        return vec![(1.0, median_s)];
+    }
+    // In the middle of a part that begins where the share `above` lies above.
+    let part = |above: f64, width: f64| {
+        let middle = above - width / 2.0;
+        let exceeds = |time_s: f64| normal_above((time_s / median_s).ln() / sigma);
+        (width, quantile(1.0 - middle, exceeds))
+    };
+    let decade = |decade: i32| {
+        let width = 10_f64.powi(-decade - 1);
+        (0..PARTS).map(move |at| part(10_f64.powi(-decade) - f64::from(at) * width, width))
+    };
+    let rest = 10_f64.powi(-DECADES);
+    let mut parts: Vec<_> = (0..DECADES).flat_map(decade).collect();
+    parts.push(part(rest, rest));
+    parts
+}
+
 /// The time of a message without its items.
 #[derive(Clone, Copy, Debug)]
 pub struct Message {
@@ -87,6 +110,24 @@ impl Message {
         } else {
             (beyond(time_s) - beyond(self.longest_s.max(time_s))).max(0.0)
         }
+    }
+
+    /// A pause holds up messages that begin at `rate` a second, each of which then takes its own time: by how much the
+    /// longest wait exceeds the pause, in the median.
+    ///
+    /// One that began `t` after the pause did exceeds it by its own time less `t`. So by more than `x` do, on average,
+    /// `rate` times the mean beyond `x`, and none does with probability one half where that is ln 2.
+    pub fn longest_beyond_s(&self, rate: f64) -> f64 {
+        let (mut low, mut high) = (0.0, self.longest_s.min(TIMES.1));
+        for _ in 0..STEPS {
+            let middle = f64::midpoint(low, high);
+            if rate * self.mean_beyond(middle) > std::f64::consts::LN_2 {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        low
     }
 
     /// Mean.
@@ -183,6 +224,32 @@ mod tests {
             lan.scv()
         );
         assert!(lan.scv() > Message::fixed(0.001).scv());
+    }
+
+    #[test]
+    fn parts_of_a_lognormal_time_have_its_quantiles() {
+        let parts = lognormal_parts(0.2, 0.9);
+        let all: f64 = parts.iter().map(|(share, _)| share).sum();
+        assert!(near(all, 1.0, 1e-9), "{all}");
+        for (above, want) in [(0.5, 0.2), (0.01, 0.2 * (2.326_35 * 0.9_f64).exp())] {
+            let longer = parts.iter().filter(|(_, time_s)| *time_s > want);
+            let share: f64 = longer.map(|(share, _)| share).sum();
+            assert!((share - above).abs() < 1e-9, "{above}: {share}");
+        }
+        assert_eq!(lognormal_parts(0.2, 0.0), [(1.0, 0.2)]);
+    }
+
+    #[test]
+    fn the_longest_wait_is_beyond_a_pause_where_messages_spread() {
+        let busy = Message {
+            sigma: 1.26,
+            ..Message::fixed(0.008)
+        };
+        let beyond_s = busy.longest_beyond_s(320.0);
+        assert!(near(320.0 * busy.mean_beyond(beyond_s), 2_f64.ln(), 1e-3));
+        assert!((0.05..0.2).contains(&beyond_s), "{beyond_s}");
+        // Few come in a millisecond.
+        assert!(Message::fixed(0.001).longest_beyond_s(400.0) < 1e-9);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::frame::{Frame, message_of};
 use super::scenario::{Cache, Detail, Load};
 use crate::input::field;
 use crate::model::cpu::{HIT_TIME, HitTime};
-use crate::model::distribution::quantile;
+use crate::model::distribution::{lognormal_parts, quantile};
 use crate::model::pool::{self, Pool, Times};
 use crate::trace::{Error, Formula, Held, Quantity, Solved, Unit};
 
@@ -76,8 +76,8 @@ struct Mixture {
     copy_share: f64,
     hit_share: f64,
     miss: Times,
-    /// What a miss takes besides.
-    besides_s: f64,
+    /// What a miss takes besides: shares, and how long.
+    besides: Vec<(f64, f64)>,
     timeout_s: f64,
     /// Shares of misses that come while the HSM pauses, or to the queue behind, and how much longer they wait.
     paused: Vec<(f64, f64)>,
@@ -94,13 +94,28 @@ impl Mixture {
         if time_s >= self.timeout_s {
             return 0.0;
         }
-        let usual_s = time_s - self.besides_s;
+        let parts = self.besides.iter();
+        parts
+            .map(|(share, besides_s)| share * self.waits_exceed(time_s - besides_s))
+            .sum()
+    }
+
+    /// Of misses, pauses not counted.
+    fn late(&self) -> f64 {
+        let parts = self.besides.iter();
+        parts
+            .map(|(share, besides_s)| share * self.miss.exceeds(self.timeout_s - besides_s))
+            .sum()
+    }
+
+    /// What is waited for: the HSM, and its pauses.
+    fn waits_exceed(&self, time_s: f64) -> f64 {
         let (mut share, mut paused) = (1.0, 0.0);
         for (part, wait_s) in &self.paused {
             share -= part;
-            paused += part * self.miss.exceeds(usual_s - wait_s);
+            paused += part * self.miss.exceeds(time_s - wait_s);
         }
-        share * self.miss.exceeds(usual_s) + paused
+        share * self.miss.exceeds(time_s) + paused
     }
 
     fn all_exceeds(&self, time_s: f64) -> f64 {
@@ -137,10 +152,21 @@ fn mixture(
 ) -> Solved<Mixture> {
     let site = &frame.site;
     let hit_us = &frame.hit_us;
-    let [base, sigma, over, batch_max, item, copy, pause, per_day] = [
+    let [
+        base,
+        sigma,
+        over,
+        over_sigma,
+        batch_max,
+        item,
+        copy,
+        pause,
+        per_day,
+    ] = [
         &field::HIT_BASE_US,
         &field::HIT_SIGMA,
         &field::MISS_OVERHEAD_US,
+        &field::MISS_OVERHEAD_SIGMA,
         &field::HSM_BATCH_MAX,
         &field::ITEM_MS,
         &field::SHARED_FETCH_MS,
@@ -151,8 +177,27 @@ fn mixture(
     let [median, spread, share, min, alpha, timeout] = &frame.message();
     Solved::by(
         [
-            hit_ratio, copies, cpu_load, &base, &sigma, &over, hit_us, &copy, &pause, &per_day,
-            jobs, at_work, &batch_max, &item, median, spread, share, min, alpha, timeout,
+            hit_ratio,
+            copies,
+            cpu_load,
+            &base,
+            &sigma,
+            &over,
+            &over_sigma,
+            hit_us,
+            &copy,
+            &pause,
+            &per_day,
+            jobs,
+            at_work,
+            &batch_max,
+            &item,
+            median,
+            spread,
+            share,
+            min,
+            alpha,
+            timeout,
         ],
         |[
             hit_share,
@@ -161,6 +206,7 @@ fn mixture(
             base,
             sigma,
             over,
+            over_sigma,
             hit_us,
             copy,
             pause_s,
@@ -188,7 +234,7 @@ fn mixture(
                 hit_share: hit_share.clamp(0.0, 1.0),
                 paused: paused(pause_s, per_day, rate, served.capacity),
                 miss: served.times(),
-                besides_s: (base + over) / 1e6,
+                besides: lognormal_parts((base + over) / 1e6, over_sigma),
                 timeout_s: pool.message.longest_s,
             }
         },
@@ -260,7 +306,7 @@ pub(super) fn latencies(
             format!("{}.late_share", load.scope),
             Unit::Share,
             &OVER_DEADLINE,
-            |mixture| mixture.miss.exceeds(mixture.timeout_s - mixture.besides_s),
+            Mixture::late,
         ),
     }
 }

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use crate::input::{InputError, Site, Source, field};
 use crate::trace::{Origin, Quantity};
 
-pub use frame::Frame;
+pub use frame::{Frame, message_of};
 pub use latency::{Latencies, Quantiles};
 pub use limits::{Check, Limit};
 pub use memory::Memory;

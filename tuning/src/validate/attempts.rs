@@ -1,5 +1,5 @@
-//! A stage that is played again when its measurement can't be believed: other guests took the CPU, or the generator
-//! was late.
+//! A stage that is played again when its measurement cannot be believed: other guests took the CPU, the generator was
+//! late or too busy, or the clock jumped.
 //!
 //! Must never be true: a stage that is played again for what the site did, or for a figure out of its band; an attempt
 //! that the report does not tell of. Called by [`super::stages`].
@@ -31,10 +31,9 @@ pub(super) fn until_believed<T>(
             return Ok((played, unbelieved));
         }
         attempts += 1;
-        for doubt in played.doubts {
-            say(&format!("played again, for {doubt}"));
-            unbelieved.push(doubt);
-        }
+        let doubts = played.doubts.join("; ");
+        say(&format!("played again, for {doubts}"));
+        unbelieved.push(doubts);
     }
 }
 
@@ -51,14 +50,14 @@ mod tests {
         }
     }
 
-    /// A name, doubts and faults of each attempt, most attempts, doubts that are left and those of the attempts before.
+    /// A name, doubts and faults of each attempt, most attempts, doubts that are left and attempts that were not believed.
     type Row = (&'static str, &'static [(usize, usize)], u32, usize, usize);
 
     #[test]
     fn a_stage_is_played_again_for_doubts_alone() {
         let rows: [Row; 5] = [
             ("believed", &[(0, 0)], 3, 0, 0),
-            ("believed at last", &[(2, 0), (1, 0), (0, 0)], 3, 0, 3),
+            ("believed at last", &[(2, 0), (1, 0), (0, 0)], 3, 0, 2),
             ("never", &[(1, 0), (1, 0), (2, 0)], 3, 2, 2),
             ("asked for once", &[(1, 0)], 1, 1, 0),
             ("the site's fault", &[(1, 1)], 3, 1, 0),

@@ -71,3 +71,29 @@ pub(super) fn check(plan: &Plan) -> Result<(), String> {
         Err(wrong.join("\n"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use super::check;
+    use crate::input::Source;
+    use crate::plan::Plan;
+
+    #[test]
+    fn shipped_sites_are_played() {
+        let sites = Path::new(env!("CARGO_MANIFEST_DIR")).join("sites");
+        for name in ["lan-hsm", "wan-hsm", "busy-hsm"] {
+            let source = Source::read(&sites.join(format!("{name}.toml"))).unwrap();
+            check(&Plan::alone(&source).unwrap()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_site_needs_no_storm() {
+        let text = "[workload]\npeak_rps = 100\nkeys_total = 1000\n[hsm]\npreset = \"lan-hsm\"\n";
+        let source = Source::parse(Path::new("site.toml"), text).unwrap();
+        check(&Plan::alone(&source).unwrap()).unwrap();
+    }
+}

@@ -4,7 +4,7 @@
 
 use super::{Band, HIT_BAND, OPS_BAND, P50_BAND, P99_BAND, Row};
 use crate::input::field;
-use crate::plan::{Plan, Scenario};
+use crate::plan::{Plan, Scenario, message_of};
 use crate::trace::{Error, Formula, Held, Quantity, Solved, Unit};
 
 static RESTARTED: Formula = Formula {
@@ -20,6 +20,14 @@ static WAITING: Formula = Formula {
     source: "who misses in the first half of a pause waits for more than its half",
     error: Error::Relative(0.1),
     domain: "a pause much shorter than the TTL",
+    held: Held::Test("des_validate"),
+};
+
+static LONGEST: Formula = Formula {
+    text: "the pause's longest wait + x, misses/s x mean of a message beyond x = ln 2",
+    source: "median of the largest of a Poisson stream's times (tuning/src/model/distribution.rs)",
+    error: Error::Relative(0.2),
+    domain: "an HSM that goes on where it paused",
     held: Held::Test("des_validate"),
 };
 
@@ -82,9 +90,15 @@ impl Expected {
             stall: plan.passing.pause.as_ref().map(|pause| {
                 let queues = plan.site.word(&field::OVERLOAD) != "reject";
                 let share = queues.then(|| waiting(peak, &plan.site.get(&field::STALL_S)));
-                (pause.wait_s.clone(), share)
+                (longest(plan, peak, &pause.wait_s), share)
             }),
         })
+    }
+
+    /// The 99th percentile of an ordinary minute.
+    pub fn p99_ms(&self) -> f64 {
+        let [_, _, _, p99, _] = &self.steady;
+        p99.value()
     }
 
     /// Rows of a stage that lasts.
@@ -199,6 +213,30 @@ fn restart(plan: &Plan, peak: &Scenario) -> [Quantity; 2] {
             |both| both.1,
         ),
     ]
+}
+
+/// Who comes when the pause begins waits for all of it, and for a message.
+fn longest(plan: &Plan, peak: &Scenario, wait: &Quantity) -> Quantity {
+    let [median, spread, share, min, alpha, timeout] = &plan.frame.message();
+    Quantity::derive(
+        "stall.longest_wait_s",
+        Unit::Seconds,
+        &LONGEST,
+        [
+            wait,
+            &peak.hsm_ops,
+            median,
+            spread,
+            share,
+            min,
+            alpha,
+            timeout,
+        ],
+        |[wait_s, ops, message @ ..]| {
+            let message = message_of(message);
+            (wait_s + message.longest_beyond_s(ops)).min(message.longest_s.max(wait_s))
+        },
+    )
 }
 
 /// Share of the window's unwraps that waits for more than half of the pause.

@@ -18,7 +18,7 @@ use crate::trace::Quantity;
 pub use expected::{Expected, STALL_WINDOW_S, Seen, restart_window_s};
 pub use machine::{model_of, times as machine_times};
 pub use stages::{Stages, play};
-pub use text::{markdown, replace_between, table};
+pub use text::{put_into, table};
 
 /// How far a measurement may be off.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,15 +79,17 @@ pub struct Report {
     pub built: String,
     /// In the order of the stages.
     pub rows: Vec<Row>,
-    /// Reasons not to believe the measurement, and what the site did wrong.
+    /// Reasons not to believe the measurement.
     pub doubts: Vec<String>,
+    /// What the site did wrong, whatever the figures are.
+    pub faults: Vec<String>,
     /// Why stages were played again.
     pub unbelieved: Vec<String>,
 }
 
 impl Report {
-    /// Whether every row lies in its band, and nobody doubts it.
+    /// Whether every row lies in its band, the site did nothing wrong, and nobody doubts it.
     pub fn holds(&self) -> bool {
-        self.doubts.is_empty() && self.rows.iter().all(Row::holds)
+        self.doubts.is_empty() && self.faults.is_empty() && self.rows.iter().all(Row::holds)
     }
 }

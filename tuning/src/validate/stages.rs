@@ -40,8 +40,11 @@ const RESTART_REQUESTS: f64 = 10_000.0;
 const BEFORE_STALL_S: f64 = 3.0;
 /// Connections to a node, but for those that a pause holds.
 const CONNECTIONS: f64 = 64.0;
-/// Lag of the generator that is believed; a tenth of what is measured in any case.
-const LAG_MS: f64 = 1.0;
+/// Lag of the generator that is believed, as a share of the 99th percentile that is predicted for an ordinary minute,
+/// its band; a tenth of what is measured in any case; ...
+const LAG_SHARE: f64 = 0.2;
+/// ... and at most.
+const LAG_MS_MAX: f64 = 1.0;
 
 /// What is played.
 pub struct Stages<'a> {
@@ -68,10 +71,9 @@ pub fn play(
     let wanted = keys.all().max(machine::KEYS);
     let mut rig = Rig::prepare(stages.folder, stages.program, wanted, say)?;
     say("timing hits and misses of this machine");
-    let nodes = first.design.nodes.value();
-    let node_rps = first.frame.peak.value() / nodes;
+    let rps = first.frame.peak.value();
     let time = || {
-        let (figures, doubts) = machine::times(&mut rig, &lines(&first), node_rps, stages.stop)?;
+        let (figures, doubts) = machine::times(&mut rig, &lines(&first), rps, stages.stop)?;
         Ok(Played {
             figures,
             doubts: prefixed("times of this machine", doubts),
@@ -89,6 +91,7 @@ pub fn play(
     let mut player = Player {
         rows: Vec::new(),
         doubts: measured.doubts,
+        faults: Vec::new(),
         unbelieved,
         rig,
         keys,
@@ -105,6 +108,7 @@ pub fn play(
         built: built(&plan),
         rows: player.rows,
         doubts: player.doubts,
+        faults: player.faults,
         unbelieved: player.unbelieved,
     })
 }
@@ -134,6 +138,7 @@ impl KeyRanges {
 struct Player<'a> {
     rows: Vec<Row>,
     doubts: Vec<String>,
+    faults: Vec<String>,
     unbelieved: Vec<String>,
     rig: Rig,
     keys: KeyRanges,
@@ -181,7 +186,7 @@ impl Player<'_> {
         let (played, unbelieved) = until_believed(attempts_max, || play(self), say)?;
         self.rows.extend(played.figures);
         self.doubts.extend(played.doubts);
-        self.doubts.extend(played.faults);
+        self.faults.extend(played.faults);
         self.unbelieved.extend(unbelieved);
         Ok(())
     }
@@ -206,7 +211,7 @@ impl Player<'_> {
             warm_up_s: lives * self.ttl_s,
             duration_s: Some(seconds),
             seed: seed + node as u64,
-            lag_ms_max: LAG_MS,
+            lag_ms_max: (self.expected.p99_ms() * LAG_SHARE).min(LAG_MS_MAX),
             ..Job::default()
         };
         let asked = |node| Asked {
@@ -247,12 +252,19 @@ impl Player<'_> {
     }
 
     fn played(&self, stage: &'static str, results: &[RunResult], seen: &Seen) -> Played<Vec<Row>> {
-        let doubts = results.iter().flat_map(|result| &result.validity.doubts);
-        Played {
+        let mut played = Played {
             figures: self.expected.rows(stage, seen),
-            doubts: prefixed(stage, doubts),
-            faults: Vec::new(),
+            ..Played::default()
+        };
+        for validity in results.iter().map(|result| &result.validity) {
+            let told = if validity.is_servers_alone() {
+                &mut played.faults
+            } else {
+                &mut played.doubts
+            };
+            told.extend(prefixed(stage, &validity.doubts));
         }
+        played
     }
 
     fn lasting(&mut self, stage: &'static str) -> Result<Played<Vec<Row>>, String> {
@@ -349,7 +361,7 @@ impl Player<'_> {
             let asked = self.usual(0.0, window_s, CONNECTIONS);
             results.extend(self.run(asked, |_| Ok(()))?.0);
         }
-        // One node's, on average.
+        // One node's, on average. Counts alone: a late generator does not change them.
         let seen = seen(&results, window_s * rounds * nodes as f64);
         Ok(Played {
             figures: self.expected.rows("restart", &seen),

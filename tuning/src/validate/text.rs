@@ -8,6 +8,8 @@ use super::{Band, Report, Row};
 const BEGIN: &str = "<!-- kms-tune validate: begin -->";
 /// Behind it.
 const END: &str = "<!-- kms-tune validate: end -->";
+/// Before a site's name.
+const HEAD: &str = "**";
 
 /// For a terminal.
 pub fn table(report: &Report) -> String {
@@ -26,56 +28,90 @@ pub fn table(report: &Report) -> String {
             verdict(row),
         );
     }
-    for doubt in &report.doubts {
-        let _ = writeln!(text, "  not to be believed: {doubt}");
-    }
-    for doubt in &report.unbelieved {
-        let _ = writeln!(text, "  played again, for {doubt}");
+    for (word, why) in told(report) {
+        let _ = writeln!(text, "  {word}: {why}");
     }
     text
 }
 
-/// As Markdown, all sites.
-pub fn markdown(reports: &[Report]) -> String {
-    let mut text = String::new();
-    for report in reports {
-        let _ = writeln!(text, "**{}**: {}\n", report.name, report.built);
-        text += "| stage | figure | predicted | measured | off | band | |\n|---|---|---|---|---|---|---|\n";
-        for row in &report.rows {
-            let _ = writeln!(
-                text,
-                "| {} | {} | {} | {} | {} | {} | {} |",
-                row.stage,
-                row.what,
-                row.predicted.shown(),
-                row.predicted.unit().show(row.measured),
-                off(row),
-                band(row),
-                verdict(row),
-            );
-        }
-        for doubt in &report.doubts {
-            let _ = writeln!(text, "\nNot to be believed: {doubt}");
-        }
-        for doubt in &report.unbelieved {
-            let _ = writeln!(text, "\nPlayed again, for {doubt}");
-        }
-        text.push('\n');
+/// What there is to say besides the figures.
+fn told(report: &Report) -> impl Iterator<Item = (&'static str, &String)> {
+    [
+        ("The site failed", &report.faults),
+        ("Not to be believed", &report.doubts),
+        ("Played again, for", &report.unbelieved),
+    ]
+    .into_iter()
+    .flat_map(|(word, all)| all.iter().map(move |one| (word, one)))
+}
+
+/// As Markdown, under a line with the site's name.
+fn markdown(report: &Report) -> String {
+    // Writing to a String cannot fail.
+    let mut text = format!("{}{}\n\n", head(&report.name), report.built);
+    text +=
+        "| stage | figure | predicted | measured | off | band | |\n|---|---|---|---|---|---|---|\n";
+    for row in &report.rows {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} | {} |",
+            row.stage,
+            row.what,
+            row.predicted.shown(),
+            row.predicted.unit().show(row.measured),
+            off(row),
+            band(row),
+            verdict(row),
+        );
+    }
+    for (word, why) in told(report) {
+        let _ = writeln!(text, "\n{word}: {why}");
     }
     text
 }
 
-/// `document` with `text` between its markers.
-pub fn replace_between(document: &str, text: &str) -> Result<String, String> {
+/// Begins what is told of a site.
+fn head(name: &str) -> String {
+    format!("{HEAD}{name}**: ")
+}
+
+/// `document` with these sites' tables between its markers: in place of their last ones, or behind the others.
+pub fn put_into(document: &str, reports: &[Report]) -> Result<String, String> {
     let parts = document.split_once(BEGIN).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(END)?;
-        Some((before, after))
+        let (inner, after) = rest.split_once(END)?;
+        Some((before, inner, after))
     });
-    let (before, after) = parts.ok_or_else(|| format!("it has no lines `{BEGIN}` and `{END}`"))?;
+    let (before, inner, after) =
+        parts.ok_or_else(|| format!("it has no lines `{BEGIN}` and `{END}`"))?;
+    let mut sites = sites_of(inner);
+    for report in reports {
+        let (name, text) = (head(&report.name), markdown(report));
+        match sites.iter_mut().find(|site| site.starts_with(&name)) {
+            Some(site) => *site = text,
+            None => sites.push(text),
+        }
+    }
+    let sites: Vec<&str> = sites.iter().map(|site| site.trim()).collect();
     Ok(format!(
         "{before}{BEGIN}\n\n{}\n\n{END}{after}",
-        text.trim()
+        sites.join("\n\n")
     ))
+}
+
+/// What stands there of each site.
+fn sites_of(text: &str) -> Vec<String> {
+    let mut sites: Vec<String> = Vec::new();
+    for line in text.lines() {
+        if line.starts_with(HEAD) {
+            sites.push(String::new());
+        }
+        // What stands before the first site is none.
+        if let Some(site) = sites.last_mut() {
+            site.push_str(line);
+            site.push('\n');
+        }
+    }
+    sites
 }
 
 fn verdict(row: &Row) -> &'static str {
@@ -146,25 +182,35 @@ mod tests {
             built: "2 nodes".to_owned(),
             rows: vec![row(Unit::Share, 0.4, 0.405, HIT_BAND)],
             doubts: vec!["steady: late".to_owned()],
+            faults: vec!["storm: 3 failed".to_owned()],
             unbelieved: vec!["storm: late".to_owned()],
         };
         assert!(!report.holds(), "a doubt is a miss");
-        let text = markdown(&[report]);
-        let document = format!("a\n{BEGIN}\nold\n{END}\nb\n");
-        let replaced = replace_between(&document, &text).unwrap();
+        let reports = [report];
+        let other = "**wan-hsm**: 2 nodes\n\nits table";
+        let document = format!("a\n{BEGIN}\n\n**lan-hsm**: old\n\nold\n\n{other}\n\n{END}\nb\n");
+        let replaced = put_into(&document, &reports).unwrap();
         assert!(
             replaced.starts_with("a\n") && replaced.ends_with("\nb\n") && !replaced.contains("old")
         );
+        let (lan, wan) = (replaced.find("**lan-hsm**"), replaced.find(other));
+        assert!(lan.is_some() && lan < wan, "{replaced}");
         assert!(
             replaced.contains("| steady | figure | 40 % | 40.5 % | +0.50 pt | 1.0 pt | ok |"),
             "{replaced}"
         );
         assert!(
             replaced.contains("Not to be believed: steady: late")
-                && replaced.contains("Played again, for storm: late"),
+                && replaced.contains("The site failed: storm: 3 failed")
+                && replaced.contains("Played again, for: storm: late"),
             "{replaced}"
         );
-        assert_eq!(replace_between(&replaced, &text).unwrap(), replaced);
-        assert!(replace_between("no markers", "x").is_err());
+        assert_eq!(put_into(&replaced, &reports).unwrap(), replaced);
+        let first = put_into(&format!("{BEGIN}\nold\n{END}"), &reports).unwrap();
+        assert!(
+            first.contains("**lan-hsm**") && !first.contains("old"),
+            "{first}"
+        );
+        assert!(put_into("no markers", &reports).is_err());
     }
 }

@@ -24,3 +24,14 @@ pub fn hits(time: &HitTime, requests: usize, seed: u64) -> Vec<f64> {
     took.sort_by(f64::total_cmp);
     took
 }
+
+/// Waits, each later by a lognormal time of its own, sorted.
+pub fn later(waited_s: &[f64], median_s: f64, sigma: f64, seed: u64) -> Vec<f64> {
+    let mut random = Random(seed);
+    let mut took: Vec<f64> = waited_s
+        .iter()
+        .map(|waited_s| waited_s + median_s * (sigma * normal(&mut random)).exp())
+        .collect();
+    took.sort_by(f64::total_cmp);
+    took
+}

@@ -11,13 +11,12 @@ use crate::load::clock::Jump;
 use crate::load::proxy::ProxyFrom;
 use crate::target::Target;
 
-/// A schedule is kept when its last requests, which may wait for answers, are sent within this part of it after its
-/// end, ...
+/// Of a schedule: its slack, ...
 const SLACK_PART: u64 = 20;
-/// ... for a long one within this part of it, ...
-const SLACK_PART_MIN: u64 = 100;
-/// ... and so long at least and, but for long ones, at most.
+/// ... within these limits, ...
 const SLACK_NS: RangeInclusive<u64> = 100_000_000..=1_000_000_000;
+/// ... and never less than this part.
+const SLACK_PART_MIN: u64 = 100;
 /// Handshakes at the same time that are always allowed.
 const OPENING_MIN: u32 = 64;
 
@@ -105,7 +104,8 @@ impl EnginePlan {
         }
     }
 
-    /// How long after the schedule's end its last requests may be sent.
+    /// How long after the schedule's end its last requests, which may have waited for answers, are sent in time: 5 % of
+    /// the schedule, at least 100 ms, at most 1 s; 1 % where that is more.
     pub(super) fn slack_ns(&self) -> u64 {
         slack_ns(self.duration_ns)
     }

@@ -108,3 +108,15 @@ fn seconds_are_handed_over_and_their_memory_comes_back() {
     (0..3).for_each(|s| tally.turn(0, Duration::ZERO, 11 + s));
     assert_eq!(tally.lost_ticks(), 1, "nobody took the third");
 }
+
+#[test]
+fn a_schedule_has_an_end_and_a_slack() {
+    for (sent_ns, want) in [
+        (100, Begun::OnSchedule),
+        (101, Begun::Soon),
+        (110, Begun::Soon),
+        (111, Begun::Late),
+    ] {
+        assert_eq!(Begun::at(sent_ns, 100, 10), want, "{sent_ns}");
+    }
+}
