@@ -13,7 +13,7 @@ use kms_bench::readme::put_table;
 use kms_bench::rounds::Settings;
 
 /// kms-loadgen against ab (closed loop) and oha (open loop) at the same server, and its own speed. bench/README.md
-/// explains it. Exit codes: 0 all agree, 1 one differs or is missing.
+/// explains it. Exit codes: 0 all agree, 1 one differs, is missing or is not believed.
 #[derive(Parser)]
 struct Arguments {
     /// Rounds.

@@ -9,9 +9,11 @@ use kms_loadgen::stream::Uniform;
 use kms_loadgen::{Driver, Exchanges, Plan, Until};
 use serde_json::Value;
 
-use super::loadgen;
+use super::tools::{VALID, doubts};
+use super::{ATTEMPTS_MAX, loadgen};
 use crate::credentials::{SERVER_NAME, write_private};
 use crate::peers::{KEY, Site, TOKEN, ours};
+use crate::progress::say;
 use crate::rounds::{Settings, median};
 use crate::server::StartError;
 
@@ -60,10 +62,10 @@ pub fn measure(settings: &Settings) -> Result<Speed, StartError> {
     );
     let mut is_held = false;
     for (place, rate) in RATES.into_iter().enumerate() {
-        let result = program.run(&["--schedule", "constant", "--rate", &rate.to_string()])?;
-        let verdict = result.pointer("/verdict").and_then(Value::as_str);
-        let verdict = verdict.unwrap_or("-");
-        is_held |= place == 0 && verdict == "VALID";
+        // Beyond the rate that must be held, INVALID is an answer.
+        let attempts_max = if place == 0 { ATTEMPTS_MAX } else { 1 };
+        let (result, verdict) = program.open(rate, attempts_max)?;
+        is_held |= place == 0 && verdict.starts_with(VALID);
         let _ = writeln!(
             table,
             "| open | {rate} | {:.0} | {:.0} | {:.2} | {verdict} |",
@@ -112,6 +114,25 @@ struct Program {
 }
 
 impl Program {
+    /// At this rate, again while it does not believe itself; and its verdict, with the number of the attempt.
+    fn open(&self, rate: u32, attempts_max: u32) -> Result<(Value, String), StartError> {
+        let mut attempt = 1;
+        loop {
+            let result = self.run(&["--schedule", "constant", "--rate", &rate.to_string()])?;
+            let verdict = result.pointer("/verdict").and_then(Value::as_str);
+            let verdict = verdict.unwrap_or("-");
+            if verdict == VALID || attempt >= attempts_max {
+                let told = match attempt {
+                    1 => verdict.to_owned(),
+                    _ => format!("{verdict}, attempt {attempt}"),
+                };
+                return Ok((result, told));
+            }
+            say(&format!("{rate}/s again, for {}", doubts(&result)));
+            attempt += 1;
+        }
+    }
+
     fn run(&self, words: &[&str]) -> Result<Value, StartError> {
         let mut command = Command::new(&self.path);
         command.args(["run", "--json", "--quiet", "--tls", "fixed"]);

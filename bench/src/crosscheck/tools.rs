@@ -12,6 +12,13 @@ use serde_json::Value;
 use super::{CONNECTIONS, RATE, write_inputs};
 use crate::server::find_program;
 
+/// The name of ours.
+const OURS: &str = "kms-loadgen";
+/// Its exit code for a run that it does not believe.
+const INVALID: i32 = 3;
+/// Its verdict on one that it does.
+pub(super) const VALID: &str = "VALID";
+
 /// Of one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Figures {
@@ -25,19 +32,46 @@ pub struct Figures {
     pub p99_ms: f64,
 }
 
+/// One run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// What it measured.
+    pub figures: Figures,
+    /// Why it does not believe itself.
+    pub doubt: Option<String>,
+}
+
+impl From<Figures> for Run {
+    fn from(figures: Figures) -> Self {
+        Self {
+            figures,
+            doubt: None,
+        }
+    }
+}
+
 /// A load generator.
 pub trait Tool {
     /// For tables.
     fn name(&self) -> &'static str;
     /// Loads the server for so many seconds.
-    fn run(&self, seconds: u64) -> Result<Figures, String>;
+    fn run(&self, seconds: u64) -> Result<Run, String>;
 }
 
-fn output(name: &str, mut command: Command) -> Result<String, String> {
+fn output(name: &str, command: Command) -> Result<String, String> {
+    output_of(name, command, &[0])
+}
+
+/// What it printed, if it ended with one of these codes.
+fn output_of(name: &str, mut command: Command, codes: &[i32]) -> Result<String, String> {
     let output = command
         .output()
         .map_err(|error| format!("{name}: {error}"))?;
-    if !output.status.success() {
+    let is_good = output
+        .status
+        .code()
+        .is_some_and(|code| codes.contains(&code));
+    if !is_good {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         return Err(format!("{name} ended with {}: {said}", output.status));
     }
@@ -78,7 +112,7 @@ impl Tool for Ab {
         "ab"
     }
 
-    fn run(&self, seconds: u64) -> Result<Figures, String> {
+    fn run(&self, seconds: u64) -> Result<Run, String> {
         let mut command = Command::new(&self.program);
         // -l: answers may differ in length; -n behind -t, which sets it.
         command.args(["-q", "-k", "-l", "-c", &CONNECTIONS.to_string()]);
@@ -95,7 +129,7 @@ impl Tool for Ab {
             .arg(&self.url);
         let text = output("ab", command)?;
         let csv = fs::read_to_string(&self.csv).map_err(|error| format!("ab: {error}"))?;
-        of_ab(&text, &csv)
+        of_ab(&text, &csv).map(Run::from)
     }
 }
 
@@ -163,7 +197,7 @@ impl Tool for Oha {
         "oha -q --latency-correction"
     }
 
-    fn run(&self, seconds: u64) -> Result<Figures, String> {
+    fn run(&self, seconds: u64) -> Result<Run, String> {
         let mut command = Command::new(&self.program);
         command.args([
             "--no-tui",
@@ -188,7 +222,7 @@ impl Tool for Oha {
         command
             .args(["-q", &RATE.to_string(), "--latency-correction"])
             .arg(&self.url);
-        of_oha(&output("oha", command)?)
+        of_oha(&output("oha", command)?).map(Run::from)
     }
 }
 
@@ -248,10 +282,10 @@ pub fn ours(program: &Path, reach: &Reach, is_open: bool) -> Box<dyn Tool> {
 
 impl Tool for Ours {
     fn name(&self) -> &'static str {
-        "kms-loadgen"
+        OURS
     }
 
-    fn run(&self, seconds: u64) -> Result<Figures, String> {
+    fn run(&self, seconds: u64) -> Result<Run, String> {
         let mut command = Command::new(&self.program);
         command.args([
             "run", "--json", "--quiet", "--mix", "encrypt", "--keys", "1",
@@ -279,11 +313,17 @@ impl Tool for Ours {
         } else {
             command.arg("--closed");
         }
-        of_ours(&output("kms-loadgen", command)?, self.is_open)
+        of_ours(&output_of(OURS, command, &[0, INVALID])?, self.is_open)
     }
 }
 
-pub(super) fn of_ours(text: &str, is_open: bool) -> Result<Figures, String> {
+/// Why a run of ours does not believe itself.
+pub(super) fn doubts(json: &Value) -> String {
+    let doubts = json.pointer("/run/validity/doubts");
+    doubts.map_or_else(|| "no reason told".to_owned(), ToString::to_string)
+}
+
+fn of_ours(text: &str, is_open: bool) -> Result<Run, String> {
     let json: Value =
         serde_json::from_str(text).map_err(|error| format!("kms-loadgen: {error}"))?;
     let name = if is_open { "response" } else { "service" };
@@ -294,13 +334,25 @@ pub(super) fn of_ours(text: &str, is_open: bool) -> Result<Figures, String> {
         Some(ns / 1e6)
     };
     let rate = json.pointer("/rate_per_s").and_then(Value::as_f64);
+    let verdict = json.pointer("/verdict").and_then(Value::as_str);
+    let doubt = (verdict != Some(VALID)).then(|| doubts(&json));
+    let errors = json.pointer("/run/totals/errors");
+    if errors
+        .and_then(Value::as_object)
+        .is_none_or(|errors| !errors.is_empty())
+    {
+        return Err(format!("kms-loadgen: requests failed: {errors:?}"));
+    }
     match (rate, ms("p50"), ms("p90"), ms("p99")) {
-        (Some(rate), Some(p50_ms), Some(p90_ms), Some(p99_ms)) => Ok(Figures {
-            rate,
-            p50_ms,
-            p90_ms,
-            p99_ms,
-        }),
+        (Some(rate), Some(p50_ms), Some(p90_ms), Some(p99_ms)) => {
+            let figures = Figures {
+                rate,
+                p50_ms,
+                p90_ms,
+                p99_ms,
+            };
+            Ok(Run { figures, doubt })
+        }
         _ => Err("kms-loadgen: its output is not as expected".to_owned()),
     }
 }
@@ -366,11 +418,14 @@ mod tests {
 
     #[test]
     fn what_ours_says_is_read() {
-        let text = r#"{"rate_per_s":2000.0,"latency":{"all.response":{"p50_ns":5300000,"p90_ns":8250000,"p99_ns":11900000}}}"#;
-        assert!(near(
-            of_ours(text, true).unwrap(),
-            [2000.0, 5.3, 8.25, 11.9]
-        ));
+        let text = r#"{"verdict":"VALID","run":{"validity":{"doubts":[]},"totals":{"errors":{}}},"rate_per_s":2000.0,"latency":{"all.response":{"p50_ns":5300000,"p90_ns":8250000,"p99_ns":11900000}}}"#;
+        let run = of_ours(text, true).unwrap();
+        assert!(near(run.figures, [2000.0, 5.3, 8.25, 11.9]) && run.doubt.is_none());
         assert!(of_ours(text, false).is_err());
+        let doubted = text.replace("VALID", "INVALID").replace("[]", "[\"late\"]");
+        let doubt = of_ours(&doubted, true).unwrap().doubt;
+        assert_eq!(doubt.as_deref(), Some("[\"late\"]"));
+        let failed = doubted.replace("\"errors\":{}", "\"errors\":{\"timeout\":1}");
+        assert!(of_ours(&failed, true).is_err());
     }
 }
