@@ -24,7 +24,7 @@ static WAITING: Formula = Formula {
 };
 
 static LONGEST: Formula = Formula {
-    text: "the pause's longest wait + x, misses/s x mean of a message beyond x = ln 2",
+    text: "the pause's longest wait + x, 2 x misses/s x mean of a message beyond x = ln 2",
     source: "median of the largest of a Poisson stream's times (tuning/src/model/distribution.rs)",
     error: Error::Relative(0.2),
     domain: "an HSM that goes on where it paused",
@@ -215,7 +215,7 @@ fn restart(plan: &Plan, peak: &Scenario) -> [Quantity; 2] {
     ]
 }
 
-/// Who comes when the pause begins waits for all of it, and for a message.
+/// Who comes when the pause begins waits for all of it, and for a message; who came before, for what that took already.
 fn longest(plan: &Plan, peak: &Scenario, wait: &Quantity) -> Quantity {
     let [median, spread, share, min, alpha, timeout] = &plan.frame.message();
     Quantity::derive(
