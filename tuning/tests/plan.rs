@@ -332,5 +332,8 @@ fn a_measured_handshake_is_one_of_p256() {
         let plan = Plan::alone(&source).unwrap();
         let got_us = plan.design.handshake_us.value();
         assert!(near(got_us, want_us, 0.0), "{cert}, {more}: {got_us}");
+        // What is not taken is not varied either.
+        let is_held = plan.site.opt(&field::HANDSHAKE_US).is_some();
+        assert_eq!(is_held, want_us < 400.0, "{cert}, {more}");
     }
 }

@@ -24,7 +24,7 @@ pub use frame::{Frame, message_of};
 pub use latency::{Latencies, Quantiles};
 pub use limits::{Check, Limit};
 pub use memory::Memory;
-pub use passing::{Passing, Storm, Trouble};
+pub use passing::{Passing, Storm, Trouble, site_capacity};
 pub use scenario::{Detail, Load, Scenario};
 pub use sensitivity::{Effect, Sensitivity};
 

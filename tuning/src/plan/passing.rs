@@ -163,7 +163,8 @@ fn node_share(frame: &Frame, peak: &Scenario) -> Quantity {
     }
 }
 
-fn site_capacity(frame: &Frame, design: &Design, peak: &Scenario) -> Quantity {
+/// Jobs a second that the HSMs answer for all nodes together.
+pub fn site_capacity(frame: &Frame, design: &Design, peak: &Scenario) -> Quantity {
     let (unit, nodes) = (Unit::PerSecond("jobs"), &design.nodes);
     match frame.site.opt(&field::CEILING) {
         Some(ceiling) => Quantity::derive(

@@ -4,7 +4,7 @@
 
 use super::{Band, HIT_BAND, OPS_BAND, P50_BAND, P99_BAND, Row};
 use crate::input::field;
-use crate::plan::{Plan, Scenario, message_of};
+use crate::plan::{Plan, Scenario, message_of, site_capacity};
 use crate::trace::{Error, Formula, Held, Quantity, Solved, Unit};
 
 static RESTARTED: Formula = Formula {
@@ -16,8 +16,9 @@ static RESTARTED: Formula = Formula {
 };
 static FAILED: Formula = Formula::arithmetic("refused_share + miss_share x late_share");
 static WAITING: Formula = Formula {
-    text: "misses/s x half the pause / all unwraps of the window",
-    source: "who misses in the first half of a pause waits for more than its half",
+    text: "miss_share x (half the pause / (1 - operations/s / capacity) + fetch) / window",
+    source: "who misses in the first half of a pause waits for more than its half, and so do those who find the queue that \
+             is left behind it; fluid limit",
     error: Error::Relative(0.1),
     domain: "a pause much shorter than the TTL",
     held: Held::Test("des_validate"),
@@ -89,7 +90,7 @@ impl Expected {
             restart: restart(plan, peak),
             stall: plan.passing.pause.as_ref().map(|pause| {
                 let queues = plan.site.word(&field::OVERLOAD) != "reject";
-                let share = queues.then(|| waiting(peak, &plan.site.get(&field::STALL_S)));
+                let share = queues.then(|| waiting(plan, peak));
                 (longest(plan, peak, &pause.wait_s), share)
             }),
         })
@@ -240,13 +241,25 @@ fn longest(plan: &Plan, peak: &Scenario, wait: &Quantity) -> Quantity {
 }
 
 /// Share of the window's unwraps that waits for more than half of the pause.
-fn waiting(peak: &Scenario, pause: &Quantity) -> Quantity {
+fn waiting(plan: &Plan, peak: &Scenario) -> Quantity {
+    let pause = plan.site.get(&field::STALL_S);
+    let capacity = site_capacity(&plan.frame, &plan.design, peak);
     let window = Quantity::given("window_s", STALL_WINDOW_S, Unit::Seconds, "this program");
     Quantity::derive(
         "stall.waiting_share",
         Unit::Share,
         &WAITING,
-        [&peak.miss_share, pause, &window],
-        |[miss, pause_s, window_s]| miss * pause_s / 2.0 / window_s,
+        [
+            &peak.miss_share,
+            &pause,
+            &window,
+            &peak.hsm_ops,
+            &capacity,
+            &plan.frame.fetch_ms,
+        ],
+        |[miss, pause_s, window_s, ops, capacity, fetch_ms]| {
+            let load = (ops / capacity).min(0.95);
+            miss * (pause_s / 2.0 / (1.0 - load) + fetch_ms / 1000.0) / window_s
+        },
     )
 }
