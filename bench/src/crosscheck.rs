@@ -5,6 +5,7 @@
 //! it, and not a client's own cost, sets rate and latency. Must never be true: a tool that is skipped without a word.
 //! Called by the program `crosscheck`.
 
+mod own;
 mod speed;
 mod tools;
 
@@ -148,7 +149,7 @@ pub fn measure(settings: &Settings) -> Result<Crosscheck, StartError> {
                 continue;
             }
         };
-        let own = tools::ours(&ours, &reach, mode == "open");
+        let own = own::ours(&ours, &reach, mode == "open");
         let (mut of_ours, mut of_theirs) = (Vec::new(), Vec::new());
         for round in 0..settings.rounds {
             say(&format!(

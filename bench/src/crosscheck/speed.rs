@@ -9,7 +9,7 @@ use kms_loadgen::stream::Uniform;
 use kms_loadgen::{Driver, Exchanges, Plan, Until};
 use serde_json::Value;
 
-use super::tools::{VALID, doubts};
+use super::own::{VALID, doubts};
 use super::{ATTEMPTS_MAX, loadgen};
 use crate::credentials::{SERVER_NAME, write_private};
 use crate::peers::{KEY, Site, TOKEN, ours};

@@ -33,10 +33,9 @@ impl Measured {
         if let (Some((before, after)), Some(machine)) = (self.stolen, run.machines.first_mut()) {
             machine.set_stolen(before, after);
         }
-        let answers = ended.tally.answers();
-        let begun_on_schedule = ended.tally.begun_on_schedule();
-        let begun_in_time = ended.tally.begun_in_time();
-        let lost_ticks = ended.tally.lost_ticks();
+        let tally = &ended.tally;
+        let (answers, lost_ticks) = (tally.answers(), tally.lost_ticks());
+        let begun = (tally.begun_on_schedule(), tally.begun_in_time());
         run.latencies = ended.tally.into_latencies();
         let duration_s = ended.duration_ns as f64 / 1e9;
         let stolen = self
@@ -46,8 +45,8 @@ impl Measured {
         let facts = Facts {
             is_closed: job.closed,
             planned: run.totals.planned,
-            begun_on_schedule,
-            begun_in_time,
+            begun_on_schedule: begun.0,
+            begun_in_time: begun.1,
             answers,
             duration_s,
             planned_s: ended.planned_ns as f64 / 1e9,

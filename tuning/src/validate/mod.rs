@@ -8,6 +8,7 @@
 mod attempts;
 mod bounds;
 mod expected;
+mod figures;
 mod machine;
 pub mod rig;
 mod stages;

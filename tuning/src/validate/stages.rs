@@ -19,6 +19,7 @@ use kms_loadgen::results::RunResult;
 use super::attempts::{Played, until_believed};
 use super::bounds::check;
 use super::expected::{Expected, STALL_WINDOW_S, Seen, restart_window_s};
+use super::figures::{seen, split};
 use super::machine::{self, latency, model_of};
 use super::rig::{Asked, Rig};
 use super::{Report, Row};
@@ -373,41 +374,6 @@ impl Player<'_> {
 fn prefixed(stage: &str, doubts: impl IntoIterator<Item = impl Display>) -> Vec<String> {
     let doubts = doubts.into_iter();
     doubts.map(|doubt| format!("{stage}: {doubt}")).collect()
-}
-
-/// Hits, and all unwraps.
-fn split(results: &[RunResult]) -> Option<(f64, f64)> {
-    let mut sums = (0.0, 0.0);
-    for result in results {
-        let split = result.server.unwraps()?;
-        sums.0 += split.hits as f64;
-        sums.1 += split.total() as f64;
-    }
-    Some(sums)
-}
-
-fn seen(results: &[RunResult], seconds: f64) -> Seen {
-    let all = latency(results);
-    let ms = |share| all.at_ns(share).map_or(f64::NAN, |ns| ns as f64 / 1e6);
-    let operations: Option<u64> = results
-        .iter()
-        .map(|result| result.server.hsm_operations())
-        .sum();
-    let (failed, ended): (u64, u64) = results.iter().fold((0, 0), |sums, result| {
-        (
-            sums.0 + result.totals.failed(),
-            sums.1 + result.totals.ended(),
-        )
-    });
-    Seen {
-        hit_ratio: split(results).map_or(f64::NAN, |(hits, all)| hits / all),
-        hsm_ops_s: operations.map_or(f64::NAN, |count| count as f64 / seconds),
-        p50_ms: ms(0.5),
-        p99_ms: ms(0.99),
-        failed: failed as f64 / ended as f64,
-        longest_s: all.max_ns().map_or(f64::NAN, |ns| ns as f64 / 1e9),
-        waiting: f64::NAN,
-    }
 }
 
 /// Lines of one node's configuration, as planned.
