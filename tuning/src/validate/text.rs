@@ -16,22 +16,30 @@ pub fn table(report: &Report) -> String {
     let mut text = format!("{}: {}\n", report.name, report.built);
     // Writing to a String cannot fail.
     for row in &report.rows {
+        let [stage, what, predicted, measured, off, band, verdict] = cells(row);
         let _ = writeln!(
             text,
-            "  {:<10} {:<24} predicted {:>18}   measured {:>18}   {:>9} of {:<9} {}",
-            row.stage,
-            row.what,
-            row.predicted.shown(),
-            row.predicted.unit().show(row.measured),
-            off(row),
-            band(row),
-            verdict(row),
+            "  {stage:<10} {what:<24} predicted {predicted:>18}   measured {measured:>18}   {off:>9} of {band:<9} {verdict}",
         );
     }
     for (word, why) in told(report) {
         let _ = writeln!(text, "  {word}: {why}");
     }
     text
+}
+
+/// Stage, figure, predicted, measured, how far off, of how much, verdict.
+fn cells(row: &Row) -> [String; 7] {
+    let unit = row.predicted.unit();
+    [
+        row.stage.to_owned(),
+        row.what.to_owned(),
+        row.predicted.shown(),
+        unit.show(row.measured),
+        off(row),
+        band(row),
+        verdict(row).to_owned(),
+    ]
 }
 
 /// What there is to say besides the figures.
@@ -52,17 +60,7 @@ fn markdown(report: &Report) -> String {
     text +=
         "| stage | figure | predicted | measured | off | band | |\n|---|---|---|---|---|---|---|\n";
     for row in &report.rows {
-        let _ = writeln!(
-            text,
-            "| {} | {} | {} | {} | {} | {} | {} |",
-            row.stage,
-            row.what,
-            row.predicted.shown(),
-            row.predicted.unit().show(row.measured),
-            off(row),
-            band(row),
-            verdict(row),
-        );
+        let _ = writeln!(text, "| {} |", cells(row).join(" | "));
     }
     for (word, why) in told(report) {
         let _ = writeln!(text, "\n{word}: {why}");
