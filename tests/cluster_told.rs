@@ -16,10 +16,26 @@ mod support;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use cluster_support::{DEK, Event, Site, house, plan};
+use cluster_support::{DEK, Event, Node, Site, house, plan};
 use kms::cluster::{Mode, Word};
 use support::redis::Redis;
 use support::{PATIENCE, wait_until};
+
+/// Announces `word` until `b` hears it as `want`, and how long that took. A look at the token can be quicker than
+/// the message; then all is looked up again instead, which is right too but not what a message is for.
+fn told_exactly(a: &Node, b: &Node, name: &str, word: &Word, want: &Event) -> Duration {
+    for _ in 0..10 {
+        b.diary.clear();
+        let begun = Instant::now();
+        a.cluster.announce(word.clone());
+        let covers = |event: &Event| event == want || *event == Event::Missed;
+        let at = b.diary.when(name, covers);
+        if !b.diary.all().contains(&Event::Missed) {
+            return at.saturating_duration_since(begun);
+        }
+    }
+    panic!("{name}: the token is always quicker: {:?}", b.diary.all());
+}
 
 #[test]
 fn changes_reach_the_other_nodes_also_when_messages_are_lost() {
@@ -47,16 +63,8 @@ fn changes_reach_the_other_nodes_also_when_messages_are_lost() {
             Event::Purge(Some("k".into())),
         ),
     ] {
-        b.diary.clear();
-        let begun = Instant::now();
-        a.cluster.announce(word);
-        let at = b.diary.when(name, |event| *event == want);
-        println!("{name}: told after {:?}", at - begun);
-        assert!(
-            !b.diary.all().contains(&Event::Missed),
-            "{name}: {:?}",
-            b.diary.all()
-        );
+        let took = told_exactly(&a, &b, name, &word, &want);
+        println!("{name}: told after {took:?}");
     }
     let mut longest = Duration::ZERO;
     for round in 0..5 {
@@ -91,8 +99,9 @@ fn a_token_that_goes_back_or_is_nonsense_counts_as_changed() {
     // The token goes back, as after a failover that lost the last writes.
     let token = redis.cli(0, &["GET", "kms:test:epoch"]);
     a.cluster.announce(Word::Withdrawn("k".into()));
-    b.diary
-        .when("the change", |event| matches!(event, Event::Withdrawn(_)));
+    b.diary.when("the change", |event| {
+        matches!(event, Event::Missed | Event::Withdrawn(_))
+    });
     b.diary.clear();
     redis.cli(0, &["SET", "kms:test:epoch", token.trim()]);
     b.diary
