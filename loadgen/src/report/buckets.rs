@@ -2,13 +2,16 @@
 //!
 //! Latencies of a column come from the added histograms of its seconds.
 
+use std::ops::RangeInclusive;
+
 use crate::results::{Errors, Latency, Quantiles, RunResult, Second, add_counts, sum};
 
 /// What fits a plot, and keeps a page with ten of them below a megabyte or two.
 pub(super) const COLUMNS_MAX: u64 = 240;
 const SECOND_US: u64 = 1_000_000;
-/// What happened in less of a second counts as if in so much of it: it says little of a rate.
-const COVERED_S_MIN: f64 = 0.25;
+/// A run's first and last second of wall clock are not whole; less than so much of one is shown with its neighbour,
+/// for it says little of a rate or a percentile.
+pub(super) const COVERED_S_MIN: f64 = 0.25;
 
 /// One column.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -60,39 +63,59 @@ impl Bucket {
 impl Columns {
     /// Of a run, which begins and ends within a second of wall clock.
     pub(super) fn of_run(run: &RunResult) -> Self {
-        let mut columns = Self::of(&run.series);
         let (Some(first), Some(last)) = (run.series.first(), run.series.last()) else {
-            return columns;
+            return Self::of(&run.series);
         };
         let begin_us = run.about.start_unix_us;
         let end_us = begin_us.saturating_add(run.about.duration_us);
         let within_s = |at_us: u64| (at_us % SECOND_US) as f64 / SECOND_US as f64;
-        if begin_us / SECOND_US == first.unix_s
-            && let Some(bucket) = columns.buckets.first_mut()
-        {
-            bucket.outside_s += within_s(begin_us);
+        let is_of = |at_us: u64, second: &Second| at_us / SECOND_US == second.unix_s;
+        let before_s = if is_of(begin_us, first) {
+            within_s(begin_us)
+        } else {
+            0.0
+        };
+        let after_s = if is_of(end_us, last) {
+            1.0 - within_s(end_us)
+        } else {
+            0.0
+        };
+        let (mut from, mut to) = (first.unix_s, last.unix_s);
+        if 1.0 - before_s < COVERED_S_MIN && from < to {
+            from += 1;
         }
-        if end_us / SECOND_US == last.unix_s
-            && let Some(bucket) = columns.buckets.last_mut()
-        {
-            bucket.outside_s += 1.0 - within_s(end_us);
+        if 1.0 - after_s < COVERED_S_MIN && from < to {
+            to -= 1;
+        }
+        let mut columns = Self::over(&run.series, from..=to);
+        if let Some(bucket) = columns.buckets.first_mut() {
+            bucket.outside_s += before_s;
+        }
+        if let Some(bucket) = columns.buckets.last_mut() {
+            bucket.outside_s += after_s;
         }
         columns
     }
 
     pub(super) fn of(series: &[Second]) -> Self {
-        let (Some(first), Some(last)) = (series.first(), series.last()) else {
-            return Self {
+        match (series.first(), series.last()) {
+            (Some(first), Some(last)) => Self::over(series, first.unix_s..=last.unix_s),
+            _ => Self {
                 seconds_each: 1,
                 ..Self::default()
-            };
-        };
-        let span = last.unix_s.saturating_sub(first.unix_s).saturating_add(1);
+            },
+        }
+    }
+
+    /// With a place for each of `range`; what lies before or after it is in the first or the last column.
+    fn over(series: &[Second], range: RangeInclusive<u64>) -> Self {
+        let (first, last) = range.into_inner();
+        let span = last.saturating_sub(first).saturating_add(1);
         let seconds_each = span.div_ceil(COLUMNS_MAX).max(1);
         let mut columns = Self {
             buckets: Vec::new(),
             seconds_each,
-            first_unix_s: first.unix_s,
+            first_unix_s: first,
         };
         for at in 0..span.div_ceil(seconds_each) {
             columns.buckets.push(Bucket {
@@ -100,7 +123,8 @@ impl Columns {
                 ..Bucket::default()
             });
         }
-        let place = |second: &Second| second.unix_s.saturating_sub(first.unix_s) / seconds_each;
+        let place =
+            |second: &Second| (second.unix_s.clamp(first, last.max(first)) - first) / seconds_each;
         for chunk in series.chunk_by(|one, two| place(one) == place(two)) {
             let at = chunk.first().map_or(0, place);
             let bucket = usize::try_from(at)
@@ -245,8 +269,19 @@ mod tests {
             .iter()
             .map(|bucket| bucket.per_s(bucket.right))
             .collect();
-        // Five within 0.05 s, which is taken for 0.25 s.
-        assert_eq!(rates, [Some(100.0), Some(100.0), Some(20.0)]);
+        // Five within 0.05 s are with those of the second before.
+        assert_eq!(rates, [Some(100.0), Some(100.0)]);
+        assert_eq!(columns.buckets[1].right, 105);
+        // So are 25 within 0.2 s with those of the second after, and all there is, is shown.
+        (run.about.start_unix_us, run.about.duration_us) = (5_800_000, 1_250_000);
+        let columns = Columns::of_run(&run);
+        assert_eq!((columns.buckets.len(), columns.first_unix_s), (1, 6));
+        assert_eq!(
+            (columns.buckets[0].right, columns.buckets[0].seconds),
+            (130, 3)
+        );
+        let rate = columns.buckets[0].per_s(125).unwrap();
+        assert!((rate - 100.0).abs() < 1e-6, "{rate}");
     }
 
     #[test]
