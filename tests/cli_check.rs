@@ -5,6 +5,7 @@ mod service_support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -74,6 +75,40 @@ fn the_host_and_the_certificates_are_judged() {
             report["errors"].as_array().unwrap().is_empty(),
             "{name}: {said}"
         );
+    }
+}
+
+#[test]
+fn that_nothing_would_be_logged_is_noted() {
+    let house = House::build();
+    let missing = file(&house, "missing/audit.log").display().to_string();
+    let there = file(&house, "audit.log").display().to_string();
+    // Where nobody names a file the usual folder counts, which may be there.
+    let usual = !Path::new("/var/log/kms").is_dir();
+    for (name, settings, want) in [
+        (
+            "off",
+            "kms.audit.mode = off\n".to_owned(),
+            "kms.audit.mode = off",
+        ),
+        ("named", format!("kms.audit.file = {there}\n"), ""),
+        (
+            "named, in no folder",
+            format!("kms.audit.file = {missing}\n"),
+            "",
+        ),
+        (
+            "the usual",
+            String::new(),
+            if usual { "LogsDirectory=" } else { "" },
+        ),
+    ] {
+        let (_, said) = check(&house, "", &settings);
+        let report: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}"));
+        let notes = report["notes"].to_string();
+        let is_told = notes.contains("audit log");
+        assert_eq!(is_told, !want.is_empty(), "{name}: {notes}");
+        assert!(notes.contains(want), "{name}: {notes}");
     }
 }
 

@@ -4,6 +4,7 @@
 //! or a success where `kms serve` would not start.
 #![allow(clippy::print_stdout)]
 
+mod audit;
 mod back_end;
 mod chains;
 mod clock;
@@ -154,13 +155,7 @@ fn examine_config(config: &Config, key: Option<&str>, report: &mut Report) {
     }
     host::examine(config, &plan, report);
     files::examine(config, report);
-    if config.log.level < log::LevelFilter::Info && node::is_audited(config) {
-        report.warnings.push(format!(
-            "kms.log.level = {} hides the audit log's anchors, which are lines of level info: without them a cut \
-             tail or a chain that was left out does not show; set it to info",
-            config.log.level.as_str().to_lowercase()
-        ));
-    }
+    audit::examine(config, report);
     match node::Credentials::load(config) {
         Ok(credentials) => {
             report.warnings.extend_from_slice(credentials.warnings());
