@@ -14,7 +14,7 @@ mod cluster_support;
 #[path = "support/mod.rs"]
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use cluster_support::{DEK, Event, Node, Site, plan};
 use kms::cluster::{Mode, Word};
@@ -117,6 +117,35 @@ fn an_old_sealing_key_that_is_brought_back_is_not_used() {
             let is_old = house.redis.holds(0, KEY, &old);
             (!is_old && node.key_id() == a.key_id()).then_some(())
         });
+    }
+}
+
+#[test]
+fn a_node_whose_clock_is_behind_makes_a_sealing_key_that_all_take() {
+    let house = house();
+    let (a, b) = house.two();
+    let before = a.key_id();
+    // As a node made it whose clock is an hour ahead.
+    let now_ms = UNIX_EPOCH.elapsed().unwrap().as_millis();
+    let ahead_ms = u64::try_from(now_ms).unwrap() + 3_600_000;
+    let ahead = house.site.wrapped("test", ahead_ms);
+    house.redis.set_bytes(0, KEY, &ahead);
+    let agreed_on_another_than = |old: &Option<String>| {
+        let (a, b) = (a.key_id(), b.key_id());
+        (a == b && a != *old).then_some(a)
+    };
+    let theirs = wait_until("the other's is not taken", PATIENCE, || {
+        agreed_on_another_than(&before)
+    });
+    a.cluster.renew_key();
+    wait_until("its own is not taken", PATIENCE, || {
+        agreed_on_another_than(&theirs)
+    });
+    let fresh = house.node("fresh");
+    fresh.wait_usable();
+    assert_eq!(fresh.key_id(), a.key_id());
+    for node in [&a, &b, &fresh] {
+        assert_eq!(node.cluster.stats().keys_refused.get(), 0);
     }
 }
 

@@ -145,6 +145,20 @@ fn every_length_that_is_cached_is_sealed_and_no_other() {
 }
 
 #[test]
+fn a_spent_key_seals_no_more_and_still_opens() {
+    let arena = arena();
+    let csk = csk(arena, 1);
+    let mut room = [0; ROOM_BYTES];
+    let key = arena.store(&[7; 32]).unwrap();
+    let sealed = record::seal(&csk, &subject(), &key, 9, &mut room).unwrap();
+    csk.wear_out();
+    let refused = record::seal(&csk, &subject(), &key, 9, &mut room);
+    assert_eq!(refused, Err(Unsealed::Failed));
+    let opened = record::open(&csk, &subject(), &sealed, 9, &mut room, <[u8]>::to_vec);
+    assert_eq!(opened, Ok(vec![7; 32]));
+}
+
+#[test]
 fn names_tell_nothing_and_differ_as_subjects_do() {
     let arena = arena();
     let (own, other) = (csk(arena, 1), csk(arena, 2));
