@@ -56,10 +56,10 @@ fn of_all_nodes(plan: &Plan) -> Flows {
     Flows::default().combine(&one, nodes)
 }
 
-/// Three standard deviations of a count a second.
+/// Three standard deviations of a count a second that should be `per_s`.
 fn chance(what: &str, per_s: f64, seconds: f64) -> f64 {
     if what.ends_with("/s") {
-        // What hardly ever happens may not happen at all.
+        // What hardly ever happens may happen once.
         3.0 * ((per_s + 1.0 / seconds) / seconds).sqrt()
     } else {
         0.0
@@ -101,7 +101,7 @@ fn compare(rows: &mut Vec<Row>, name: &str, plan: Plan) {
             format!("{name}: {what}"),
             predicted,
             simulated,
-            allowed(formula, simulated) + chance(what, simulated, seen.seconds),
+            allowed(formula, simulated) + chance(what, predicted, seen.seconds),
         ));
     }
 }
