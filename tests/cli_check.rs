@@ -79,36 +79,44 @@ fn the_host_and_the_certificates_are_judged() {
 }
 
 #[test]
-fn that_nothing_would_be_logged_is_noted() {
+fn what_would_not_be_logged_is_told() {
     let house = House::build();
     let missing = file(&house, "missing/audit.log").display().to_string();
     let there = file(&house, "audit.log").display().to_string();
-    // Where nobody names a file the usual folder counts, which may be there.
-    let usual = !Path::new("/var/log/kms").is_dir();
-    for (name, settings, want) in [
+    // Whether the usual folder is there depends on the machine.
+    let is_usual = Path::new("/var/log/kms").is_dir();
+    let usual = if is_usual { "" } else { "LogsDirectory=" };
+    for (name, settings, (note, error), code) in [
         (
             "off",
             "kms.audit.mode = off\n".to_owned(),
-            "kms.audit.mode = off",
+            ("kms.audit.mode = off", ""),
+            0,
         ),
-        ("named", format!("kms.audit.file = {there}\n"), ""),
+        ("named", format!("kms.audit.file = {there}\n"), ("", ""), 0),
         (
-            "named, in no folder",
+            "in no folder",
             format!("kms.audit.file = {missing}\n"),
-            "",
+            ("", "missing/audit.log (kms.audit.file)"),
+            2,
         ),
         (
-            "the usual",
-            String::new(),
-            if usual { "LogsDirectory=" } else { "" },
+            "its key in no folder",
+            format!("kms.audit.file = {there}\nkms.audit.key.file = {missing}\n"),
+            ("", "missing/audit.log (kms.audit.key.file)"),
+            2,
         ),
+        ("the usual", String::new(), (usual, ""), 0),
     ] {
-        let (_, said) = check(&house, "", &settings);
+        let (is, said) = check(&house, "", &settings);
         let report: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}"));
-        let notes = report["notes"].to_string();
-        let is_told = notes.contains("audit log");
-        assert_eq!(is_told, !want.is_empty(), "{name}: {notes}");
-        assert!(notes.contains(want), "{name}: {notes}");
+        for (kind, want) in [("notes", note), ("errors", error)] {
+            let told = report[kind].to_string();
+            let is_told = told.contains("audit log") || told.contains("kms.audit");
+            assert_eq!(is_told, !want.is_empty(), "{name}: {kind} {told}");
+            assert!(told.contains(want), "{name}: {kind} {told}");
+        }
+        assert!(is == code || (code == 0 && is == 1), "{name}: {is}");
     }
 }
 

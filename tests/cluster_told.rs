@@ -16,25 +16,58 @@ mod support;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use cluster_support::{DEK, Event, Node, Site, house, plan};
+use cluster_support::{DEK, Event, House, Node, POLL_EVERY, Site, house, plan};
 use kms::cluster::{Mode, Word};
 use support::redis::Redis;
 use support::{PATIENCE, wait_until};
 
-/// Announces `word` until `b` hears it as `want`, and how long that took. A look at the token can be quicker than
-/// the message; then all is looked up again instead, which is right too but not what a message is for.
-fn told_exactly(a: &Node, b: &Node, name: &str, word: &Word, want: &Event) -> Duration {
-    for _ in 0..10 {
-        b.diary.clear();
-        let begun = Instant::now();
-        a.cluster.announce(word.clone());
-        let covers = |event: &Event| event == want || *event == Event::Missed;
-        let at = b.diary.when(name, covers);
-        if !b.diary.all().contains(&Event::Missed) {
-            return at.saturating_duration_since(begun);
-        }
+/// Two nodes that know each other; the second looks at the token so often.
+fn two(house: &House, redis: &Redis, site: &Site, poll_every: Duration) -> (Node, Node) {
+    let plan = |name| plan(redis, Some(&house.pki), Mode::Standalone, name);
+    let a = site.node(plan("a"));
+    let mut plan_of_b = plan("b");
+    plan_of_b.poll_every = poll_every;
+    let b = site.node(plan_of_b);
+    a.wait_usable();
+    wait_until("they do not know each other", PATIENCE, || {
+        let is_told = b.cluster.report().subscribed && b.key_id() == a.key_id();
+        (is_told && a.cluster.report().peers == ["b"]).then_some(())
+    });
+    (a, b)
+}
+
+/// Announces `word`, which `b` is told as `want` and by nothing else; how long that took.
+fn told(a: &Node, b: &Node, name: &str, word: Word, want: &Event) -> Duration {
+    b.diary.clear();
+    let begun = Instant::now();
+    a.cluster.announce(word);
+    let at = b.diary.when(name, |event| event == want);
+    let all = b.diary.all();
+    assert!(!all.contains(&Event::Missed), "{name}: {all:?}");
+    at.saturating_duration_since(begun)
+}
+
+#[test]
+fn a_change_is_told_by_its_message() {
+    let house = house();
+    let redis = Redis::standalone(&house.pki);
+    let site = Site::new();
+    // A look at the token that is quicker than the message is right as well, but not what this is about.
+    let (a, b) = two(&house, &redis, &site, 10 * PATIENCE);
+    let key = || "k".to_owned();
+    for (name, word, want) in [
+        ("withdrawn", Word::Withdrawn(key()), Event::Withdrawn(key())),
+        ("grown", Word::Grown(key()), Event::Grown(key())),
+        ("purged", Word::Purge(None), Event::Purge(None)),
+        (
+            "one purged",
+            Word::Purge(Some(key())),
+            Event::Purge(Some(key())),
+        ),
+    ] {
+        let took = told(&a, &b, name, word, &want);
+        println!("{name}: told after {took:?}");
     }
-    panic!("{name}: the token is always quicker: {:?}", b.diary.all());
 }
 
 #[test]
@@ -42,30 +75,8 @@ fn changes_reach_the_other_nodes_also_when_messages_are_lost() {
     let house = house();
     let redis = Redis::standalone(&house.pki);
     let site = Site::new();
-    let node = |name| site.node(plan(&redis, Some(&house.pki), Mode::Standalone, name));
-    let (a, b) = (node("a"), node("b"));
-    a.wait_usable();
+    let (a, b) = two(&house, &redis, &site, POLL_EVERY);
     b.wait_usable();
-    wait_until("they do not know each other", PATIENCE, || {
-        (a.cluster.report().peers == ["b"] && b.cluster.report().subscribed).then_some(())
-    });
-    for (name, word, want) in [
-        (
-            "withdrawn",
-            Word::Withdrawn("k".into()),
-            Event::Withdrawn("k".into()),
-        ),
-        ("grown", Word::Grown("k".into()), Event::Grown("k".into())),
-        ("purged", Word::Purge(None), Event::Purge(None)),
-        (
-            "one purged",
-            Word::Purge(Some("k".into())),
-            Event::Purge(Some("k".into())),
-        ),
-    ] {
-        let took = told_exactly(&a, &b, name, &word, &want);
-        println!("{name}: told after {took:?}");
-    }
     let mut longest = Duration::ZERO;
     for round in 0..5 {
         b.diary.clear();

@@ -124,23 +124,25 @@ fn an_old_sealing_key_that_is_brought_back_is_not_used() {
 fn a_node_whose_clock_is_behind_makes_a_sealing_key_that_all_take() {
     let house = house();
     let (a, b) = house.two();
-    let before = a.key_id();
+    let mut known = vec![a.key_id()];
+    let mut agreed_on_another = |what| {
+        let new = wait_until(what, PATIENCE, || {
+            let (a, b) = (a.key_id(), b.key_id());
+            (a == b && a.is_some() && !known.contains(&a)).then_some(a)
+        });
+        known.push(new);
+    };
     // As a node made it whose clock is an hour ahead.
     let now_ms = UNIX_EPOCH.elapsed().unwrap().as_millis();
     let ahead_ms = u64::try_from(now_ms).unwrap() + 3_600_000;
     let ahead = house.site.wrapped("test", ahead_ms);
     house.redis.set_bytes(0, KEY, &ahead);
-    let agreed_on_another_than = |old: &Option<String>| {
-        let (a, b) = (a.key_id(), b.key_id());
-        (a == b && a != *old).then_some(a)
-    };
-    let theirs = wait_until("the other's is not taken", PATIENCE, || {
-        agreed_on_another_than(&before)
-    });
+    agreed_on_another("the other's is not taken");
+    a.share_with(&b, b"before", &DEK);
     a.cluster.renew_key();
-    wait_until("its own is not taken", PATIENCE, || {
-        agreed_on_another_than(&theirs)
-    });
+    agreed_on_another("its own is not taken");
+    a.share_with(&b, b"after", &DEK);
+    b.wait_found(b"before", &DEK);
     let fresh = house.node("fresh");
     fresh.wait_usable();
     assert_eq!(fresh.key_id(), a.key_id());

@@ -6,6 +6,7 @@
 //! Called by the program `crosscheck`.
 
 mod ab;
+mod host;
 mod oha;
 mod own;
 mod speed;
@@ -14,7 +15,6 @@ mod tools;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use kms_loadgen::load::job::Reach;
 use kms_loadgen::scenario::file::Scenario;
@@ -26,6 +26,7 @@ use crate::progress::say;
 use crate::rounds::{Settings, median};
 use crate::server::StartError;
 
+use host::Host;
 pub use speed::measure as measure_speed;
 use tools::{Figures, Tool};
 
@@ -33,11 +34,8 @@ use tools::{Figures, Tool};
 const CONNECTIONS: usize = 32;
 /// Requests a second of the open loop: half of what the HSM can do.
 const RATE: u32 = 2000;
-/// How often a run is made until it believes itself: other guests of the host may be what it doubts.
+/// How often a pair of runs is made until neither is to be doubted.
 const ATTEMPTS_MAX: u32 = 5;
-/// Share of the machine's time that other guests of the host may take during a pair of runs. kms-loadgen alone
-/// believes itself up to 5 %, but the others have no such check, and tails are compared.
-const STOLEN_RATIO_MAX: f64 = 0.02;
 /// What the others may differ by.
 const TOLERANCE: f64 = 0.05;
 
@@ -90,7 +88,7 @@ pub struct Crosscheck {
     pub figures: Vec<Agreement>,
     /// Tools that are not, with what to do about it.
     pub missing: Vec<String>,
-    /// Runs that kms-loadgen itself did not believe, however often.
+    /// Pairs of runs of which one was to be doubted, however often.
     pub doubts: Vec<String>,
 }
 
@@ -129,11 +127,12 @@ impl Crosscheck {
     }
 }
 
-/// Runs the tools alternately, on a machine of so many cores.
-pub fn measure(settings: &Settings, cores: usize) -> Result<Crosscheck, StartError> {
+/// Runs the tools alternately.
+pub fn measure(settings: &Settings) -> Result<Crosscheck, StartError> {
     let folder = tempfile::tempdir()?;
     let failed = |why: String| StartError::Failed(format!("crosscheck: {why}"));
     let mut found = Crosscheck::default();
+    let host = Host::of_this_machine();
     let ours = loadgen()?;
     let scenario = Scenario::parse(SCENARIO).map_err(failed)?;
     let program = ours::program()?;
@@ -163,7 +162,7 @@ pub fn measure(settings: &Settings, cores: usize) -> Result<Crosscheck, StartErr
                 other.name(),
                 round + 1
             ));
-            let pair = both(other.as_ref(), own.as_ref(), seconds, cores);
+            let pair = both(&host, other.as_ref(), own.as_ref(), seconds);
             let ((theirs, ours), doubt) = pair.map_err(failed)?;
             of_theirs.push(theirs);
             of_ours.push(ours);
@@ -177,41 +176,24 @@ pub fn measure(settings: &Settings, cores: usize) -> Result<Crosscheck, StartErr
     Ok(found)
 }
 
-/// One after the other, again while one of them or the machine is to be doubted; why it still was at last.
+/// One after the other, again while one of them is to be doubted; why it still was at last.
 fn both(
+    host: &Host,
     other: &dyn Tool,
     own: &dyn Tool,
     seconds: u64,
-    cores: usize,
 ) -> Result<((Figures, Figures), Option<String>), String> {
     let mut attempts = 1;
     loop {
-        let (begun, before) = (Instant::now(), stolen());
-        let theirs = other.run(seconds)?;
-        let ours = own.run(seconds)?;
-        let taken = stolen().saturating_sub(before);
-        let doubt = doubt_of_host(taken, begun.elapsed(), cores);
+        let theirs = host.run(other, seconds)?;
+        let ours = host.run(own, seconds)?;
         let is_last = attempts >= ATTEMPTS_MAX;
-        match ours.doubt.or(theirs.doubt).or(doubt) {
+        match ours.doubt.or(theirs.doubt) {
             Some(doubt) if !is_last => say(&format!("again, for {doubt}")),
             doubt => return Ok(((theirs.figures, ours.figures), doubt)),
         }
         attempts += 1;
     }
-}
-
-/// What other guests of the host took since boot; nothing, where that is not told.
-fn stolen() -> Duration {
-    kms_loadgen::cpu::stolen().unwrap_or_default()
-}
-
-fn doubt_of_host(taken: Duration, elapsed: Duration, cores: usize) -> Option<String> {
-    // The others have no such check, and it is the tails that are compared.
-    let ratio = taken.as_secs_f64() / (elapsed.as_secs_f64() * cores as f64);
-    (ratio > STOLEN_RATIO_MAX).then(|| {
-        let percent = ratio * 1e2;
-        format!("other guests of the host took {percent:.1} % of the CPU time")
-    })
 }
 
 fn agreements(
@@ -340,29 +322,11 @@ mod tests {
     }
 
     #[test]
-    fn what_others_took_of_all_cores_is_doubted_beyond_its_limit() {
-        let ms = Duration::from_millis;
-        for (taken_ms, cores, is_doubted) in [
-            (0, 2, false),
-            (400, 2, false),
-            (401, 2, true),
-            (401, 4, false),
-        ] {
-            let doubt = doubt_of_host(ms(taken_ms), ms(10_000), cores);
-            assert_eq!(
-                doubt.is_some(),
-                is_doubted,
-                "{taken_ms} ms of {cores} cores"
-            );
-        }
-    }
-
-    #[test]
     fn a_run_is_made_again_until_it_believes_itself() {
         let other = Doubtful(0.into());
         for (doubts, left) in [(0, false), (4, false), (5, true)] {
             let own = Doubtful(doubts.into());
-            let ((_, ours), doubt) = both(&other, &own, 1, usize::MAX).unwrap();
+            let ((_, ours), doubt) = both(&Host::all_ours(), &other, &own, 1).unwrap();
             assert_eq!(doubt.is_some(), left, "{doubts}");
             assert_eq!(ours.rate > 0.0, left, "{doubts}: the last one's figures");
         }

@@ -231,6 +231,9 @@ impl Site {
     }
 }
 
+/// How often nodes look at the token.
+pub const POLL_EVERY: Duration = Duration::from_millis(100);
+
 /// The configuration of node `name` for these servers.
 pub fn plan(redis: &Redis, pki: Option<&Pki>, mode: Mode, name: &str) -> ClusterPlan {
     let access = Access {
@@ -268,7 +271,7 @@ pub fn plan_at(addresses: &[(String, u16)], access: Access, mode: Mode, name: &s
         access,
         budget: BUDGET,
         ttl: Duration::from_mins(1),
-        poll_every: Duration::from_millis(100),
+        poll_every: POLL_EVERY,
         key_life: Duration::from_hours(24),
         looks_only: false,
     }

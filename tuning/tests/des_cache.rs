@@ -59,7 +59,7 @@ fn of_all_nodes(plan: &Plan) -> Flows {
 /// Three standard deviations of a count a second that should be `per_s`.
 fn chance(what: &str, per_s: f64, seconds: f64) -> f64 {
     if what.ends_with("/s") {
-        // What hardly ever happens may happen once.
+        // What should hardly ever happen may do so a few times.
         3.0 * ((per_s + 1.0 / seconds) / seconds).sqrt()
     } else {
         0.0

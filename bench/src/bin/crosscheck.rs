@@ -38,7 +38,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         duration: Duration::from_secs(arguments.duration_s),
         warm_up: Duration::from_millis(200),
     };
-    let others = crosscheck::measure(&settings, environment.cores)?;
+    let others = crosscheck::measure(&settings)?;
     let speed = crosscheck::measure_speed(&settings)?;
     let tables = format!("{}\n{}", others.table(), speed.table);
     print!("{tables}");

@@ -119,20 +119,7 @@ mod tests {
     fn what_ours_says_is_read() {
         let text = r#"{"verdict":"VALID","run":{"validity":{"doubts":[]},"totals":{"errors":{}}},"rate_per_s":2000.0,"latency":{"all.response":{"p50_ns":5300000,"p90_ns":8250000,"p99_ns":11900000}}}"#;
         let run = of_ours(text, true).unwrap();
-        let Figures {
-            rate,
-            p50_ms,
-            p90_ms,
-            p99_ms,
-        } = run.figures;
-        for (got, want) in [
-            (rate, 2000.0),
-            (p50_ms, 5.3),
-            (p90_ms, 8.25),
-            (p99_ms, 11.9),
-        ] {
-            assert!((got - want).abs() < 1e-6, "{got} is not {want}");
-        }
+        assert!(run.figures.are([2000.0, 5.3, 8.25, 11.9]), "{run:?}");
         assert!(run.doubt.is_none());
         assert!(of_ours(text, false).is_err());
         let doubted = text.replace("VALID", "INVALID").replace("[]", "[\"late\"]");

@@ -1,4 +1,6 @@
 //! What a load generator is here: run for so long, four figures. [`super::ab`], [`super::oha`] and [`super::own`] are.
+//!
+//! Must never be true: figures of a run that ended with another code than it should.
 
 use std::process::Command;
 

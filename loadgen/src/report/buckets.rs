@@ -10,13 +10,13 @@ use crate::results::{Errors, Latency, Quantiles, RunResult, Second, add_counts, 
 pub(super) const COLUMNS_MAX: u64 = 240;
 const SECOND_US: u64 = 1_000_000;
 /// A run's first and last second of wall clock are not whole; less than so much of one is shown with its neighbour,
-/// for it says little of a rate or a percentile.
-pub(super) const COVERED_S_MIN: f64 = 0.25;
+/// for it says little of a rate or a percentile. A rate is over no less than that.
+const COVERED_S_MIN: f64 = 0.25;
 
 /// One column.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Bucket {
-    /// Since the first second.
+    /// Since the first column began.
     pub(super) begin_s: u64,
     /// Seconds that are known; 0 is a gap.
     pub(super) seconds: u64,
@@ -44,8 +44,12 @@ pub(super) struct Columns {
     pub(super) buckets: Vec<Bucket>,
     /// Width of each.
     pub(super) seconds_each: u64,
-    /// Wall clock of the first second.
+    /// Wall clock at which the first one begins.
     pub(super) first_unix_s: u64,
+    /// So much of the second before that is in the first one.
+    pub(super) before_s: f64,
+    /// So much of the second after the last one is in that.
+    pub(super) after_s: f64,
 }
 
 impl Bucket {
@@ -63,36 +67,38 @@ impl Bucket {
 impl Columns {
     /// Of a run, which begins and ends within a second of wall clock.
     pub(super) fn of_run(run: &RunResult) -> Self {
-        let (Some(first), Some(last)) = (run.series.first(), run.series.last()) else {
-            return Self::of(&run.series);
-        };
         let begin_us = run.about.start_unix_us;
         let end_us = begin_us.saturating_add(run.about.duration_us);
-        let within_s = |at_us: u64| (at_us % SECOND_US) as f64 / SECOND_US as f64;
-        let is_of = |at_us: u64, second: &Second| at_us / SECOND_US == second.unix_s;
-        let before_s = if is_of(begin_us, first) {
-            within_s(begin_us)
-        } else {
-            0.0
+        let series = until(&run.series, end_us);
+        let (Some(first), Some(last)) = (series.first(), series.last()) else {
+            return Self::of(series);
         };
-        let after_s = if is_of(end_us, last) {
-            1.0 - within_s(end_us)
+        let within_s = |at_us: u64| (at_us % SECOND_US) as f64 / SECOND_US as f64;
+        let is_in = |at_us: u64, second: &Second| at_us / SECOND_US == second.unix_s;
+        let first_s = if is_in(begin_us, first) {
+            1.0 - within_s(begin_us)
         } else {
-            0.0
+            1.0
+        };
+        let last_s = if is_in(end_us, last) {
+            within_s(end_us)
+        } else {
+            1.0
         };
         let (mut from, mut to) = (first.unix_s, last.unix_s);
-        if 1.0 - before_s < COVERED_S_MIN && from < to {
-            from += 1;
-        }
-        if 1.0 - after_s < COVERED_S_MIN && from < to {
-            to -= 1;
-        }
-        let mut columns = Self::over(&run.series, from..=to);
+        let is_known = |unix_s: u64| series.iter().any(|second| second.unix_s == unix_s);
+        let joins_next = first_s < COVERED_S_MIN && from < to && is_known(from + 1);
+        from += u64::from(joins_next);
+        let joins_previous = last_s < COVERED_S_MIN && from < to && is_known(to - 1);
+        to -= u64::from(joins_previous);
+        let mut columns = Self::over(series, from..=to);
+        columns.before_s = if joins_next { first_s } else { 0.0 };
+        columns.after_s = if joins_previous { last_s } else { 0.0 };
         if let Some(bucket) = columns.buckets.first_mut() {
-            bucket.outside_s += before_s;
+            bucket.outside_s += 1.0 - first_s;
         }
         if let Some(bucket) = columns.buckets.last_mut() {
-            bucket.outside_s += after_s;
+            bucket.outside_s += 1.0 - last_s;
         }
         columns
     }
@@ -116,6 +122,8 @@ impl Columns {
             buckets: Vec::new(),
             seconds_each,
             first_unix_s: first,
+            before_s: 0.0,
+            after_s: 0.0,
         };
         for at in 0..span.div_ceil(seconds_each) {
             columns.buckets.push(Bucket {
@@ -153,6 +161,21 @@ impl Columns {
     /// Places of the columns' middles in seconds.
     pub(super) fn middle_s(&self, bucket: &Bucket) -> f64 {
         bucket.begin_s as f64 + self.seconds_each as f64 / 2.0
+    }
+}
+
+/// Without a last second in which nothing happened, for the run had ended before it.
+fn until(series: &[Second], end_us: u64) -> &[Second] {
+    match series {
+        [rest @ .., last]
+            if !rest.is_empty()
+                && last.unix_s.saturating_mul(SECOND_US) >= end_us
+                && last.planned + last.sent + last.right == 0
+                && last.errors.is_empty() =>
+        {
+            rest
+        }
+        all => all,
     }
 }
 
@@ -256,32 +279,102 @@ mod tests {
         );
     }
 
+    /// Name, begin and end of the run in milliseconds since second 5, right answers by second, and what each column
+    /// then has: its first second, its right answers, their rate.
+    type Border = (
+        &'static str,
+        (u64, u64),
+        &'static [(u64, u64)],
+        &'static [(u64, u64, Option<f64>)],
+    );
+
+    const BORDERS: [Border; 9] = [
+        (
+            "parts that tell enough",
+            (750, 2300),
+            &[(5, 25), (6, 100), (7, 30)],
+            &[
+                (5, 25, Some(100.0)),
+                (6, 100, Some(100.0)),
+                (7, 30, Some(100.0)),
+            ],
+        ),
+        (
+            "too little at the end",
+            (750, 2050),
+            &[(5, 25), (6, 100), (7, 5)],
+            &[(5, 25, Some(100.0)), (6, 105, Some(100.0))],
+        ),
+        (
+            "too little at the beginning",
+            (800, 2500),
+            &[(5, 20), (6, 100), (7, 50)],
+            &[(6, 120, Some(100.0)), (7, 50, Some(100.0))],
+        ),
+        (
+            "too little at both",
+            (800, 2100),
+            &[(5, 20), (6, 100), (7, 10)],
+            &[(6, 130, Some(100.0))],
+        ),
+        (
+            "two parts, each too little",
+            (800, 1200),
+            &[(5, 20), (6, 20)],
+            &[(6, 40, Some(100.0))],
+        ),
+        (
+            "within one second",
+            (100, 600),
+            &[(5, 50)],
+            &[(5, 50, Some(100.0))],
+        ),
+        (
+            "a gap beside the beginning",
+            (800, 3000),
+            &[(5, 25), (7, 100)],
+            &[(5, 25, Some(100.0)), (6, 0, None), (7, 100, Some(100.0))],
+        ),
+        (
+            "a gap beside the end",
+            (0, 2100),
+            &[(5, 100), (7, 25)],
+            &[(5, 100, Some(100.0)), (6, 0, None), (7, 25, Some(100.0))],
+        ),
+        (
+            "a second that the run did not reach",
+            (0, 1990),
+            &[(5, 100), (6, 99), (7, 0)],
+            &[(5, 100, Some(100.0)), (6, 99, Some(100.0))],
+        ),
+    ];
+
     #[test]
     fn rates_are_of_the_part_that_the_run_lay_in() {
-        let mut run = RunResult {
-            series: vec![second(5, 1, 25), second(6, 1, 100), second(7, 1, 5)],
-            ..RunResult::default()
-        };
-        (run.about.start_unix_us, run.about.duration_us) = (5_750_000, 1_300_000);
-        let columns = Columns::of_run(&run);
-        let rates: Vec<_> = columns
-            .buckets
-            .iter()
-            .map(|bucket| bucket.per_s(bucket.right))
-            .collect();
-        // Five within 0.05 s are with those of the second before.
-        assert_eq!(rates, [Some(100.0), Some(100.0)]);
-        assert_eq!(columns.buckets[1].right, 105);
-        // So are 25 within 0.2 s with those of the second after, and all there is, is shown.
-        (run.about.start_unix_us, run.about.duration_us) = (5_800_000, 1_250_000);
-        let columns = Columns::of_run(&run);
-        assert_eq!((columns.buckets.len(), columns.first_unix_s), (1, 6));
-        assert_eq!(
-            (columns.buckets[0].right, columns.buckets[0].seconds),
-            (130, 3)
-        );
-        let rate = columns.buckets[0].per_s(125).unwrap();
-        assert!((rate - 100.0).abs() < 1e-6, "{rate}");
+        for (name, (begin_ms, end_ms), seconds, want) in BORDERS {
+            let of = |(unix_s, right): &(u64, u64)| Second {
+                unix_s: *unix_s,
+                right: *right,
+                ..Second::default()
+            };
+            let mut run = RunResult {
+                series: seconds.iter().map(of).collect(),
+                ..RunResult::default()
+            };
+            run.about.start_unix_us = 5_000_000 + begin_ms * 1000;
+            run.about.duration_us = (end_ms - begin_ms) * 1000;
+            let columns = Columns::of_run(&run);
+            assert_eq!(columns.buckets.len(), want.len(), "{name}");
+            for (bucket, (unix_s, right, rate)) in columns.buckets.iter().zip(want) {
+                assert_eq!(columns.first_unix_s + bucket.begin_s, *unix_s, "{name}");
+                assert_eq!(bucket.right, *right, "{name}");
+                let off = match (bucket.per_s(bucket.right), rate) {
+                    (Some(per_s), Some(rate)) => (per_s - rate).abs(),
+                    (per_s, rate) => f64::from(u8::from(per_s.is_some() != rate.is_some())),
+                };
+                assert!(off < 1e-6, "{name}: {bucket:?}");
+            }
+        }
     }
 
     #[test]

@@ -123,7 +123,7 @@ fn figures(run: &RunResult) -> Vec<(&'static str, String)> {
 fn sparkline(run: &RunResult) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     const WIDTH: usize = 60;
-    let columns = Columns::of(&run.series).buckets;
+    let columns = Columns::of_run(run).buckets;
     let each = columns.len().div_ceil(WIDTH).max(1);
     // The highest of a few columns, for this is a picture, not a figure.
     let highest = |chunk: &[super::buckets::Bucket]| {

@@ -18,7 +18,7 @@ pub(super) use knee::{knee, words as knee_words};
 pub(super) use percentiles::{by_operation, handshakes, lag, response};
 pub(super) use time::{latency_over_time, rate_over_time};
 
-use super::buckets::{Bucket, COVERED_S_MIN, Columns};
+use super::buckets::{Bucket, Columns};
 use super::markup::{Element, el};
 use super::plot::{Bar, Plot, Size, Stroke};
 use super::units;
@@ -145,10 +145,8 @@ fn mark_events(plot: &mut Plot, run: &RunResult, columns: &Columns) {
     let place = |unix_us: u64| (unix_us as f64 - start_us as f64) / 1e6;
     for (number, event) in (1..).zip(&run.events).take(EVENTS_MAX) {
         let (from, until) = (place(event.at_unix_us), event.until_unix_us.map(place));
-        // One that is elsewhere would be drawn at the edge, where it was not. The first column has a little of
-        // the second before it, the last one of that after it.
-        let is_over = until.unwrap_or(from) < -COVERED_S_MIN;
-        if !is_over && from <= end_s + COVERED_S_MIN {
+        // One that is elsewhere would be drawn at the edge, where it was not.
+        if from <= end_s + columns.after_s && until.unwrap_or(from) >= -columns.before_s {
             plot.event(number, from, until);
         }
     }
@@ -210,7 +208,13 @@ fn stacked(
 /// Words for the width of a column, where it is more than a second.
 fn column_words(columns: &Columns) -> String {
     if columns.seconds_each <= 1 {
-        return "Each point is one second.".to_owned();
+        let is_mixed = columns.before_s + columns.after_s > 0.0;
+        let ends = if is_mixed {
+            ", at the ends a little more"
+        } else {
+            ""
+        };
+        return format!("Each point is one second{ends}.");
     }
     let width = units::length(columns.seconds_each.saturating_mul(1_000_000));
     format!("Each point is {width}: its percentiles are those of all latencies within.")
