@@ -103,11 +103,9 @@ fn a_rate_that_the_server_does_not_take_is_invalid() {
         job.duration_s = Some(2.0);
     }));
     // Two connections, 20 requests a second each.
+    let missed = |doubt: &Doubt| matches!(doubt, Doubt::MissedRate { .. });
     assert!(
-        matches!(
-            result.validity.doubts.as_slice(),
-            [Doubt::MissedRate { .. }]
-        ),
+        result.validity.doubts.iter().any(missed),
         "{:?}",
         result.validity
     );

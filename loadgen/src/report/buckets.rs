@@ -170,7 +170,7 @@ fn until(series: &[Second], end_us: u64) -> &[Second] {
         [rest @ .., last]
             if !rest.is_empty()
                 && last.unix_s.saturating_mul(SECOND_US) >= end_us
-                && last.planned + last.sent + last.right == 0
+                && (last.planned, last.sent, last.right) == (0, 0, 0)
                 && last.errors.is_empty() =>
         {
             rest
