@@ -18,6 +18,7 @@ pub mod markdown;
 pub mod peers;
 pub mod pipeline;
 pub mod place;
+pub mod program;
 pub mod progress;
 pub mod readme;
 pub mod rounds;
