@@ -17,20 +17,9 @@ use std::time::{Duration, Instant};
 
 use kms::hsm::pool::Pool;
 use kms::hsm::{Answer, Envelope, Hsm as _, HsmError, KeyChange, KeyRecord, ObjectId, Request};
-use support::kmip::{Site, ask, ask_all, create, decrypt, encrypt, sealed};
+use support::kmip::{Site, about, ask, ask_all, create, decrypt, encrypt, sealed};
 
 const CBC: Envelope = Envelope::AesCbcHmac;
-
-/// Makes an AES key of each name given, activated.
-const MAKE: &str = r#"
-import sys
-from kmip.core import enums
-from kmip.pie.client import ProxyKmipClient
-port, cert, key, ca, *names = sys.argv[1:]
-with ProxyKmipClient("127.0.0.1", int(port), cert, key, ca) as client:
-    for name in names:
-        client.activate(client.create(enums.CryptographicAlgorithm.AES, 256, name=name))
-"#;
 
 /// Revokes and destroys the objects of these names.
 const DESTROY: &str = r#"
@@ -46,33 +35,6 @@ with ProxyKmipClient("127.0.0.1", int(port), cert, key, ca) as client:
             client.revoke(enums.RevocationReasonCode.CESSATION_OF_OPERATION, uid)
             client.destroy(uid)
 "#;
-
-/// Says name and state of every object, one a line, sorted.
-const SHOW: &str = r#"
-import sys
-from kmip.pie.client import ProxyKmipClient
-port, cert, key, ca = sys.argv[1:]
-with ProxyKmipClient("127.0.0.1", int(port), cert, key, ca) as client:
-    for uid in client.locate():
-        attributes = client.get_attributes(uid, ["Name", "State"])[1]
-        values = [attribute.attribute_value for attribute in attributes]
-        print("object", values[0].name_value.value, values[1].value.name)
-"#;
-
-fn shown(site: &Site) -> Vec<String> {
-    let said = site.run_client(SHOW, &[]);
-    let objects = said.lines().filter_map(|line| line.strip_prefix("object "));
-    let mut objects: Vec<_> = objects.map(str::to_owned).collect();
-    objects.sort();
-    objects
-}
-
-fn about(hsm: &Pool, request: Request) -> Result<Option<Arc<KeyRecord>>, HsmError> {
-    ask(hsm, request).map(|answer| match answer {
-        Answer::Key(record) => record,
-        other => panic!("{other:?}"),
-    })
-}
 
 fn find(hsm: &Pool, name: &str) -> Result<Option<Arc<KeyRecord>>, HsmError> {
     about(hsm, Request::Find { name: name.into() })
@@ -210,7 +172,7 @@ fn versions_have_mac_keys_made_and_deleted_with_them() {
         "demo:v2 ACTIVE",
         "demo:v2:mac ACTIVE",
     ];
-    assert_eq!(shown(&site), all);
+    assert_eq!(site.shown(), all);
     match ask(&hsm, Request::List) {
         Ok(Answer::Names(names)) => assert_eq!(names.join(" "), "demo"),
         other => panic!("{other:?}"),
@@ -227,7 +189,7 @@ fn versions_have_mac_keys_made_and_deleted_with_them() {
     };
     about(&hsm, configure).unwrap().unwrap();
     assert_eq!(about(&hsm, Request::Delete { name }), Ok(None));
-    assert_eq!(shown(&site), [""; 0]);
+    assert_eq!(site.shown(), [""; 0]);
 }
 
 #[test]
@@ -237,7 +199,7 @@ fn a_version_without_its_mac_key_is_unfinished_or_an_error() {
     create(&hsm, "demo");
     let second = rotate(&hsm, "demo");
     let sealed_1 = sealed(ask(&hsm, encrypt(&object(&second, 0), vec![1; 32])));
-    let all = shown(&site);
+    let all = site.shown();
     // The newest is still being made; an older one is an error.
     site.run_client(DESTROY, &["demo:v2:mac"]);
     assert_eq!(find(&hsm, "demo").unwrap().unwrap().latest(), 1);
@@ -258,23 +220,23 @@ fn a_version_without_its_mac_key_is_unfinished_or_an_error() {
         Err(HsmError::AuthenticationFailed),
         "a new MAC key"
     );
-    assert_eq!(shown(&site), all);
+    assert_eq!(site.shown(), all);
 }
 
 #[test]
 fn a_sites_own_key_and_what_is_left_of_one() {
     let site = Site::older("1.2");
     let hsm = site.pool_of(CBC);
-    site.run_client(MAKE, &["own"]);
+    site.make(&["own"]);
     let Err(HsmError::Refused { text, .. }) = find(&hsm, "own") else {
         panic!("a key without its MAC key")
     };
     for want in ["\"own\"", "\"own:v1:mac\"", "/v1/transit/keys/own"] {
         assert!(text.contains(want), "{text}");
     }
-    assert_eq!(shown(&site), ["own ACTIVE"], "a look makes nothing");
+    assert_eq!(site.shown(), ["own ACTIVE"], "a look makes nothing");
     let record = create(&hsm, "own");
-    assert_eq!(shown(&site), ["own ACTIVE", "own:v1:mac ACTIVE"]);
+    assert_eq!(site.shown(), ["own ACTIVE", "own:v1:mac ACTIVE"]);
     let object = object(&record, 0);
     let wrapped = sealed(ask(&hsm, encrypt(&object, vec![3; 32])));
     assert_eq!(opened(ask(&hsm, decrypt(&object, &wrapped))), [3; 32]);
@@ -331,5 +293,5 @@ fn racing_nodes_agree_on_both_keys() {
             want.push(format!("{name}:v{version}:mac ACTIVE"));
         }
     }
-    assert_eq!(shown(&site), want);
+    assert_eq!(site.shown(), want);
 }

@@ -16,46 +16,8 @@ use std::sync::{Arc, Barrier};
 
 use kms::hsm::pool::Pool;
 use kms::hsm::{Answer, Hsm as _, HsmError, KeyChange, KeyRecord, ObjectId, Request};
-use support::kmip::{Site, ask, create, decrypt, encrypt, sealed};
+use support::kmip::{Site, about, ask, create, decrypt, encrypt, sealed};
 use support::pki::KeyKind;
-
-/// Makes an object of each name given, activated.
-const MAKE: &str = r#"
-import sys
-from kmip.core import enums
-from kmip.pie.client import ProxyKmipClient
-port, cert, key, ca, *names = sys.argv[1:]
-with ProxyKmipClient("127.0.0.1", int(port), cert, key, ca) as client:
-    for name in names:
-        client.activate(client.create(enums.CryptographicAlgorithm.AES, 256, name=name))
-"#;
-
-/// Says name and state of every object, one a line, sorted.
-const SHOW: &str = r#"
-import sys
-from kmip.pie.client import ProxyKmipClient
-port, cert, key, ca = sys.argv[1:]
-with ProxyKmipClient("127.0.0.1", int(port), cert, key, ca) as client:
-    for uid in client.locate():
-        attributes = client.get_attributes(uid, ["Name", "State"])[1]
-        values = [attribute.attribute_value for attribute in attributes]
-        print("object", values[0].name_value.value, values[1].value.name)
-"#;
-
-fn shown(site: &Site) -> Vec<String> {
-    let said = site.run_client(SHOW, &[]);
-    let objects = said.lines().filter_map(|line| line.strip_prefix("object "));
-    let mut objects: Vec<_> = objects.map(str::to_owned).collect();
-    objects.sort();
-    objects
-}
-
-fn about(hsm: &Pool, request: Request) -> Result<Option<Arc<KeyRecord>>, HsmError> {
-    ask(hsm, request).map(|answer| match answer {
-        Answer::Key(record) => record,
-        other => panic!("{other:?}"),
-    })
-}
 
 fn rotate(hsm: &Pool, name: &str) -> Arc<KeyRecord> {
     let found = about(hsm, Request::Rotate { name: name.into() });
@@ -144,7 +106,7 @@ fn racing_nodes_agree_on_every_version() {
     }
     assert!(late <= ROUNDS, "{late} rotations were not shared");
     assert_eq!(
-        shown(&site),
+        site.shown(),
         want,
         "exactly one object a version, and no other"
     );
@@ -154,10 +116,7 @@ fn racing_nodes_agree_on_every_version() {
 fn a_sites_own_key_is_version_1() {
     let site = Site::new(KeyKind::P256);
     let hsm = site.pool();
-    site.run_client(
-        MAKE,
-        &["site", "both", "both:v1", "twice:v2", "twice:v2", "twice"],
-    );
+    site.make(&["site", "both", "both:v1", "twice:v2", "twice:v2", "twice"]);
     let own = create(&hsm, "site");
     assert_eq!((own.versions.len(), own.latest()), (1, 1));
     let rotated = rotate(&hsm, "site");
@@ -181,7 +140,7 @@ fn a_sites_own_key_is_version_1() {
         deletion_allowed: Some(true),
         ..KeyChange::default()
     };
-    site.run_client(MAKE, &["bare"]);
+    site.make(&["bare"]);
     let refused = configure(&hsm, "bare", allow).unwrap_err();
     assert!(matches!(refused, HsmError::Unsupported(_)), "{refused:?}");
     // ... until it is rotated.
@@ -243,7 +202,7 @@ fn settings_deletion_and_lists_are_seen_by_all_nodes() {
     assert_eq!(delete(&one, "a"), Err(HsmError::ObjectNotFound));
     assert_eq!(find(&one, "a"), None);
     assert_eq!(list(&one), "b c");
-    assert_eq!(shown(&site), ["b:v1 ACTIVE", "c:v1 ACTIVE"]);
+    assert_eq!(site.shown(), ["b:v1 ACTIVE", "c:v1 ACTIVE"]);
     // Made anew, it has nothing of the old one.
     let anew = create(&other, "a");
     assert_eq!((anew.latest(), anew.deletion_allowed), (1, false));

@@ -5,13 +5,12 @@
 mod program;
 mod sim_support;
 
-use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kms_loadgen::results::Completeness;
-use program::{Stage, ends, program, result, stage, texts};
+use program::{Running, Stage, ends, program, result, stage, texts};
 
 #[test]
 fn workers_share_a_load() {
@@ -175,23 +174,11 @@ fn a_search_that_is_cut_keeps_its_probes() {
         "--lag-ms-max",
         "5000",
     ];
-    let mut command = stage.command(&words);
-    let mut child = command
-        .arg("--out")
-        .arg(&out)
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let mut probes = lines.filter(|line| line.as_ref().is_ok_and(|line| line.contains("probing")));
-    assert!(probes.nth(1).is_some(), "the second begins");
-    let killed = Command::new("kill")
-        .arg("-INT")
-        .arg(child.id().to_string())
-        .status();
-    assert!(killed.unwrap().success());
-    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let mut running = Running::start(stage.command(&words), &out);
+    running.tells("probing");
+    running.tells("probing");
+    running.signal("INT");
+    running.ends(1);
     let result = result(&out);
     assert_eq!(result.knee.unwrap().probes.len(), 1);
     assert!(

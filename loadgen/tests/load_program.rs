@@ -6,13 +6,12 @@ mod program;
 mod sim_support;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use kms_loadgen::results::Doubt;
 use kms_loadgen::results::slo::Verdict;
-use program::{ends, program, result, stage};
+use program::{Running, ends, program, result, stage};
 use serde_json::Value;
 
 #[test]
@@ -125,7 +124,7 @@ fn mistakes_exit_2_and_name_the_option() {
 #[test]
 fn a_generator_that_was_stopped_says_that_it_is_invalid() {
     let stage = stage();
-    let mut command = stage.command(&[
+    let command = stage.command(&[
         "run",
         "--rate",
         "500",
@@ -137,34 +136,13 @@ fn a_generator_that_was_stopped_says_that_it_is_invalid() {
         "4",
     ]);
     let out = stage.file("out");
-    let mut child = command
-        .arg("--out")
-        .arg(&out)
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut running = Running::start(command, &out);
     // The first second is over.
-    lines
-        .find(|line| line.as_ref().is_ok_and(|line| line.contains("/s, p50")))
-        .unwrap()
-        .unwrap();
-    let signal = |name: &str| {
-        let mut kill = Command::new("kill");
-        assert!(
-            kill.arg(format!("-{name}"))
-                .arg(child.id().to_string())
-                .status()
-                .unwrap()
-                .success()
-        );
-    };
-    signal("STOP");
+    running.tells("/s, p50");
+    running.signal("STOP");
     std::thread::sleep(Duration::from_millis(700));
-    signal("CONT");
-    lines.for_each(drop);
-    assert_eq!(child.wait().unwrap().code(), Some(3));
+    running.signal("CONT");
+    running.ends(3);
     let kept = result(&out);
     let lags =
         |doubt: &Doubt| matches!(doubt, Doubt::SendLag { p99_us, .. } if *p99_us > 300_000.0);
@@ -174,7 +152,7 @@ fn a_generator_that_was_stopped_says_that_it_is_invalid() {
 #[test]
 fn an_interrupted_run_keeps_what_it_has() {
     let stage = stage();
-    let mut command = stage.command(&[
+    let command = stage.command(&[
         "run",
         "--rate",
         "200",
@@ -186,28 +164,10 @@ fn an_interrupted_run_keeps_what_it_has() {
         "5000",
     ]);
     let out = stage.file("out");
-    let mut child = command
-        .arg("--out")
-        .arg(&out)
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    lines
-        .find(|line| line.as_ref().is_ok_and(|line| line.contains("/s, p50")))
-        .unwrap()
-        .unwrap();
-    let mut kill = Command::new("kill");
-    assert!(
-        kill.arg("-INT")
-            .arg(child.id().to_string())
-            .status()
-            .unwrap()
-            .success()
-    );
-    lines.for_each(drop);
-    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let mut running = Running::start(command, &out);
+    running.tells("/s, p50");
+    running.signal("INT");
+    running.ends(1);
     let kept = result(&out);
     assert!(
         kept.totals.right > 10 && format!("{:?}", kept.about.completeness).contains("interrupted")

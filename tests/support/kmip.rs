@@ -20,6 +20,29 @@ use super::pykmip::{Hsm as PyKmip, python};
 /// Connections that fit the arena at once.
 const CONNECTIONS_MAX: usize = 10;
 
+/// Makes an AES key of each name given, activated.
+const MAKE: &str = r#"
+import sys
+from kmip.core import enums
+from kmip.pie.client import ProxyKmipClient
+port, cert, key, ca, *names = sys.argv[1:]
+with ProxyKmipClient("127.0.0.1", int(port), cert, key, ca) as client:
+    for name in names:
+        client.activate(client.create(enums.CryptographicAlgorithm.AES, 256, name=name))
+"#;
+
+/// Says name and state of every object, one a line.
+const SHOW: &str = r#"
+import sys
+from kmip.pie.client import ProxyKmipClient
+port, cert, key, ca = sys.argv[1:]
+with ProxyKmipClient("127.0.0.1", int(port), cert, key, ca) as client:
+    for uid in client.locate():
+        attributes = client.get_attributes(uid, ["Name", "State"])[1]
+        values = [attribute.attribute_value for attribute in attributes]
+        print("object", values[0].name_value.value, values[1].value.name)
+"#;
+
 pub struct Site {
     pub server: PyKmip,
     pub pki: Pki,
@@ -119,6 +142,20 @@ impl Site {
         args.extend(more);
         super::run(&self.pki.folder, python().to_str().unwrap(), &args)
     }
+
+    /// Makes an active AES key of each of these names, as a tool of the site's own does.
+    pub fn make(&self, names: &[&str]) {
+        self.run_client(MAKE, names);
+    }
+
+    /// Name and state of every object, sorted.
+    pub fn shown(&self) -> Vec<String> {
+        let said = self.run_client(SHOW, &[]);
+        let objects = said.lines().filter_map(|line| line.strip_prefix("object "));
+        let mut objects: Vec<_> = objects.map(str::to_owned).collect();
+        objects.sort();
+        objects
+    }
 }
 
 pub fn ask_all(hsm: &Pool, requests: Vec<Request>) -> Vec<Result<Answer, HsmError>> {
@@ -142,6 +179,14 @@ pub fn ask_all(hsm: &Pool, requests: Vec<Request>) -> Vec<Result<Answer, HsmErro
 
 pub fn ask(hsm: &Pool, request: Request) -> Result<Answer, HsmError> {
     ask_all(hsm, vec![request]).remove(0)
+}
+
+/// Asks what is answered with a key's record.
+pub fn about(hsm: &Pool, request: Request) -> Result<Option<Arc<KeyRecord>>, HsmError> {
+    ask(hsm, request).map(|answer| match answer {
+        Answer::Key(record) => record,
+        other => panic!("{other:?}"),
+    })
 }
 
 pub fn decrypt(object: &ObjectId, sealed: &[u8]) -> Request {

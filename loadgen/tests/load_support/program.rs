@@ -7,8 +7,9 @@
     missing_docs
 )]
 
+use std::io::{BufRead as _, BufReader, Lines};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use kms_loadgen::results::{RunResult, files};
 
@@ -81,4 +82,41 @@ pub fn ends(command: &mut Command, code: i32) -> (String, String) {
 
 pub fn result(folder: &Path) -> RunResult {
     files::load(folder).unwrap()
+}
+
+/// One that goes on while the test does something to it.
+pub struct Running {
+    child: Child,
+    progress: Lines<BufReader<ChildStderr>>,
+}
+
+impl Running {
+    /// Its results go to `out`.
+    pub fn start(mut command: Command, out: &Path) -> Self {
+        command.arg("--out").arg(out);
+        command.stderr(Stdio::piped()).stdout(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let progress = BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { child, progress }
+    }
+
+    /// Waits for a line of its progress with these words.
+    pub fn tells(&mut self, words: &str) {
+        let mut lines = self.progress.by_ref().map(Result::unwrap);
+        assert!(lines.any(|line| line.contains(words)), "never: {words}");
+    }
+
+    pub fn signal(&self, name: &str) {
+        let mut kill = Command::new("kill");
+        kill.arg(format!("-{name}"))
+            .arg(self.child.id().to_string());
+        assert!(kill.status().unwrap().success());
+    }
+
+    /// Waits for its end, and holds its exit code.
+    pub fn ends(mut self, code: i32) {
+        // Or it could not tell the rest.
+        self.progress.for_each(drop);
+        assert_eq!(self.child.wait().unwrap().code(), Some(code));
+    }
 }
