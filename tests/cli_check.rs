@@ -11,6 +11,8 @@ use std::process::Command;
 use serde_json::Value;
 use service_support::{House, file};
 
+/// `more` with "open": a keystore that all may read; "few": few files may be open; "beside": asked from the folder of
+/// the configuration.
 fn check(house: &House, more: &str, settings: &str) -> (i32, String) {
     let properties = file(house, "kms.properties");
     fs::write(&properties, house.properties(settings)).unwrap();
@@ -36,7 +38,12 @@ fn check(house: &House, more: &str, settings: &str) -> (i32, String) {
             "--json",
             "--config",
         ])
-        .arg(&properties)
+        .arg(if more.contains("beside") {
+            Path::new("kms.properties")
+        } else {
+            &properties
+        })
+        .current_dir(house.dir.path())
         .output()
         .unwrap();
     let text = [output.stdout, output.stderr].concat();
@@ -95,6 +102,12 @@ fn what_would_not_be_logged_is_told() {
         ),
         ("named", format!("kms.audit.file = {there}\n"), ("", ""), 0),
         (
+            "named, beside",
+            "kms.audit.file = audit.log\n".to_owned(),
+            ("", ""),
+            0,
+        ),
+        (
             "in no folder",
             format!("kms.audit.file = {missing}\n"),
             ("", "missing/audit.log (kms.audit.file)"),
@@ -108,7 +121,7 @@ fn what_would_not_be_logged_is_told() {
         ),
         ("the usual", String::new(), (usual, ""), 0),
     ] {
-        let (is, said) = check(&house, "", &settings);
+        let (is, said) = check(&house, name, &settings);
         let report: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}"));
         for (kind, want) in [("notes", note), ("errors", error)] {
             let told = report[kind].to_string();

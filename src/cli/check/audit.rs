@@ -2,12 +2,11 @@
 //!
 //! Must never be true: nothing said where none would be, or where the server would not start for want of a folder.
 
-use std::path::Path;
-
 use crate::config::{Audit, Config};
 use crate::node;
 
 use super::Report;
+use super::files::folder_of;
 
 /// A server goes on without an audit log where nobody named one, so whoever checks is told.
 pub(super) fn examine(config: &Config, report: &mut Report) {
@@ -39,8 +38,9 @@ fn folder_missing(audit: &Audit) -> Option<String> {
         ("kms.audit.file", &audit.file),
         ("kms.audit.key.file", &audit.key_file),
     ];
-    let is_missing = |file: &Path| !file.parent().is_some_and(Path::is_dir);
-    let (key, file) = files.into_iter().find(|(_, file)| is_missing(file))?;
+    let (key, file) = files
+        .into_iter()
+        .find(|(_, file)| !folder_of(file).is_dir())?;
     Some(format!(
         "the folder of {} ({key}) is not there, and the server would not start; make it, or name another file",
         file.display()

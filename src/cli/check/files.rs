@@ -106,7 +106,7 @@ fn look(key: &str, file: &Path, holds: Holds, report: &mut Report) {
              what it tells; chmod go-w"
         ));
     }
-    let folder = file.parent().unwrap_or(Path::new("/"));
+    let folder = folder_of(file);
     let folder_mode = fs::metadata(folder).map_or(0, |about| about.permissions().mode());
     // In a sticky folder only the owner may replace a file.
     if folder_mode & 0o002 != 0 && folder_mode & 0o1000 == 0 {
@@ -116,6 +116,14 @@ fn look(key: &str, file: &Path, holds: Holds, report: &mut Report) {
             folder_mode & 0o7777,
             file.file_name().unwrap_or_default().display()
         ));
+    }
+}
+
+/// The folder of a file; of a mere name, this one.
+pub(super) fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
     }
 }
 
