@@ -322,13 +322,21 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_made_again_until_it_believes_itself() {
-        let other = Doubtful(0.into());
-        for (doubts, left) in [(0, false), (4, false), (5, true)] {
-            let own = Doubtful(doubts.into());
-            let ((_, ours), doubt) = both(&Host::all_ours(), &other, &own, 1).unwrap();
-            assert_eq!(doubt.is_some(), left, "{doubts}");
-            assert_eq!(ours.rate > 0.0, left, "{doubts}: the last one's figures");
+    fn a_pair_is_made_again_until_neither_is_to_be_doubted() {
+        for (of_other, of_own, left) in [
+            (0, 0, false),
+            (0, 4, false),
+            (4, 0, false),
+            (0, 5, true),
+            (5, 0, true),
+        ] {
+            let (other, own) = (Doubtful(of_other.into()), Doubtful(of_own.into()));
+            let pair = both(&Host::all_ours(), &other, &own, 1);
+            let ((theirs, ours), doubt) = pair.unwrap();
+            let name = format!("{of_other} of the other's, {of_own} of ours");
+            assert_eq!(doubt.is_some(), left, "{name}");
+            let has_left = theirs.rate + ours.rate > 0.0;
+            assert_eq!(has_left, left, "{name}: the last pair's figures");
         }
     }
 }

@@ -103,12 +103,10 @@ fn a_rate_that_the_server_does_not_take_is_invalid() {
         job.duration_s = Some(2.0);
     }));
     // Two connections, 20 requests a second each.
-    let missed = |doubt: &Doubt| matches!(doubt, Doubt::MissedRate { .. });
-    assert!(
-        result.validity.doubts.iter().any(missed),
-        "{:?}",
-        result.validity
-    );
+    // The host may take the CPU as well, which is nobody's fault here.
+    let mut own = result.validity.doubts.clone();
+    own.retain(|doubt| !matches!(doubt, Doubt::StealTime { .. }));
+    assert!(matches!(own[..], [Doubt::MissedRate { .. }]), "{own:?}");
     assert_eq!(exit_code(&result), 3);
     let errors = &result.totals.errors;
     assert!(errors.contains_key(&ErrorKind::NotSent), "{errors:?}");

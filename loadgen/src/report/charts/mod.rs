@@ -219,3 +219,43 @@ fn column_words(columns: &Columns) -> String {
     let width = units::length(columns.seconds_each.saturating_mul(1_000_000));
     format!("Each point is {width}: its percentiles are those of all latencies within.")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::scale::Scale;
+    use crate::results::Event;
+
+    /// Two whole seconds, from 10 on, and 0.2 s before and 0.1 s after them.
+    #[test]
+    fn what_happened_beside_the_columns_is_not_drawn() {
+        let columns = Columns {
+            first_unix_s: 10,
+            before_s: 0.2,
+            after_s: 0.1,
+            ..Columns::default()
+        };
+        for (name, at_ms, until_ms, is_drawn) in [
+            ("within", 11_000, None, true),
+            ("in the part before", 9_850, None, true),
+            ("before that", 9_750, None, false),
+            ("from before that", 9_000, Some(9_900), true),
+            ("over before that", 9_000, Some(9_700), false),
+            ("in the part after", 12_050, None, true),
+            ("after that", 12_150, Some(13_000), false),
+        ] {
+            let mut run = RunResult::default();
+            run.events.push(Event {
+                at_unix_us: at_ms * 1000,
+                until_unix_us: until_ms.map(|ms: u64| ms * 1000),
+                label: "x".to_owned(),
+            });
+            let (x, y) = (Scale::elapsed(2.0, 4), Scale::elapsed(1.0, 4));
+            let mut plot = Plot::new(Size::Wide, x, y);
+            mark_events(&mut plot, &run, &columns);
+            let mut drawn = String::new();
+            plot.finish("x", "y", "z").write(&mut drawn);
+            assert_eq!(drawn.contains("event-line"), is_drawn, "{name}");
+        }
+    }
+}
